@@ -1,0 +1,1 @@
+"""Baselines, one file each, written against mlabench's public contract only."""

@@ -1,0 +1,58 @@
+"""Concatenation of features with one joint linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+from mlabench.encoders import Encoder
+from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
+
+
+class Concat(Method):
+    """Trains one linear head on the concatenated features, with one loss for all modalities.
+
+    Source: the definition that OGM-GE (arXiv 2203.15332), MLA (arXiv 2311.10707) and others share:
+    ``z = W [h_1; ...; h_M] + b`` and the cross-entropy of ``z``.
+
+    Unimodal logits: the modality's block of the head and its part of the bias, ``W_m h_m + b / M``
+    (as in the code of OGM-GE and MLA). With all modalities present they add up to the fused logits.
+
+    Absent modality: its feature is zero, so its block drops out and the whole bias stays.
+
+    Deviation: MLA's released code zeroes the absent *input* instead, so that the encoder's response to a
+    zero input takes part. Here an absent input never reaches the encoder.
+    """
+
+    title = "Concat"
+    paper = "https://arxiv.org/abs/2203.15332"
+    version = 1
+
+    class Config(Hyperparameters):
+        """None: the head is linear and the loss is plain."""
+
+    config: Config
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
+        super().__init__(task, encoders, config, samples)
+        self.widths = [encoders[modality].width for modality in task.modalities]
+        self.head = nn.Linear(sum(self.widths), len(task.classes))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the joint head."""
+        feature = torch.cat(list(self.encode(batch).values()), dim=1)  # [B, sum d]
+        return F.cross_entropy(self.head(feature).float(), batch.label)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """The joint head, and each modality's part of it."""
+        embedding = self.encode(batch)
+        blocks = torch.split(self.head.weight, self.widths, dim=1)  # M of [C, d_m]
+        bias = self.head.bias / len(self.widths)
+        unimodal = {
+            modality: F.linear(feature, block, bias).float()
+            for (modality, feature), block in zip(embedding.items(), blocks, strict=True)
+        }
+        return Prediction(self.head(torch.cat(list(embedding.values()), dim=1)).float(), unimodal, embedding)

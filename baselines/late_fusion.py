@@ -1,0 +1,87 @@
+"""Late fusion: independently trained modalities whose predictions are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+from mlabench.encoders import Encoder
+from mlabench.fusion import average_weights, entropy_weights, weighted_sum
+from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task, absent_as_zero, present_only
+
+
+class LateFusion(Method):
+    """Trains every modality by itself and combines the predictions.
+
+    Source: the common baseline; MLA's tables (arXiv 2311.10707) have it without giving its exact form.
+    Of the two readings in the literature this is the one of independent trainings. The other one, a joint
+    cross-entropy of summed logits, is joint training under another name.
+
+    The loss is the sum of the modalities' own cross-entropies. They share no parameter, and SGD and Adam
+    treat each parameter by itself, so this equals separate trainings (clipping the *global* gradient
+    norm would couple them).
+
+    Unimodal logits: the modality's own head.
+
+    Absent modality: the sample takes no part in that modality's loss (a mean over the samples that have
+    it), and the prediction combines the present modalities with weights that sum to one.
+    """
+
+    title = "Late fusion"
+    paper = "https://arxiv.org/abs/2311.10707"
+    version = 1
+
+    class Config(Hyperparameters):
+        """Defaults are the textbook form: the average of the predicted probabilities."""
+
+        fusion: Literal["average", "entropy"] = Field(
+            default="average",
+            description="Weights of the modalities: equal (the common baseline), or MLA's entropy weights.",
+        )
+        readout: Literal["logits", "probabilities"] = Field(
+            default="probabilities",
+            description="What is averaged: 'probabilities' (the usual reading: a modality with larger logits "
+            "has no more say; the fused logits are the logarithm of the mixture) or 'logits' (as in QMF's and MLA's "
+            "code).",
+        )
+
+    config: Config
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
+        super().__init__(task, encoders, config, samples)
+        classes = len(task.classes)
+        self.heads = nn.ModuleDict(
+            {modality: nn.Linear(encoders[modality].width, classes) for modality in task.modalities}
+        )
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Sum over the modalities of the mean cross-entropy of the samples that have it."""
+        losses = []
+        for modality in self.task.modalities:
+            feature, rows = self.encode_present(batch, modality)  # [n, d]
+            if len(feature) > 0:
+                logits = self.heads[modality](feature).float()
+                losses.append(F.cross_entropy(logits, present_only(batch.label, rows)))
+        return torch.stack(losses).sum()
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Each modality's own head, and their weighted average."""
+        embedding, unimodal = {}, {}
+        for modality in self.task.modalities:
+            feature, rows = self.encode_present(batch, modality)
+            embedding[modality] = absent_as_zero(feature, rows, len(batch))
+            unimodal[modality] = absent_as_zero(self.heads[modality](feature).float(), rows, len(batch))
+        logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
+        entropy = self.config.fusion == "entropy"
+        weight = entropy_weights(logits, batch.present) if entropy else average_weights(batch.present)
+        if self.config.readout == "probabilities":
+            # log sum_m w_m p_m, where log 0 = -inf takes an absent modality out.
+            fused = (weight.log().unsqueeze(-1) + logits.log_softmax(dim=-1)).logsumexp(dim=1)
+        else:
+            fused = weighted_sum(logits, weight)
+        return Prediction(fused, unimodal, embedding, weight)

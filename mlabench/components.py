@@ -1,0 +1,134 @@
+"""Turns what a suite says about a dataset, an encoder or a method into fully resolved components."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mlabench import registry
+from mlabench.datasets import Dataset
+from mlabench.errors import UserError
+from mlabench.registry import Kind, suggest
+from mlabench.trial import Component, MethodComponent
+from mlabench.validation import Problems
+from mlabench.yaml_source import Keys, Node
+
+#: In ``encoders``: every modality that is not named.
+EVERY = "*"
+
+
+class LabelledMethod(BaseModel):
+    """A method and its name in this suite's tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    method: MethodComponent
+
+
+def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component | None:
+    """The registered class that ``node`` names, with every option filled in; None after noting mistakes."""
+    options = node.plain()
+    if not isinstance(options, dict):
+        problems.add(path, f"must be a name or a mapping with a 'name', not {json.dumps(options)}.")
+        return None
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        problems.add(path, f"needs the 'name' of one of the {kind}: {', '.join(registry.entries(kind))}.")
+        return None
+    try:
+        entry = registry.get(kind, name)
+    except UserError as error:
+        problems.adopt(path, error, at=[*path, "name"])
+        return None
+    config = problems.validate(entry.config, options, path)
+    return config and Component(name=name, config=config.model_dump(mode="json"))
+
+
+def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
+    """The suite's methods, in its order; mistakes and duplicates are noted."""
+    methods = tree.child("methods")
+    if methods is None or not isinstance(methods.value, list) or not methods.value:
+        what = "is required" if methods is None else "must be a list of at least one method"
+        problems.add(["methods"], f"{what}.", f"Known: {', '.join(registry.entries('methods'))}.")
+        return []
+    found: list[LabelledMethod] = []
+    for at, node in enumerate(methods.value):
+        path: Keys = ["methods", at]
+        label = node.child("label")
+        bare = node
+        if label is not None and isinstance(node.value, dict):
+            bare = Node({key: value for key, value in node.value.items() if key != "label"}, node.origin)
+            if not isinstance(label.value, str) or not label.value.strip():
+                problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
+                continue
+        component = resolve("methods", bare, path, problems)
+        if component is None:
+            continue
+        method = MethodComponent(**component.model_dump(), version=registry.get("methods", component.name).version)
+        title = str(label.value) if label else _title(method)
+        for other in found:
+            if other.method == method:
+                problems.add(path, f"duplicate trial: {title!r} has the same configuration as {other.label!r}.")
+            elif other.label == title:
+                problems.add(path, f"two different methods have the label {title!r}.", "Give each its own 'label'.")
+        found.append(LabelledMethod(label=title, method=method))
+    return found
+
+
+def _title(method: MethodComponent) -> str:
+    """The method's title and what differs from its defaults, e.g. ``MLA (gradient_modification=false)``."""
+    entry = registry.get("methods", method.name)
+    defaults: dict[str, Any] = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in entry.config.model_fields.items()
+        if not field.is_required()
+    }
+    plain = entry.config.model_construct(**defaults).model_dump(mode="json")
+    changed = [f"{key}={json.dumps(value)}" for key, value in method.config.items() if plain.get(key, ...) != value]
+    return f"{entry.title} ({', '.join(changed)})" if changed else entry.title
+
+
+def instantiate(component: Component) -> Dataset:
+    """The dataset itself, its data not loaded yet.
+
+    Raises:
+        UserError: If its options name something that is not there.
+    """
+    dataset = registry.get("datasets", component.name).load()
+    instance: Dataset = dataset(dataset.Config(**component.config))
+    return instance
+
+
+def resolve_encoders(
+    tree: Node, modalities: tuple[str, ...] | None, problems: Problems, *, adapt: bool
+) -> dict[str, Component]:
+    """One encoder per modality, in the dataset's order; mistakes are noted.
+
+    Args:
+        tree: The suite.
+        modalities: The dataset's modalities; None if the dataset itself is at fault.
+        problems: Where mistakes go.
+        adapt: The dataset was replaced on the command line: encoders of modalities that it does not
+            have are left out, and those it has beyond the suite's take ``"*"``, or ``mlp``.
+    """
+    written = tree.child("encoders") or Node({EVERY: Node({"name": Node("mlp", tree.origin)}, tree.origin)}, tree.origin)
+    if not isinstance(written.value, dict):
+        problems.add(["encoders"], "must be a mapping from modality to encoder, such as 'audio: mlp'.")
+        return {}
+    wanted = dict(written.value)
+    if adapt:
+        wanted = {key: node for key, node in wanted.items() if key == EVERY or key in (modalities or ())}
+        wanted.setdefault(EVERY, Node({"name": Node("mlp", written.origin)}, written.origin))
+    found = {key: resolve("encoders", node, ["encoders", key], problems) for key, node in wanted.items()}
+    for key in found:
+        if modalities is not None and key not in (*modalities, EVERY):
+            remedy = suggest(key, list(modalities)) or f"It has {', '.join(modalities)}."
+            problems.add(["encoders", key], f"the dataset has no modality {key!r}.", remedy)
+    for modality in modalities or ():
+        if modality not in found and EVERY not in found:
+            problems.add(["encoders"], f"no encoder for the modality {modality!r}.", f"Add '{modality}: mlp'.")
+    resolved = {modality: found.get(modality, found.get(EVERY)) for modality in modalities or ()}
+    return {modality: component for modality, component in resolved.items() if component is not None}

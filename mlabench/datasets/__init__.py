@@ -1,0 +1,126 @@
+"""The dataset contract. Free of torch, so that listings and reports stay quick.
+
+A dataset is a class registered under the entry-point group ``mlabench.datasets``. It turns its
+options into a :class:`Data`: a task and its train, validation and test splits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Attributes:
+        modalities: Names of the modalities; this order is the column order of ``present`` everywhere.
+        classes: Names of the classes; a label is an index into it.
+        shapes: Shape of one sample's input per modality, without the sample axis, e.g. ``(1280,)``.
+    """
+
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split, held in memory.
+
+    Attributes:
+        ids: Sample ids, unique over the whole dataset; missing patterns are drawn from them. ``[N]``
+        labels: Class indices. int64 ``[N]``
+        inputs: One float32 array ``[N, *shape]`` per modality.
+        groups: What samples share when they are not independent (a stamp, a speaker). ``[N]``
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    inputs: dict[str, NDArray[np.float32]]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Split:
+        """The split restricted to ``rows``, in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return Split(
+            ids=tuple(self.ids[row] for row in rows),
+            labels=self.labels[rows],
+            inputs={modality: array[rows] for modality, array in self.inputs.items()},
+            groups=tuple(self.groups[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded dataset.
+
+    Attributes:
+        task: What is to be learned.
+        train: The split that methods are trained on.
+        validation: The split that epochs are selected on; never the test split.
+        test: Seen by the evaluator only.
+        notes: Caveats that reports print with every number, e.g. skipped samples or leaking speakers.
+    """
+
+    task: Task
+    train: Split
+    validation: Split
+    test: Split
+    notes: tuple[str, ...] = field(default=())
+
+
+class Dataset(ABC):
+    """Contract of a dataset.
+
+    The class docstring's first line is the summary shown by ``mlabench ls datasets``. A module that
+    defines a dataset must not import torch at its top level.
+    """
+
+    class Config(Hyperparameters):
+        """The dataset's options, e.g. which modalities or which published split."""
+
+    config: Config
+    #: Where the data come from and under which licence, in one sentence.
+    source: ClassVar[str] = ""
+    #: The published dataset this one stands in for, if any; tables say so.
+    twin_of: ClassVar[str] = ""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the task's order. Override it where that needs no loading.
+
+        Raises:
+            UserError: As :meth:`load`.
+        """
+        return self.load().task.modalities
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short hash of everything that decides the samples: files, splits, options that change them.
+
+        Raises:
+            UserError: If the data are not there; it says what to get and where to put it.
+        """
+
+    @abstractmethod
+    def load(self) -> Data:
+        """Loads the three splits.
+
+        Raises:
+            UserError: If the data are not there or do not have the expected layout.
+        """

@@ -1,0 +1,41 @@
+"""Small encoders for frozen features."""
+
+from __future__ import annotations
+
+from math import prod
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from mlabench.encoders import Encoder, Hyperparameters
+
+
+class MLP(Encoder):
+    """Multi-layer perceptron with ReLU on frozen features."""
+
+    class Config(Hyperparameters):
+        hidden: tuple[int, ...] = Field(default=(256,), description="Widths of the hidden layers.")
+        width: int = Field(
+            default=128, ge=1, description="Width of the output; a shared head needs it equal everywhere."
+        )
+        dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Dropout after each hidden layer.")
+
+    config: Config
+
+    def __init__(self, shape: tuple[int, ...], config: Config) -> None:
+        super().__init__(shape, config)
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = prod(shape)
+        for hidden in config.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU()]
+            if config.dropout:
+                layers.append(nn.Dropout(config.dropout))
+            width = hidden
+        layers += [nn.Linear(width, config.width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.width = config.width
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features ``[n, width]`` of ``inputs [n, *shape]``."""
+        features: Tensor = self.layers(inputs)
+        return features

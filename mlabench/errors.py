@@ -1,0 +1,47 @@
+"""The one error a user can cause, with what they need to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Bad input: a suite, a flag, a path, a data file. The command line prints it and exits with code 2.
+
+    Args:
+        problem: What is wrong, in one sentence, naming the offending value.
+        remedy: What to do about it, in one sentence; empty if the problem says it all.
+        file: The file at fault, or the command-line flag.
+        line: The line in that file, counted from 1.
+        field: Dotted path of the field at fault, for example ``training.epochs``.
+        others: Further mistakes found in the same go; the message has one line for each.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        remedy: str = "",
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        others: Sequence[UserError] = (),
+    ) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        self.file = file
+        self.line = line
+        self.field = field
+        self.others = tuple(others)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = self.file or ""
+        if self.file and self.line is not None:
+            place += f":{self.line}"
+        parts = [part for part in (place, self.field) if part]
+        where = ": ".join(parts)
+        text = f"{where}: {self.problem}" if where else self.problem
+        if self.remedy:
+            text += f" {self.remedy}"
+        return "\n".join([text, *map(str, self.others)])

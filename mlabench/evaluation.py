@@ -1,0 +1,116 @@
+"""From predictions to metrics. Free of torch: stored predictions can be scored again anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.missing import Missing, missing_rate
+from mlabench.trial import Evaluation, Scores
+
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
+
+#: Bins of the expected calibration error (Guo et al., 2017).
+CALIBRATION_BINS = 15
+
+
+def evaluate(
+    missing: Missing,
+    modalities: Sequence[str],
+    labels: Labels,
+    present: NDArray[np.bool_],
+    fused: Floats,
+    unimodal: Mapping[str, Floats],
+    embedding: Mapping[str, Floats],
+    weight: Floats | None,
+) -> Evaluation:
+    """Scores one model's predictions under one test pattern.
+
+    Multimodal scores are over all ``N`` samples; a modality's own are over those that have it.
+
+    Args:
+        missing: The recipe of the test pattern.
+        modalities: Names of the columns of ``present``.
+        labels: ``[N]``
+        present: The test pattern. ``[N, M]``
+        fused: Fused logits. ``[N, C]``
+        unimodal: Logits per modality. ``[N, C]``
+        embedding: Embeddings per modality. ``[N, d]``
+        weight: Fusion weights. ``[N, M]``
+    """
+    here = {modality: present[:, column] for column, modality in enumerate(modalities)}
+    seen = [modality for modality in modalities if here[modality].any()]
+    return Evaluation(
+        missing=missing,
+        missing_rate=missing_rate(present),
+        pattern_sha256=hashlib.sha256(np.packbits(present, axis=None).tobytes()).hexdigest(),
+        multimodal=score(fused, labels),
+        unimodal={
+            modality: score(unimodal[modality][here[modality]], labels[here[modality]]) if modality in seen else None
+            for modality in modalities
+        },
+        fusion_weight=None
+        if weight is None
+        else {m: float(weight[here[m], column].mean()) for column, m in enumerate(modalities) if m in seen},
+        modality_gap={
+            f"{first}|{second}": modality_gap(embedding[first][here[first]], embedding[second][here[second]])
+            for first, second in combinations(seen, 2)
+            if embedding[first].shape[1] == embedding[second].shape[1]
+        },
+    )
+
+
+def score(logits: Floats, labels: Labels) -> Scores:
+    """Accuracy, macro-F1, unweighted average recall and calibration of ``logits [n, C]`` on ``labels [n]``."""
+    classes = logits.shape[1]
+    predicted = logits.argmax(axis=1)
+    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    hits, support, claimed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    occurs = support > 0
+    # F1 = 2 TP / (support + claimed); a class that neither occurs nor is predicted does not count.
+    counted = (support + claimed) > 0
+    return Scores(
+        n=len(labels),
+        accuracy=float(hits.sum() / len(labels)),
+        macro_f1=float((2 * hits[counted] / (support + claimed)[counted]).mean()),
+        uar=float((hits[occurs] / support[occurs]).mean()),
+        ece=calibration_error(logits, predicted == labels),
+    )
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities ``[n, C]`` of ``logits [n, C]``, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return result
+
+
+def calibration_error(logits: Floats, correct: NDArray[np.bool_]) -> float:
+    """Expected calibration error: mean |accuracy - confidence| over equal-width bins, weighted by their size."""
+    confidence = softmax(logits).max(axis=1)
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gap = np.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
+    return float(np.abs(gap).sum() / len(correct))
+
+
+def modality_gap(first: Floats, second: Floats) -> float:
+    """Distance between the centroids of the L2-normalised embeddings (Liang et al., 2022).
+
+    Args:
+        first: ``[n, d]``
+        second: ``[k, d]``
+    """
+
+    def centroid(embedding: Floats) -> Floats:
+        rows = embedding.astype(np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        mean: Floats = (rows / np.where(norms > 0, norms, 1.0)).mean(axis=0)
+        return mean
+
+    return float(np.linalg.norm(centroid(first) - centroid(second)))

@@ -1,0 +1,153 @@
+"""What ``run`` does with a plan: decide what is left to do, launch it, keep count. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from rich.console import Console
+
+from mlabench import registry
+from mlabench.display import Watch, duration
+from mlabench.launchers import Job
+from mlabench.launchers.local import launch, running
+from mlabench.missing import Missing
+from mlabench.plan import Plan
+from mlabench.store import Store
+from mlabench.trial import Record, Trial
+
+
+class Overwrite(StrEnum):
+    """What to do with trials that have a record already."""
+
+    NEVER = "never"
+    ONLY_MISSING = "only-missing"
+    FAILED = "failed"
+    ALWAYS = "always"
+
+
+class State(StrEnum):
+    """Where a trial stands."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"  # trained, but some test patterns are not evaluated yet
+    FAILED = "failed"
+    RUNNING = "running"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial of a plan and where it stands.
+
+    Attributes:
+        trial: The trial.
+        tests: The test patterns that the plan asks for.
+        state: Where it stands.
+        record: Its record, if there is one.
+        stale: The method's source has changed since, without a new version.
+    """
+
+    trial: Trial
+    tests: tuple[Missing, ...]
+    state: State
+    record: Record | None
+    stale: bool
+
+
+def survey(plan: Plan, store: Store) -> list[Standing]:
+    """Where each distinct trial of a plan stands, from the store alone."""
+    busy = running(store.root)
+    standings = []
+    for trial, tests in plan.trials():
+        record = store.read(trial.id)
+        stale = False
+        if trial.id in busy:
+            state = State.RUNNING
+        elif record is None:
+            state = State.MISSING
+        elif record.status == "failed":
+            state = State.FAILED
+        elif all(test.key in record.evaluations for test in tests):
+            state = State.DONE
+        else:
+            state = State.INCOMPLETE
+        if record is not None and record.status == "ok":
+            source = record.environment.get("method_source", "")
+            stale = source != registry.get("methods", trial.method.name).source_hash
+        standings.append(Standing(trial, tests, state, record, stale))
+    return standings
+
+
+def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
+    """The jobs that are left under an overwriting strategy."""
+    again = {
+        Overwrite.NEVER: {State.MISSING},
+        Overwrite.ONLY_MISSING: {State.MISSING, State.INCOMPLETE},
+        Overwrite.FAILED: {State.MISSING, State.INCOMPLETE, State.FAILED},
+        Overwrite.ALWAYS: {State.MISSING, State.INCOMPLETE, State.FAILED, State.DONE},
+    }[overwrite]
+    afresh = overwrite == Overwrite.ALWAYS
+    return [Job(standing.trial, standing.tests, afresh) for standing in standings if standing.state in again]
+
+
+def estimate_seconds(jobs: Iterable[Job], store: Store, workers: int) -> float | None:
+    """Expected wall-clock seconds, from the recorded times of the same method (None: none recorded yet)."""
+    seconds: dict[str, list[float]] = {}
+    for record in store.records():
+        if record.status == "ok" and (trained := record.cost.get("wall_seconds_train")):
+            seconds.setdefault(record.trial.method.name, []).append(trained / record.trial.training.epochs)
+    everything = [value for values in seconds.values() for value in values]
+    if not everything:
+        return None
+    total = sum(median(seconds.get(job.trial.method.name, everything)) * job.trial.training.epochs for job in jobs)
+    return total / max(workers, 1)
+
+
+def default_jobs() -> int:
+    """One worker per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_plan(
+    plan: Plan,
+    store: Store,
+    console: Console,
+    overwrite: Overwrite,
+    workers: int | None,
+    device: str,
+    *,
+    keep_models: bool,
+    fail_fast: bool,
+) -> int:
+    """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed."""
+    store.write_plan(plan)
+    standings = survey(plan, store)
+    if not any(entry.state == State.RUNNING for entry in standings):
+        store.recover()
+        standings = survey(plan, store)
+    jobs = jobs_to_run(standings, overwrite)
+    failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
+    failed -= {job.trial.id for job in jobs}
+    workers = min(workers or default_jobs(), max(len(jobs), 1))
+    if not jobs:
+        console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
+    else:
+        reused = len(standings) - len(jobs)
+        console.print(f"{plan.name}: {len(jobs)} trials to run, {reused} reused, on {workers} workers.")
+    start = time.monotonic()
+    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, device, keep_models, workers)) as events:
+        for event in events:
+            watch.see(event)
+            if fail_fast and watch.problems:
+                break
+    if jobs:
+        console.print(f"{plan.name}: {watch.finished} trials in {duration(time.monotonic() - start)}.")
+    if failed:
+        console.print(f"{len(failed)} trials failed earlier; `--overwrite failed` runs them again.")
+    return len(failed) + len(watch.problems)

@@ -1,0 +1,51 @@
+"""Weights and sums that turn unimodal logits into a fused prediction; part of the public contract.
+
+All functions take logits ``[B, M, C]`` and the presence table ``[B, M]``, treat each sample by itself
+and compute in float32. Every sample must have at least one modality.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["average_weights", "entropy_weights", "weighted_sum"]
+
+
+def average_weights(present: Tensor) -> Tensor:
+    """The same weight for every present modality. ``[B, M]``."""
+    share = present.float()
+    return share / share.sum(dim=1, keepdim=True)
+
+
+def entropy_weights(logits: Tensor, present: Tensor) -> Tensor:
+    """Weights that favour the modalities whose predictions are certain.
+
+    ``e_m = -sum_c p_mc log p_mc`` with ``p_m = softmax(z_m)``, and the weights are the soft-max of
+    ``-e_m`` over the present modalities.
+
+    Args:
+        logits: ``[B, M, C]``; anything at absent modalities.
+        present: bool ``[B, M]``
+
+    Returns:
+        The weights, zero at absent modalities; rows sum to one. ``[B, M]``
+    """
+    log_probability = logits.float().log_softmax(dim=-1)
+    entropy = -(log_probability.exp() * log_probability).sum(dim=-1)
+    return (-entropy).masked_fill(~present, -torch.inf).softmax(dim=1)
+
+
+def weighted_sum(logits: Tensor, weight: Tensor) -> Tensor:
+    """``sum_m weight_m z_m``; a modality of weight zero has no say, whatever its logits hold.
+
+    Args:
+        logits: ``[B, M, C]``
+        weight: ``[B, M]``
+
+    Returns:
+        The fused logits. ``[B, C]``
+    """
+    weight = weight.unsqueeze(-1)
+    # 0 * NaN is NaN: an absent modality is taken out, not multiplied out.
+    return (weight * logits.float()).masked_fill(weight == 0, 0.0).sum(dim=1)

@@ -1,0 +1,226 @@
+"""The contract that every multimodal learning method implements.
+
+A method is one class in one file, registered under the entry-point group ``mlabench.methods``.
+Most methods write :meth:`Method.loss` and :meth:`Method.predict` and nothing else.
+
+Letters in shapes: ``B`` samples in a batch, ``M`` modalities, ``C`` classes, ``d`` feature width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from mlabench.datasets import Task
+from mlabench.encoders import Encoder
+from mlabench.hyperparameters import Hyperparameters
+
+__all__ = [
+    "Batch",
+    "Hyperparameters",
+    "Method",
+    "Optimization",
+    "Prediction",
+    "Progress",
+    "Stage",
+    "Task",
+    "absent_as_zero",
+    "present_only",
+]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples on their way to a method.
+
+    Attributes:
+        inputs: One tensor ``[B, ...]`` per modality. Rows of absent modalities hold no information.
+        present: Which modalities each sample has; columns in the order of ``task.modalities``. bool ``[B, M]``
+        label: Class indices. int64 ``[B]``
+        index: Position of each sample in its split. int64 ``[B]``
+    """
+
+    inputs: Mapping[str, Tensor]
+    present: Tensor
+    label: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says about a batch; logits everywhere.
+
+    Rows of an absent modality in ``unimodal``, ``embedding`` and ``weight`` are never read.
+
+    Attributes:
+        fused: Logits from all present modalities together. ``[B, C]``
+        unimodal: Logits from each modality alone. ``{modality: [B, C]}``
+        embedding: Encoder outputs. ``{modality: [B, d]}``
+        weight: Share of each modality in the fused prediction, if the method has such a thing. ``[B, M]``
+    """
+
+    fused: Tensor
+    unimodal: dict[str, Tensor]
+    embedding: dict[str, Tensor]
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, counted from zero within the current stage."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a method's training. Each stage has its own optimiser and selects its own epoch.
+
+    Attributes:
+        name: Shown in the progress display and in the learning curves.
+        epochs: Passes over the training split.
+    """
+
+    name: str
+    epochs: int
+
+
+class Optimization(Protocol):
+    """What :meth:`Method.training_step` uses to change the parameters."""
+
+    progress: Progress
+
+    def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
+        """One update: clear gradients, back-propagate ``loss``, call ``before_step``, step the optimiser.
+
+        Parameters that ``loss`` does not reach have no gradient and stay untouched.
+
+        Args:
+            loss: A scalar.
+            before_step: Called when the gradients are there, to modify them in place.
+        """
+
+
+class Method(nn.Module):
+    """A multimodal learning method: encoders, heads, a training step and a prediction.
+
+    The docstring of a method states its source, how its unimodal logits arise, and what an absent
+    modality means to it.
+
+    Args:
+        task: What is to be learned.
+        encoders: One encoder per modality, in the order of ``task.modalities``.
+        config: The hyper-parameters.
+        samples: Size of the training split, for methods that keep a value per sample.
+    """
+
+    class Config(Hyperparameters):
+        """The method's hyper-parameters; each description cites the source of its default."""
+
+    config: Hyperparameters
+    #: Name used in tables.
+    title: ClassVar[str] = ""
+    #: Link to the paper.
+    paper: ClassVar[str] = ""
+    #: Increase it whenever a change to the code changes results; trials of older versions then run again.
+    version: ClassVar[int] = 1
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
+        super().__init__()
+        self.task = task
+        self.config = config
+        self.samples = samples
+        self.encoders = nn.ModuleDict(dict(encoders))
+
+    # -- to implement ---------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar training loss, for methods that take one optimiser step per batch."""
+        raise NotImplementedError(f"{type(self).__name__} implements neither loss nor training_step")
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Prediction:
+        """Logits for a batch; called in evaluation mode without gradients.
+
+        A sample's prediction depends on its own present modalities only.
+        """
+        raise NotImplementedError
+
+    # -- optional hooks -------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
+        """One batch of training. Returns detached scalars to log; ``loss`` should be among them."""
+        loss = self.loss(batch)
+        optimization.update(loss)
+        return {"loss": loss.detach()}
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """How the budget of ``epochs`` passes over the data is spent."""
+        return [Stage("train", epochs)]
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Called before the optimiser of ``stage`` is made; may freeze or copy parameters."""
+
+    def on_epoch_end(self, logs: Mapping[str, float]) -> None:
+        """Called after each epoch with the epoch's mean of what :meth:`training_step` returned."""
+
+    # -- for use by methods ---------------------------------------------------------------------
+
+    def rows(self, batch: Batch, modality: str) -> Tensor | None:
+        """Indices of the samples that have ``modality``, or None when all of them do. int64 ``[n]``."""
+        column = batch.present[:, self.task.modalities.index(modality)]
+        return None if bool(column.all()) else column.nonzero().squeeze(1)
+
+    def encode_present(
+        self, batch: Batch, modality: str, encoders: nn.ModuleDict | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encodes the samples that have ``modality``, so that absent inputs never reach the encoder.
+
+        If no sample has it, the encoder does not run: its statistics stay as they are, and its parameters
+        get no gradient rather than a zero one, which would let momentum and weight decay move them.
+
+        Args:
+            batch: The samples.
+            modality: Which one to encode.
+            encoders: Others than the method's own, e.g. a teacher's.
+
+        Returns:
+            The features ``[n, d]`` and the rows ``[n]`` they belong to (None: all ``B`` rows).
+        """
+        rows = self.rows(batch, modality)
+        encoder = cast(Encoder, (encoders or self.encoders)[modality])
+        if rows is not None and len(rows) == 0:
+            return torch.zeros(0, encoder.width, device=rows.device), rows
+        feature: Tensor = encoder(present_only(batch.inputs[modality], rows))
+        return feature, rows
+
+    def encode(self, batch: Batch, encoders: nn.ModuleDict | None = None) -> dict[str, Tensor]:
+        """Features of every modality, zeros where it is absent. ``{modality: [B, d]}``."""
+        features = {}
+        for modality in self.task.modalities:
+            feature, rows = self.encode_present(batch, modality, encoders)
+            features[modality] = absent_as_zero(feature, rows, len(batch))
+        return features
+
+
+def present_only(values: Tensor, rows: Tensor | None) -> Tensor:
+    """The ``rows`` of ``values [B, ...]`` that :meth:`Method.encode_present` returned; all of them if None."""
+    return values if rows is None else values[rows]
+
+
+def absent_as_zero(values: Tensor, rows: Tensor | None, size: int) -> Tensor:
+    """Scatters ``values [n, ...]`` to their ``rows`` of a zero tensor ``[size, ...]``."""
+    if rows is None:
+        return values
+    return torch.zeros(size, *values.shape[1:], dtype=values.dtype, device=values.device).index_copy(0, rows, values)

@@ -1,0 +1,1 @@
+"""MLA: multimodal representation learning by alternating unimodal adaptation."""

@@ -1,0 +1,72 @@
+"""A plan: the cells of a suite's tables, each pointing at the trial that fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlabench.missing import Missing
+from mlabench.trial import Trial
+
+Question = Literal["Q1", "Q2", "Q3", "Q4"]
+
+
+class Cell(BaseModel):
+    """One training of a suite and the test patterns under which it is evaluated.
+
+    Attributes:
+        label: Name of the method in this suite's tables.
+        trial: The training.
+        tests: The test patterns asked for. The first is the one that the suite's tables show for ``condition``;
+            ``matrix`` and ``subsets`` add the others.
+        condition: The recipe of the suite that this cell stands for: its table column. Cells of one method and
+            seed share a trial where the recipe applies to the test split only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    trial: Trial
+    tests: tuple[Missing, ...]
+    condition: Missing = Missing()
+
+
+class Plan(BaseModel):
+    """Everything a suite asks for; saved beside the results so that a report needs no suite file.
+
+    Attributes:
+        name: The suite's name.
+        title: One line for headings.
+        questions: Which of Q1 to Q4 it answers.
+        paper: Key of the published table set beside ours, if any.
+        modalities: The dataset's modalities, in order.
+        cells: The trainings, in the order of the suite's methods.
+        source: The resolved suite as YAML.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str = ""
+    questions: tuple[Question, ...] = ()
+    paper: str = ""
+    modalities: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    source: str = Field(default="", repr=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods' labels, in the suite's order."""
+        return tuple(dict.fromkeys(cell.label for cell in self.cells))
+
+    def trials(self) -> Iterator[tuple[Trial, tuple[Missing, ...]]]:
+        """Each distinct trial once, with all the test patterns that any cell asks of it."""
+        tests: dict[str, dict[str, Missing]] = {}
+        trials: dict[str, Trial] = {}
+        for cell in self.cells:
+            trials[cell.trial.id] = cell.trial
+            tests.setdefault(cell.trial.id, {}).update({test.key: test for test in cell.tests})
+        for name, trial in trials.items():
+            yield trial, tuple(tests[name].values())

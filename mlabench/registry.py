@@ -1,0 +1,194 @@
+"""Finds methods, datasets and encoders by name, built in or from other packages.
+
+All three are found through entry points, the same door for everybody:
+
+    [project.entry-points."mlabench.methods"]
+    mine = "my_package.my_method:MyMethod"
+
+Listing and validating must not import torch (about two seconds), so an :class:`Entry` reads titles,
+docstrings, versions and the ``Config`` class from the source file and imports the class only when
+:meth:`Entry.load` is called.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from mlabench.errors import UserError
+from mlabench.hyperparameters import Hyperparameters
+
+Kind = Literal["methods", "datasets", "encoders"]
+
+#: Modules that a ``Config`` may use, besides :class:`Hyperparameters` itself.
+_CONFIG_MODULES = frozenset({"typing", "pydantic", "collections.abc", "pathlib"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered class, described without importing it."""
+
+    kind: Kind
+    name: str
+    module: str
+    attribute: str
+    package: str
+
+    @cached_property
+    def path(self) -> Path:
+        """The source file, found without importing anything (a package's ``__init__`` may be slow)."""
+        top, *rest = self.module.split(".")
+        spec = importlib.util.find_spec(top)
+        for root in (spec.submodule_search_locations or []) if spec else []:
+            for path in (Path(root, *rest).with_suffix(".py"), Path(root, *rest, "__init__.py")):
+                if path.is_file():
+                    return path
+        if spec and spec.origin and not rest:
+            return Path(spec.origin)
+        raise UserError(
+            f"the {self.kind[:-1]} {self.name!r} is registered by {self.package} as "
+            f"{self.module}:{self.attribute}, but there is no such module.",
+            remedy=f"Reinstall {self.package}, or correct its entry point.",
+        )
+
+    @cached_property
+    def _module(self) -> ast.Module:
+        return ast.parse(self.path.read_text(encoding="utf-8"), filename=str(self.path))
+
+    @cached_property
+    def _class(self) -> ast.ClassDef:
+        for node in self._module.body:
+            if isinstance(node, ast.ClassDef) and node.name == self.attribute:
+                return node
+        raise UserError(
+            f"no class {self.attribute!r} at the top level, although {self.package} registers it as "
+            f"the {self.kind[:-1]} {self.name!r}.",
+            file=str(self.path),
+        )
+
+    def literal(self, attribute: str, default: Any) -> Any:
+        """The value of a class attribute written as a literal, such as ``title`` or ``version``."""
+        for node in self._class.body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
+                return ast.literal_eval(node.value)
+        return default
+
+    @property
+    def title(self) -> str:
+        """The name used in tables."""
+        return str(self.literal("title", "")) or self.name
+
+    @property
+    def paper(self) -> str:
+        """Link to the paper."""
+        return str(self.literal("paper", ""))
+
+    @property
+    def version(self) -> int:
+        """Increases when a change to the code changes results."""
+        return int(self.literal("version", 1))
+
+    @cached_property
+    def doc(self) -> str:
+        """The class docstring."""
+        return ast.get_docstring(self._class) or ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the class docstring."""
+        return self.doc.split("\n", 1)[0]
+
+    @cached_property
+    def source_hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the file and of the modules it imports from its own folder."""
+        package = self.module.rpartition(".")[0] + "."
+        neighbours = {
+            self.path.with_name(node.module.removeprefix(package)).with_suffix(".py")
+            for node in ast.walk(self._module)
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package)
+        }
+        digest = hashlib.sha256()
+        for file in [self.path, *sorted(path for path in neighbours if path.is_file())]:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def config(self) -> type[Hyperparameters]:
+        """The nested ``Config`` class, compiled from the source file; the contract's empty one if it has none."""
+        for node in self._class.body:
+            if isinstance(node, ast.ClassDef) and node.name == "Config":
+                return self._compile(node)
+        return Hyperparameters
+
+    def _compile(self, config: ast.ClassDef) -> type[Hyperparameters]:
+        imports = [
+            node for node in self._module.body if isinstance(node, ast.ImportFrom) and node.module in _CONFIG_MODULES
+        ]
+        namespace: dict[str, Any] = {"Hyperparameters": Hyperparameters, "__name__": self.module}
+        body: list[ast.stmt] = [*imports, config]
+        code = compile(ast.Module(body=body, type_ignores=[]), str(self.path), "exec", dont_inherit=True)
+        try:
+            exec(code, namespace)  # noqa: S102  (installed code, as importing it would run)
+        except NameError as error:
+            raise UserError(
+                f"Config uses {error.name!r}, but may use names of typing, pydantic, collections.abc, "
+                "pathlib and Hyperparameters only, so that it can be read without importing torch.",
+                file=str(self.path),
+                field=f"{self.attribute}.Config",
+            ) from error
+        result: type[Hyperparameters] = namespace["Config"]
+        return result
+
+    def load(self) -> type[Any]:
+        """Imports the class itself."""
+        result: type[Any] = getattr(importlib.import_module(self.module), self.attribute)
+        return result
+
+
+@cache
+def entries(kind: Kind) -> dict[str, Entry]:
+    """All registered classes of one kind, by name, in alphabetical order.
+
+    Raises:
+        UserError: If two packages register the same name.
+    """
+    found: dict[str, Entry] = {}
+    for point in entry_points(group=f"mlabench.{kind}"):
+        entry = Entry(kind, point.name, point.module, point.attr, point.dist.name if point.dist else "?")
+        other = found.get(entry.name)
+        if other and (other.module, other.attribute) != (entry.module, entry.attribute):
+            raise UserError(
+                f"the name {entry.name!r} is registered twice among {kind}: by {other.package} and by {entry.package}.",
+                remedy="Uninstall one of them, or rename its entry point.",
+            )
+        found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def get(kind: Kind, name: str) -> Entry:
+    """The registered class called ``name``.
+
+    Raises:
+        UserError: If there is none; it names the nearest spelling.
+    """
+    known = entries(kind)
+    if name in known:
+        return known[name]
+    raise UserError(f"unknown {kind[:-1]} {name!r}.", remedy=suggest(name, known) or f"Known: {', '.join(known)}.")
+
+
+def suggest(name: str, known: dict[str, Any] | list[str]) -> str:
+    """``Did you mean 'x'?`` for the nearest of the ``known`` spellings, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,142 @@
+"""The page of one suite in Markdown: question, tables, figures, and everything that one should doubt."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mlabench.plan import Plan
+from mlabench.report import render, wording
+from mlabench.report.results import Results
+from mlabench.report.table import Table
+
+QUESTIONS = {
+    "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
+    "Q2": "How does the accuracy fall as modalities go missing?",
+    "Q3": "What does each part of MLA contribute?",
+    "Q4": "What does it cost?",
+}
+
+_FIGURES = {
+    "accuracy": "Accuracy of each modality and of their fusion. Bars: mean; whiskers: standard deviation; dots: seeds.",
+    "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation.",
+    "learning": "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: "
+    "standard deviation; open markers: the epoch selected, seed by seed.",
+}
+
+
+def heading(plan: Plan) -> str:
+    """The suite's name and title."""
+    return f"{plan.name}: {plan.title}" if plan.title else plan.name
+
+
+def shortfalls(results: Results) -> list[str]:
+    """One sentence for each kind of thing that is not in the tables."""
+    planned = {cell.trial.id for cell in results.plan.cells} - set(results.left_out)
+    status = {
+        kind: results.scores.loc[results.scores["status"] == kind, "trial"].nunique() for kind in ("failed", "missing")
+    }
+    sentences = []
+    if not results.plan.cells:
+        sentences.append("The suite asks for no trial.")
+    elif not results.records and planned:
+        sentences.append(f"None of the {wording.counted(len(planned), 'planned trial')} has a record yet.")
+    else:
+        if status["failed"]:
+            sentences.append(f"{status['failed']} of {wording.counted(len(planned), 'trial')} failed.")
+        if status["missing"]:
+            sentences.append(
+                f"{status['missing']} of {wording.counted(len(planned), 'trial')} have not (fully) been run."
+            )
+    if results.left_out:
+        sentences.append(
+            f"{wording.counted(len(results.left_out), 'trial')} made with a limit on the samples left out; "
+            "they can be included on request."
+        )
+    sentences += [f"Set aside: {trial}: {reason}." for trial, reason in results.set_aside]
+    return sentences
+
+
+def markdown(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+        results: The numbers.
+        tables: The tables shown.
+        figures: Names of the figures, which lie in the folder ``figures`` as .png and .pdf.
+    """
+    plan = results.plan
+    sections = [f"# {render.escape_markdown(heading(plan))}\n"]
+    sections += [f"**{question}.** {QUESTIONS[question]}\n" for question in plan.questions]
+    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in shortfalls(results)]
+    sections.append("## Tables\n")
+    sections += [render.markdown(table) for table in tables] or ["There is nothing to show yet.\n"]
+    sections.append("Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv`.\n")
+    if figures:
+        sections.append("## Figures\n")
+        sections += [f"![{_FIGURES[name]}](figures/{name}.png)\n\n{_FIGURES[name]}\n" for name in figures]
+    sections += ["## What to keep in mind\n", _bullets(_caveats(results))]
+    if failures := list(_failures(results)):
+        sections += ["## Failed and missing trials\n", _bullets(failures)]
+    if results.records:
+        sections += ["## Made with\n", _bullets(_environments(results))]
+    if plan.source:
+        sections += [
+            "## To run it again\n",
+            f"Save this as `{plan.name}.yaml`, then `mlabench run {plan.name}.yaml` and `mlabench report`.\n",
+            f"{_fenced(plan.source)}\n",
+        ]
+    return "\n".join(sections)
+
+
+def _caveats(results: Results) -> Iterator[str]:
+    scores = results.scores
+    yield wording.dataset_sentence(results.plan)
+    yield f"{wording.samples(scores)}; {wording.seeds(scores)}. {wording.spread_sentence(scores)}"
+    yield wording.DEFINITIONS
+    for sentence in (wording.selection_sentences(scores), wording.limit_sentence(scores)):
+        if sentence:
+            yield sentence
+    yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
+
+
+def _failures(results: Results) -> Iterator[str]:
+    rows = results.scores[results.scores["status"] != "ok"].drop_duplicates(["trial", "status", "reason"])
+    for row in rows.itertuples():
+        yield f"{row.status}: {row.label}, {row.train_setting} missing, seed {row.seed} ({row.trial}): {row.reason}"
+
+
+def _environments(results: Results) -> Iterator[str]:
+    """Every distinct value of every entry, with the number of trials if there are several."""
+    found: dict[str, Counter[str]] = {}
+    for record in results.records.values():
+        for name, value in _flat(record.environment):
+            found.setdefault(name, Counter())[value] += 1
+    for name, values in sorted(found.items()):
+        listed = [
+            value if len(values) == 1 else f"{value} ({wording.counted(count, 'trial')})"
+            for value, count in sorted(values.items())
+        ]
+        yield f"{name}: {', '.join(listed)}"
+
+
+def _flat(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _bullets(sentences: Iterator[str] | Sequence[str]) -> str:
+    return "".join(f"- {render.escape_markdown(sentence)}\n" for sentence in sentences)
+
+
+def _fenced(text: str) -> str:
+    """A code block that no back-ticks in the text can end."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}yaml\n{text.rstrip()}\n{fence}"

@@ -1,0 +1,298 @@
+"""Figures. The only module of the package that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from mlabench.plan import Plan
+from mlabench.report import wording
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.statistics import Summary, summarise
+
+#: Method that all figures point out.
+HIGHLIGHT = "MLA"
+
+#: Text width of a one-column paper, in inches; font sizes are chosen for it.
+WIDTH = 5.5
+
+_HIGHLIGHT_COLOUR = "#D55E00"
+#: The rest of Okabe and Ito's palette, without yellow (too pale for lines) and with a darker orange.
+_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#B8860B", "#666666")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*")
+_DASHES = ("-", "--", ":", "-.")
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.5,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.6,
+    "text.parse_math": False,  # a label may hold a dollar sign
+    "pdf.fonttype": 42,  # editable, and what publishers ask for
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn, in every figure."""
+
+    colour: str
+    marker: str
+    dashes: str
+    width: float
+    layer: int
+
+    def line(self) -> dict[str, Any]:
+        """Arguments of ``Axes.plot``."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.dashes,
+            "linewidth": self.width,
+            "zorder": self.layer,
+        }
+
+
+def looks(plans: Sequence[Plan]) -> dict[str, Look]:
+    """One look per method over all plans of a report, so that a colour means the same everywhere."""
+    labels = sorted({label for plan in plans for label in plan.labels} - {HIGHLIGHT})
+    cycle = len(_COLOURS)
+    chosen = {
+        label: Look(
+            colour=_COLOURS[place % cycle],
+            marker=_MARKERS[place % len(_MARKERS)],
+            dashes=_DASHES[place // cycle % len(_DASHES)],
+            width=1.2,
+            layer=3,
+        )
+        for place, label in enumerate(labels)
+    }
+    return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", 2.0, 4)}
+
+
+def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
+    """All figures that the results can fill, by name."""
+    measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
+    if not measured.any():
+        return {}
+    with mpl.rc_context(_STYLE):
+        figures = {"accuracy": accuracy_bars(results, looks)}
+        rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
+        # Settings that share a rate (two protocols) have no place on one curve.
+        if len(rates) > 1 and rates["rate"].is_unique:
+            figures["missing_rate"] = missing_rate_curves(results, looks)
+        if results.curves["epoch"].nunique() > 1:
+            figures["learning"] = learning_curves(results, looks)
+    return figures
+
+
+def save(figure: Figure, path: Path) -> tuple[Path, Path]:
+    """Writes ``path`` with the endings .png (200 dpi) and .pdf; the same figure gives the same bytes."""
+    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    with mpl.rc_context(_STYLE):
+        figure.savefig(png, dpi=200, metadata={"Software": None})
+        figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return png, pdf
+
+
+def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
+    """Accuracy against the missing rate: the fused prediction, then each modality."""
+    scores = results.scores
+    settings = {
+        setting: float(scores.loc[scores["setting"] == setting, "rate"].iloc[0]) for setting in results.settings
+    }
+    points = [(100 * rate, setting) for setting, rate in settings.items() if not np.isnan(rate)]
+    figure, panels = _panels(results, "Accuracy against the missing rate", scores[scores["setting"] != ""])
+    for target, axes in panels.items():
+        ends = {}
+        for label in results.labels:
+            summaries = [_percent(results.at(label, setting, target)["accuracy"]) for _, setting in points]
+            ends[label] = _line(axes, [rate for rate, _ in points], summaries, looks[label])
+        axes.set_xlabel("missing rate (%)")
+        _label_ends(axes, ends, looks)
+    _spread_labels(figure)
+    return figure
+
+
+def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
+    """Validation accuracy after each epoch, at the first setting; the selected epoch of each seed is marked."""
+    curves = results.curves
+    setting = next(
+        name
+        for name in dict.fromkeys([*results.settings, *curves["train_setting"]])
+        if (curves["train_setting"] == name).any()
+    )
+    curves = curves[curves["train_setting"] == setting]
+    scores = results.scores[results.scores["setting"] == setting]
+    figure, panels = _panels(results, f"Validation accuracy while training, {setting} missing", scores)
+    for target, axes in panels.items():
+        ends = {}
+        for label in results.labels:
+            runs = curves[(curves["label"] == label) & (curves["target"] == target)]
+            epochs = sorted(set(runs["epoch"]))
+            summaries = [_percent(runs.loc[runs["epoch"] == epoch, "accuracy"]) for epoch in epochs]
+            look = looks[label]
+            ends[label] = _line(axes, epochs, summaries, look, marker="")
+            chosen = runs[runs["selected"]]
+            axes.plot(
+                chosen["epoch"], 100 * chosen["accuracy"], linestyle="", marker=look.marker, markersize=3.6,
+                markerfacecolor="white", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=look.layer + 2,
+            )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        _label_ends(axes, ends, looks)
+    _spread_labels(figure)
+    return figure
+
+
+def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
+    """Bars of each modality's and the fused accuracy at the first setting; every seed is a dot."""
+    setting = results.settings[0]
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    axes = figure.subplots()
+    width = 0.84 / len(results.labels)
+    for place, label in enumerate(results.labels):
+        look = looks[label]
+        offset = (place - (len(results.labels) - 1) / 2) * width
+        for group, target in enumerate(results.targets):
+            values = 100 * results.at(label, setting, target)["accuracy"].dropna()
+            summary = summarise(values)
+            if summary.mean is None:
+                continue
+            x = group + offset
+            axes.bar(x, summary.mean, 0.9 * width, color=look.colour, alpha=1.0 if label == HIGHLIGHT else 0.65)
+            if summary.std is not None:
+                axes.errorbar(x, summary.mean, summary.std, color="#222222", elinewidth=0.9, capsize=2, zorder=4)
+            spread = np.linspace(-0.22, 0.22, len(values)) * width if len(values) > 1 else [0.0]
+            axes.plot(
+                x + np.asarray(spread), values, linestyle="", marker="o", markersize=2.2, markerfacecolor="white",
+                markeredgecolor="#222222", markeredgewidth=0.5, zorder=5,
+            )  # fmt: skip
+    axes.set_xticks(range(len(results.targets)), results.targets)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("accuracy (%)")
+    handles = [
+        Line2D([], [], linestyle="", marker="s", markersize=6, color=looks[label].colour, label=label)
+        for label in results.labels
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, handletextpad=0.1
+    )
+    scores = results.scores[results.scores["setting"] == setting]
+    _title(figure, results, f"Accuracy of each modality and of their fusion, {setting} missing", scores)
+    return figure
+
+
+def _panels(results: Results, title: str, scores: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
+    targets = (MULTIMODAL, *results.plan.modalities)
+    columns = 2
+    rows = -(-len(targets) // columns)
+    # A label needs ten points of height at the end of its line.
+    height = max(1.75, 0.14 * len(results.labels) + 0.4)
+    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(targets) :]:
+        axes.remove()
+    panels = dict(zip(targets, grid, strict=False))
+    for target, axes in panels.items():
+        axes.set_title(target, loc="left", fontweight="bold")
+        axes.set_ylabel("accuracy (%)")
+    _title(figure, results, title, scores)
+    return figure, panels
+
+
+def _title(figure: Figure, results: Results, title: str, scores: pd.DataFrame) -> None:
+    facts = f"{wording.datasets(results.plan)}, {wording.samples(scores)}, {wording.seeds(scores)}"
+    band = ", ± std over seeds" if scores["seed"].nunique() > 1 else ""
+    warning = " LIMITED RUN" if wording.limit_sentence(scores) else ""
+    warning += " SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else ""
+    figure.suptitle(f"{title}\n{facts}{band}{warning}", x=0.01, ha="left", fontsize=8)
+
+
+def _percent(accuracies: pd.Series[float]) -> Summary:
+    return summarise(100 * accuracies)
+
+
+def _line(
+    axes: Axes, x: Sequence[float], summaries: Sequence[Summary], look: Look, marker: str | None = None
+) -> tuple[float, float] | None:
+    """Draws mean and band; where nothing was measured there is a gap. Returns the last point, if any."""
+    means = np.array([np.nan if summary.mean is None else summary.mean for summary in summaries])
+    stds = np.array([np.nan if summary.std is None else summary.std for summary in summaries])
+    style = look.line() if marker is None else {**look.line(), "marker": marker}
+    axes.plot(x, means, **style)
+    if not np.isnan(stds).all():
+        axes.fill_between(x, means - stds, means + stds, color=look.colour, alpha=0.15, linewidth=0, zorder=2)
+    known = np.flatnonzero(~np.isnan(means))
+    return (float(x[known[-1]]), float(means[known[-1]])) if known.size else None
+
+
+def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks: Mapping[str, Look]) -> None:
+    """Writes each method's name at the right edge; :func:`_spread_labels` moves apart what would overlap."""
+    for label, end in ends.items():
+        if end is None:
+            continue
+        axes.annotate(
+            label, xy=end, xytext=(1.04, end[1]), textcoords=axes.get_yaxis_transform(), va="center", fontsize=7,
+            color=looks[label].colour, fontweight="bold" if label == HIGHLIGHT else "normal", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": looks[label].colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
+        )  # fmt: skip
+
+
+def _spread_labels(figure: Figure) -> None:
+    """Moves the labels of each panel apart, as little as possible and in the order of their lines."""
+    figure.canvas.draw()  # lays the panels out, with room for the labels
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        labels = sorted(axes.texts, key=lambda text: text.xy[1])
+        low, high = axes.get_ylim()
+        height = axes.get_window_extent().height * 72.0 / figure.dpi
+        gap = 8.5 / height * (high - low)
+        for text, y in zip(labels, spread([text.xy[1] for text in labels], gap, low, high), strict=True):
+            text.set_position((1.04, y))
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions at least ``gap`` apart, nearest (in the least-squares sense) to the ``wanted``, which ascend.
+
+    They stay between ``low`` and ``high`` if they fit there.
+    """
+    # With the gaps taken off, positions must ascend only: pool neighbours that do not into their mean.
+    blocks: list[tuple[float, int]] = []
+    for place, position in enumerate(wanted):
+        mean, size = position - place * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    room = max(low, high - (len(wanted) - 1) * gap)
+    flat = [min(max(mean, low), room) for mean, size in blocks for _ in range(size)]
+    return [position + place * gap for place, position in enumerate(flat)]

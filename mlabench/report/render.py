@@ -1,0 +1,133 @@
+"""Tables as terminal output, Markdown, CSV and LaTeX. All show the same digits."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import re
+
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mlabench.report.table import Cell, Table
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "—": "---", "–": "--", "±": r"$\pm$", "×": r"$\times$", "→": r"$\to$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
+    "ε": r"$\epsilon$", "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$",
+    "ν": r"$\nu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\phi$", "ω": r"$\omega$",
+}  # fmt: skip
+
+
+def terminal(table: Table) -> Group:
+    """The table for a rich console, its caption below at the console's width."""
+    shown = RichTable()
+    for head in table.heads:
+        shown.add_column(Text(head), overflow="fold")
+    for column in table.columns:
+        shown.add_column(Text(column.name), justify="right")
+    for place, row in enumerate(table.rows):
+        last_of_group = place + 1 < len(table.rows) and table.rows[place + 1].group != row.group
+        heads = [Text(head) for head in row.heads]
+        shown.add_row(*heads, *map(_terminal_cell, row.cells), end_section=last_of_group)
+    return Group(Text(table.title, style="bold"), shown, Text(table.caption, style="dim"))
+
+
+def _terminal_cell(cell: Cell) -> Text:
+    text = Text(cell.mean, style="bold" if cell.best else "")
+    if cell.spread:
+        text.append(f" ± {cell.spread}", style="not bold")
+    if cell.status:
+        text.append(f" ({cell.status})" if cell.mean else cell.status, style="red" if cell.failed else "dim")
+    return text
+
+
+def markdown(table: Table) -> str:
+    """The table as a Markdown section: title, table, caption."""
+    heads = [*table.heads, *(column.name for column in table.columns)]
+    rules = ["---"] * len(table.heads) + ["---:"] * len(table.columns)
+    rows = [[*map(escape_markdown, row.heads), *map(_markdown_cell, row.cells)] for row in table.rows]
+    lines = [f"| {' | '.join(row)} |" for row in (list(map(escape_markdown, heads)), rules, *rows)]
+    body = "\n".join(lines)
+    return f"### {escape_markdown(table.title)}\n\n{body}\n\n{escape_markdown(table.caption)}\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return _joined(f"**{cell.mean}**" if cell.best else cell.mean, cell, "±")
+
+
+def csv(table: Table) -> str:
+    """The table as CSV: four columns (mean, standard deviation, runs, what is not there) per column of the table."""
+    file = io.StringIO()
+    writer = csv_module.writer(file, lineterminator="\n")
+    parts = ("", " std", " runs", " status")
+    writer.writerow([*table.heads, *(column.name + part for column in table.columns for part in parts)])
+    for row in table.rows:
+        cells = [(cell.mean, cell.std, cell.summary.n, cell.status) for cell in row.cells]
+        writer.writerow([*row.heads, *(value for cell in cells for value in cell)])
+    return file.getvalue()
+
+
+def latex(table: Table, label: str) -> str:
+    """The table as a LaTeX float; needs the package ``booktabs``.
+
+    Args:
+        table: The table.
+        label: For ``\\ref``.
+    """
+    columns = "l" * len(table.heads) + "r" * len(table.columns)
+    heads = [*table.heads, *(column.name for column in table.columns)]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}[t]",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', label)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(escape_latex, heads)) + r" \\",
+        r"\midrule",
+    ]
+    for place, row in enumerate(table.rows):
+        if place and row.group != table.rows[place - 1].group:
+            lines.append(r"\midrule")
+        # A group in front of "[" or "*": after a line break both would be read as its arguments.
+        cells = [*(f"{{{escape_latex(head)}}}" for head in row.heads), *map(_latex_cell, row.cells)]
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
+    return _joined(mean, cell, r"$\pm$").replace("—", "---")
+
+
+def _joined(mean: str, cell: Cell, plus_minus: str) -> str:
+    spread = f" {plus_minus} {cell.spread}" if cell.spread else ""
+    if not cell.status:
+        return mean + spread
+    return f"{mean}{spread} ({cell.status})" if mean else cell.status
+
+
+def escape_markdown(text: str) -> str:
+    """Takes the meaning from characters that Markdown or HTML would interpret, and keeps to one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_latex(text: str) -> str:
+    """Takes the meaning from LaTeX's characters. What no standard font has is replaced by its code point."""
+    return "".join(map(_latex_character, " ".join(text.split())))
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    # Up to here, LaTeX's default input and font encodings know (nearly) every letter.
+    return character if ord(character) < 0x180 and character.isprintable() else f"[U+{ord(character):04X}]"

@@ -1,0 +1,101 @@
+"""Sentences that captions, figures and pages share, so that they say the same of the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from mlabench import registry
+from mlabench.errors import UserError
+from mlabench.plan import Plan
+from mlabench.report.results import MULTIMODAL
+
+DEFINITIONS = (
+    "Unimodal accuracy is computed over the samples where that modality is present; "
+    "multimodal accuracy over all test samples."
+)
+
+_SELECTIONS = {
+    "best_val": "The epoch was selected on the validation split (best_val).",
+    "last": "The last epoch was evaluated, without selection (last).",
+    "best_test": "WARNING: THE EPOCH WAS SELECTED ON THE TEST SPLIT (best_test). These accuracies are optimistic; "
+    "compare them only with published numbers that were selected in the same way.",
+}
+
+
+def datasets(plan: Plan) -> str:
+    """The names of the plan's datasets."""
+    return ", ".join(_names(plan))
+
+
+def dataset_sentence(plan: Plan) -> str:
+    """Names the dataset, and says loudly if it stands in for another."""
+    sentences = [f"Dataset: {datasets(plan) or 'none'}."]
+    for name in _names(plan):
+        if twin := _twin_of(name):
+            sentences.append(f"{name} is a stand-in (twin) for {twin}: these are not numbers on {twin}.")
+    return " ".join(sentences)
+
+
+def samples(scores: pd.DataFrame) -> str:
+    """``n = 1,312 test samples``, a range where trials differ."""
+    counts = sorted(set(scores.loc[(scores["target"] == MULTIMODAL) & (scores["status"] == "ok"), "n"]))
+    if not counts:
+        return "no test samples"
+    return f"n = {'–'.join(f'{count:,}' for count in (counts[0], counts[-1])[: len(counts)])} test samples"
+
+
+def seeds(scores: pd.DataFrame) -> str:
+    """``5 seeds (0, 1, 2, 3, 4)``: those asked for, whatever came of them."""
+    asked = sorted(set(scores["seed"]))
+    return f"{counted(len(asked), 'seed')} ({', '.join(map(str, asked))})" if asked else "no seeds"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def spread_sentence(scores: pd.DataFrame) -> str:
+    """Says what stands behind the ± sign."""
+    if len(set(scores["seed"])) > 1:
+        return "Mean ± standard deviation (ddof = 1) over seeds."
+    return "One seed gives no spread (—)."
+
+
+def selection_sentences(scores: pd.DataFrame) -> str:
+    """Says how the epoch was chosen; ``best_test`` cannot be overlooked."""
+    return " ".join(_SELECTIONS[selection] for selection in _SELECTIONS if (scores["selection"] == selection).any())
+
+
+def limit_sentence(scores: pd.DataFrame) -> str:
+    """Says that trials were made on a part of the data, if any were."""
+    limits = sorted(set(scores["limit"].dropna()))
+    if not limits:
+        return ""
+    return f"LIMITED RUN: at most {' or '.join(f'{limit:,}' for limit in limits)} samples per split; not a result."
+
+
+def caption(plan: Plan, scores: pd.DataFrame, *sentences: str) -> str:
+    """A caption: what is peculiar to the table, then what every table has to say."""
+    common = (
+        limit_sentence(scores),
+        dataset_sentence(plan),
+        f"{samples(scores)}; {seeds(scores)}.",
+        spread_sentence(scores),
+        selection_sentences(scores),
+        DEFINITIONS,
+    )
+    return " ".join(sentence for sentence in (*sentences, *common) if sentence)
+
+
+def _names(plan: Plan) -> Iterable[str]:
+    return dict.fromkeys(cell.trial.dataset.name for cell in plan.cells)
+
+
+def _twin_of(name: str) -> str:
+    try:
+        return str(registry.get("datasets", name).literal("twin_of", ""))
+    except (UserError, ValueError):  # a package that is not installed here, or a twin that is not a literal
+        return ""

@@ -1,0 +1,258 @@
+"""Runs one trial: data, method, training, evaluation under every test pattern, record."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from lightning_fabric import Fabric
+
+from mlabench import registry
+from mlabench.datasets import Data, Split
+from mlabench.environment import describe_environment
+from mlabench.evaluation import evaluate
+from mlabench.launchers import Job
+from mlabench.method import Method, Stage
+from mlabench.missing import Missing
+from mlabench.store import MODEL, Arrays, Store
+from mlabench.tensors import SplitTensors, accuracies, predict
+from mlabench.training import Observers, fit, stable_seed
+from mlabench.trial import Evaluation, Failure, Record, Trial
+
+#: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
+SMALL_MODEL_MIB = 8.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How trials are run; none of it changes a result on the CPU.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        keep_models: Keep the selected weights whatever their size.
+    """
+
+    device: str = "auto"
+    keep_models: bool = False
+
+
+#: Called with (stage name, epochs done in all stages, epochs in all stages).
+ReportProgress = Callable[[str, int, int], None]
+
+
+def run_trial(
+    job: Job, store: Store, options: RunOptions = RunOptions(), report: ReportProgress = lambda *_: None
+) -> Record:
+    """Runs a job's trial, evaluates it under the job's test patterns and writes the record.
+
+    A record that exists and lacks some of them is added to: from the kept weights if there are any,
+    else by training again. An exception becomes a record of status ``failed``.
+    """
+    trial = job.trial
+    clock = Clock()
+    try:
+        old = None if job.afresh else store.read(trial.id)
+        old = old if old and old.status == "ok" else None
+        record, predictions, model = _run(trial, _union(old, job.tests), store, options, report, clock, old)
+    except Exception as error:
+        failure = Failure(kind=type(error).__name__, message=str(error), traceback=traceback.format_exc())
+        environment = describe_environment(trial, options.device)
+        record = Record(trial=trial, status="failed", failure=failure, environment=environment, cost=clock.seconds())
+        store.write_failure(record)
+        return record
+    record = record.model_copy(update={"cost": {**record.cost, **clock.seconds()}})
+    store.write(record, predictions, model)
+    return record
+
+
+def _run(
+    trial: Trial,
+    tests: Sequence[Missing],
+    store: Store,
+    options: RunOptions,
+    report: ReportProgress,
+    clock: Clock,
+    old: Record | None,
+) -> tuple[Record, Arrays, bytes]:
+    fabric = make_fabric(options.device, trial.training.precision)
+    with clock.phase("data"):
+        data = load_data(trial)
+        modalities = data.task.modalities
+
+        def tensors(split: Split, missing: Missing) -> SplitTensors:
+            present = missing.pattern(trial.dataset.name, split.ids, modalities)
+            return SplitTensors(split, modalities, present, fabric.device)
+
+        method = build_method(trial, data).to(fabric.device)
+    kept = store.folder(trial.id) / MODEL
+    if old is not None and kept.is_file():
+        method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
+        curves, selected, cost = old.curves, old.selected_epoch, old.cost
+    else:
+        validation = tensors(data.validation, trial.missing)
+        watched = {missing.key: tensors(data.test, missing) for missing in (trial.missing, Missing())}
+        stages = method.stages(trial.training.epochs)
+        offset = {stage.name: sum(other.epochs for other in stages[:place]) for place, stage in enumerate(stages)}
+        total = sum(stage.epochs for stage in stages)
+
+        def report_epoch(stage: Stage, epoch: int) -> None:
+            report(stage.name, offset[stage.name] + epoch, total)
+
+        def watch_test() -> dict[str, float]:
+            return {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()}
+
+        observers = Observers(lambda: accuracies(method, validation, fabric), watch_test, report_epoch)
+        train = tensors(data.train, trial.missing)
+        with clock.phase("train"):
+            curves, selected = fit(method, train, trial.training, trial.seed, fabric, observers)
+        cost = {"samples_per_second": total * len(train) / clock.wall["train"]}
+    with clock.phase("evaluate"):
+        evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric)
+    state = {name: value.contiguous() for name, value in method.state_dict().items()}
+    size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
+    model = safetensors.torch.save(state) if options.keep_models or size <= SMALL_MODEL_MIB else b""
+    record = Record(
+        trial=trial,
+        status="ok",
+        selected_epoch=selected,
+        evaluations=evaluations,
+        curves=curves,
+        parameters=sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
+        notes=list(data.notes),
+        cost={**cost, "peak_memory_mib": peak_memory_mib(fabric.device)},
+        environment=describe_environment(trial, str(fabric.device)),
+    )
+    return record, predictions, model
+
+
+def evaluate_all(
+    method: Method,
+    data: Data,
+    tests: Sequence[Missing],
+    tensors: Callable[[Split, Missing], SplitTensors],
+    fabric: Fabric,
+) -> tuple[dict[str, Evaluation], Arrays]:
+    """Evaluates one model under every test pattern. Returns the evaluations and the arrays to store."""
+    evaluations = {}
+    arrays: Arrays = {"ids": np.array(data.test.ids), "labels": data.test.labels}
+    for missing in tests:
+        split = tensors(data.test, missing)
+        outputs = predict(method, split, fabric)
+        present = split.present.cpu().numpy()
+        evaluations[missing.key] = evaluate(
+            missing,
+            data.task.modalities,
+            data.test.labels,
+            present,
+            outputs.fused,
+            outputs.unimodal,
+            outputs.embedding,
+            outputs.weight,
+        )
+        arrays[f"{missing.key}/present"] = present
+        arrays[f"{missing.key}/fused"] = outputs.fused
+        for modality, logits in outputs.unimodal.items():
+            arrays[f"{missing.key}/{modality}"] = logits
+    return evaluations, arrays
+
+
+def build_method(trial: Trial, data: Data) -> Method:
+    """The untrained method of a trial.
+
+    Encoders are seeded one by one, so all methods of one seed start from the same encoders.
+    """
+    encoders = {}
+    for modality in data.task.modalities:
+        component = trial.encoders[modality]
+        entry = registry.get("encoders", component.name)
+        encoder = entry.load()
+        torch.manual_seed(stable_seed(trial.seed, "encoder", modality))
+        encoders[modality] = encoder(data.task.shapes[modality], encoder.Config(**component.config))
+    method = registry.get("methods", trial.method.name).load()
+    torch.manual_seed(stable_seed(trial.seed, "method"))
+    built: Method = method(data.task, encoders, method.Config(**trial.method.config), len(data.train))
+    return built
+
+
+def load_data(trial: Trial) -> Data:
+    """The trial's dataset, cut to ``trial.limit`` samples per split; kept in memory between trials."""
+    data = _load(trial.dataset.name, json.dumps(trial.dataset.config, sort_keys=True), trial.dataset.fingerprint)
+    if trial.limit is None:
+        return data
+
+    def cut(split: Split) -> Split:
+        size = min(len(split), trial.limit or 0)
+        return split.take(np.linspace(0, len(split) - 1, size).astype(np.int64))
+
+    return Data(data.task, cut(data.train), cut(data.validation), cut(data.test), data.notes)
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, config: str, fingerprint: str) -> Data:
+    dataset = registry.get("datasets", name).load()
+    instance = dataset(dataset.Config(**json.loads(config)))
+    if instance.fingerprint() != fingerprint:
+        raise RuntimeError(f"the data of {name!r} have changed since the trial was planned; plan it again")
+    data: Data = instance.load()
+    return data
+
+
+def make_fabric(device: str, precision: Any) -> Fabric:
+    """Fabric on one device, with one thread and reproducible arithmetic."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    with warnings.catch_warnings():
+        # Fabric advises on hardware that was deliberately not chosen.
+        warnings.simplefilter("ignore")
+        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    if fabric.device.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return fabric
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Highest memory so far: of the device on CUDA, of the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _union(old: Record | None, tests: Sequence[Missing]) -> list[Missing]:
+    known = {key: evaluation.missing for key, evaluation in old.evaluations.items()} if old else {}
+    return list({**known, **{missing.key: missing for missing in tests}}.values())
+
+
+@dataclass
+class Clock:
+    """Wall-clock and processor seconds by phase."""
+
+    wall: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the time of the enclosed block to ``name``."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - wall
+            self.cpu[name] = self.cpu.get(name, 0.0) + time.process_time() - cpu
+
+    def seconds(self) -> dict[str, float]:
+        """``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``."""
+        return {
+            **{f"wall_seconds_{name}": seconds for name, seconds in self.wall.items()},
+            **{f"cpu_seconds_{name}": seconds for name, seconds in self.cpu.items()},
+        }

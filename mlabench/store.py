@@ -1,0 +1,270 @@
+"""Results on disk: one folder per trial, written atomically, verified when read. Free of torch.
+
+    RESULTS/trials/<trial id>/record.json       the record, sealed with a checksum
+                              predictions.npz   ids, labels, patterns and logits of the test split
+                              model.safetensors the selected weights, if kept
+    RESULTS/plans/<suite>.json                  what a suite asked for, so that a report needs no suite file
+    RESULTS/set_aside/                          records that could not be read; never deleted
+
+The folders are the truth; there is no index to fall out of step with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mlabench.errors import UserError
+from mlabench.plan import Plan
+from mlabench.trial import SCHEMA_VERSION, Record
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.npz"
+MODEL = "model.safetensors"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class CorruptRecordError(Exception):
+    """A record that does not parse, or whose checksum or files do not agree with it."""
+
+
+@dataclass
+class Store:
+    """The results folder.
+
+    Args:
+        root: The folder; created when something is written.
+
+    Attributes:
+        set_aside: What was moved out of the way since this object was made, as (trial id, reason).
+    """
+
+    root: Path
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
+
+    # -- trials ---------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> Path:
+        """The folder that holds one folder per trial."""
+        return self.root / "trials"
+
+    def folder(self, trial_id: str) -> Path:
+        """The folder of one trial."""
+        return self.trials / trial_id
+
+    def ids(self) -> list[str]:
+        """Ids of all trials that have a record, sorted."""
+        if not self.trials.is_dir():
+            return []
+        return sorted(path.name for path in self.trials.iterdir() if not path.name.startswith("."))
+
+    def read(self, trial_id: str) -> Record | None:
+        """The record of a trial, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
+        try:
+            return read_record(self.folder(trial_id))
+        except FileNotFoundError:
+            return None
+        except CorruptRecordError as error:
+            self._set_aside(trial_id, str(error))
+            return None
+
+    def records(self) -> Iterator[Record]:
+        """All records that can be read."""
+        for trial_id in self.ids():
+            record = self.read(trial_id)
+            if record is not None:
+                yield record
+
+    def predictions(self, trial_id: str) -> Arrays | None:
+        """The arrays of ``predictions.npz``, or None if they were not kept.
+
+        ``ids [N]``, ``labels [N]`` and for every test pattern key K: ``K/present [N, M]``,
+        ``K/fused [N, C]`` and ``K/<modality> [N, C]``.
+        """
+        path = self.folder(trial_id) / PREDICTIONS
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def has_model(self, trial_id: str) -> bool:
+        """Whether the selected weights were kept."""
+        return (self.folder(trial_id) / MODEL).is_file()
+
+    def write(self, record: Record, predictions: Mapping[str, NDArray[Any]] | None = None, model: bytes = b"") -> None:
+        """Writes a trial's folder as one atomic step; an older one is replaced.
+
+        Args:
+            record: The record; its ``files`` are filled in here.
+            predictions: See :meth:`predictions`.
+            model: The weights in safetensors format, if they are to be kept.
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        trial_id = record.trial.id
+        try:
+            self.trials.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{trial_id}.", suffix=".tmp", dir=self.trials))
+            files = {}
+            if predictions is not None:
+                with (temporary / PREDICTIONS).open("wb") as file:
+                    np.savez_compressed(file, allow_pickle=False, **predictions)
+                files[PREDICTIONS] = _sha256(temporary / PREDICTIONS)
+            if model:
+                (temporary / MODEL).write_bytes(model)
+                files[MODEL] = _sha256(temporary / MODEL)
+            content = record.model_copy(update={"files": files}).model_dump(mode="json")
+            (temporary / RECORD).write_text(_seal(content), encoding="utf-8")
+            for path in [*temporary.iterdir(), temporary]:
+                _sync(path)
+            self._install(temporary, trial_id)
+        except OSError as error:
+            raise UserError(f"cannot write results: {error}.", file=str(self.root)) from error
+
+    def write_failure(self, record: Record) -> None:
+        """Writes a failed trial's record, unless the trial has a good one: nothing computed is lost."""
+        old = self.read(record.trial.id)
+        if old is None or old.status == "failed":
+            self.write(record)
+
+    def _install(self, temporary: Path, trial_id: str) -> None:
+        """Renames ``temporary`` into place. A crash between the two renames is mended by :meth:`recover`."""
+        final, old = self.folder(trial_id), self.trials / f".{trial_id}.old"
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            final.rename(old)
+        temporary.rename(final)
+        _sync(self.trials)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Clears up after a crash: half-written folders go, a record that was being replaced comes back.
+
+        Call it only while no trial is being written.
+        """
+        if not self.trials.is_dir():
+            return
+        for path in self.trials.iterdir():
+            if path.name.endswith(".old"):
+                final = self.folder(path.name[1 : -len(".old")])
+                if not final.exists():
+                    path.rename(final)
+                else:
+                    shutil.rmtree(path, ignore_errors=True)
+            elif path.name.endswith(".tmp"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _set_aside(self, trial_id: str, reason: str) -> None:
+        target = self.root / "set_aside" / f"{trial_id}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.folder(trial_id).rename(target)
+        except OSError:
+            reason += " (it could not be moved)"
+        self.set_aside.append((trial_id, reason))
+
+    # -- plans ----------------------------------------------------------------------------------
+
+    def write_plan(self, plan: Plan) -> None:
+        """Saves what a suite asked for."""
+        path = self.root / "plans" / f"{plan.name}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
+            _sync(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise UserError(f"cannot write results: {error}.", file=str(self.root)) from error
+
+    def plans(self) -> list[Plan]:
+        """The plans of all suites that ran into this folder, by name.
+
+        Raises:
+            UserError: If one of them cannot be read.
+        """
+        plans = []
+        for path in sorted((self.root / "plans").glob("*.json")):
+            try:
+                plans.append(Plan.model_validate_json(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"this plan cannot be read ({type(error).__name__}).",
+                    remedy="Run the suite again; finished trials are reused.",
+                    file=str(path),
+                ) from error
+        return plans
+
+
+def read_record(folder: Path) -> Record:
+    """Reads and verifies one trial's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        CorruptRecordError: If it does not parse, or a checksum does not agree.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(folder)
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        seal = content.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CorruptRecordError(f"{RECORD} does not parse ({type(error).__name__})") from error
+    if _digest(content) != seal:
+        raise CorruptRecordError(f"{RECORD} does not have the checksum that it was written with")
+    if content.get("schema_version", 0) > SCHEMA_VERSION:
+        raise UserError(
+            f"this record has schema version {content['schema_version']}, newer than {SCHEMA_VERSION}.",
+            remedy="Upgrade mlabench.",
+            file=str(folder / RECORD),
+        )
+    try:
+        record = Record.model_validate(content)
+    except ValidationError as error:
+        raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
+    if record.trial.id != folder.name:
+        raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
+    for name, digest in record.files.items():
+        # A file that is wholly absent was left out on purpose (committed references carry no predictions).
+        if (folder / name).exists() and _sha256(folder / name) != digest:
+            raise CorruptRecordError(f"{name} does not have the checksum that it was written with")
+    return record
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file or a folder's entries to disk, where the system can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows cannot open folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

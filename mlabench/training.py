@@ -1,0 +1,186 @@
+"""The one training loop, for every method and device."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from mlabench.method import Method, Progress, Stage
+from mlabench.tensors import SplitTensors
+from mlabench.trial import SGD, Adam, Cosine, Epoch, Step, Training
+
+
+class TrainingDivergedError(Exception):
+    """The loss is not a finite number any more."""
+
+
+@dataclass
+class Updater:
+    """The :class:`mlabench.method.Optimization` that the loop hands to methods."""
+
+    fabric: Fabric
+    optimizer: Optimizer
+    progress: Progress = field(default=Progress(0, 1, 0, 1))
+
+    def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
+        """Clears gradients, back-propagates ``loss``, calls ``before_step``, steps the optimiser."""
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        if before_step is not None:
+            before_step()
+        self.optimizer.step()
+
+
+@dataclass(frozen=True)
+class Observers:
+    """What the loop asks of its surroundings after each epoch.
+
+    Attributes:
+        validate: Accuracies on the validation split; ``multimodal`` decides ``best_val``.
+        watch_test: Fused test accuracies per pattern key. The loop only passes them on, unless the
+            selection is ``best_test``, which takes the first of them.
+        report: Told of each finished epoch: stage, epoch from 1.
+    """
+
+    validate: Callable[[], dict[str, float]]
+    watch_test: Callable[[], dict[str, float]]
+    report: Callable[[Stage, int], None]
+
+
+def fit(
+    method: Method, train: SplitTensors, training: Training, seed: int, fabric: Fabric, observers: Observers
+) -> tuple[list[Epoch], int]:
+    """Trains ``method`` in place and leaves it with the weights of the selected epoch.
+
+    Each stage has its own optimiser and schedule and starts from the selected epoch of the one before.
+
+    Returns:
+        The learning curves, and the selected epoch of the last stage, counted from 1.
+
+    Raises:
+        TrainingDivergedError: If an epoch's mean loss is not finite.
+    """
+    curves: list[Epoch] = []
+    selected = 0
+    for stage in method.stages(training.epochs):
+        method.on_stage_start(stage)
+        epochs, selected = _fit_stage(method, stage, train, training, seed, fabric, observers)
+        curves += epochs
+    return curves, selected
+
+
+def _fit_stage(
+    method: Method,
+    stage: Stage,
+    train: SplitTensors,
+    training: Training,
+    seed: int,
+    fabric: Fabric,
+    observers: Observers,
+) -> tuple[list[Epoch], int]:
+    optimizer = make_optimizer(method, training)
+    schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(training, epoch, stage.epochs))
+    updater = Updater(fabric, cast(Optimizer, fabric.setup_optimizers(optimizer)))
+    curves: list[Epoch] = []
+    best, selected, best_state = -math.inf, 0, {}
+    for epoch in range(stage.epochs):
+        logs = _train_epoch(
+            method,
+            train,
+            training.batch_size,
+            stable_seed(seed, stage.name, epoch),
+            updater,
+            fabric,
+            Progress(epoch, stage.epochs, 0, 0),
+        )
+        if not all(math.isfinite(value) for value in logs.values()):
+            raise TrainingDivergedError(f"the loss is {logs} in epoch {epoch + 1} of stage {stage.name!r}")
+        schedule.step()
+        method.on_epoch_end(logs)
+        curves.append(
+            Epoch(
+                stage=stage.name,
+                epoch=epoch + 1,
+                logs=logs,
+                validation=observers.validate(),
+                test=observers.watch_test(),
+            )
+        )
+        score = _selection_score(curves[-1], training)
+        if score > best:
+            best, selected = score, epoch + 1
+            best_state = {name: value.detach().clone() for name, value in method.state_dict().items()}
+        observers.report(stage, epoch + 1)
+    method.load_state_dict(best_state)
+    return curves, selected
+
+
+def _train_epoch(
+    method: Method,
+    train: SplitTensors,
+    batch_size: int,
+    seed: int,
+    updater: Updater,
+    fabric: Fabric,
+    progress: Progress,
+) -> dict[str, float]:
+    """One pass over the training split in an order that depends on ``seed`` alone. Returns the mean logs."""
+    method.train()
+    torch.manual_seed(seed)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).to(train.label.device)
+    batches = torch.split(order, batch_size)
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for step, rows in enumerate(batches):
+        updater.progress = Progress(progress.epoch, progress.epochs, step, len(batches))
+        with fabric.autocast():
+            logs = method.training_step(train.training_batch(rows), updater)
+        for name, value in logs.items():
+            sums[name] = sums[name] + value if name in sums else value
+            counts[name] = counts.get(name, 0) + 1
+    return {name: float(total) / counts[name] for name, total in sums.items()}
+
+
+def _selection_score(epoch: Epoch, training: Training) -> float:
+    if training.selection == "last":
+        return epoch.epoch
+    if training.selection == "best_test":
+        return next(iter(epoch.test.values()))
+    return epoch.validation["multimodal"]
+
+
+def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
+    """The optimiser over the parameters that require gradients; fused, which is faster on every device."""
+    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    settings = training.optimizer
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(
+            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+    kind = torch.optim.Adam if isinstance(settings, Adam) else torch.optim.AdamW
+    return kind(parameters, settings.lr, settings.betas, weight_decay=settings.weight_decay, fused=True)
+
+
+def learning_rate_factor(training: Training, epoch: int, epochs: int) -> float:
+    """Factor of the learning rate in ``epoch`` (from 0) of a stage of ``epochs``."""
+    schedule = training.schedule
+    if isinstance(schedule, Step):
+        return schedule.factor ** (epoch // schedule.epochs)
+    if isinstance(schedule, Cosine):
+        return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+    return 1.0
+
+
+def stable_seed(*parts: object) -> int:
+    """A seed below 2^63 that depends on ``parts`` alone, and differs wherever they do."""
+    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -1,0 +1,247 @@
+"""A trial: one training, fully resolved, and the record of what came of it. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlabench.missing import Missing
+
+#: Version of the record format; readers refuse newer ones.
+SCHEMA_VERSION = 1
+
+Selection = Literal["best_val", "last", "best_test"]
+Precision = Literal["32", "bf16-mixed"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Adam(_Frozen):
+    """Adam (Kingma and Ba, 2015)."""
+
+    name: Literal["adam"] = "adam"
+    lr: float = Field(default=1e-3, gt=0, description="Learning rate.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
+
+
+class AdamW(_Frozen):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0, description="Learning rate.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
+    weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay.")
+
+
+class SGD(_Frozen):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(default=1e-3, gt=0, description="Learning rate.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum.")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
+
+
+class Constant(_Frozen):
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"] = "constant"
+
+
+class Step(_Frozen):
+    """The learning rate is multiplied by ``factor`` every ``epochs`` epochs."""
+
+    name: Literal["step"] = "step"
+    epochs: int = Field(default=70, ge=1, description="Epochs between two steps (MLA's released code: 70).")
+    factor: float = Field(default=0.1, gt=0, le=1, description="Factor of each step (MLA's released code: 0.1).")
+
+
+class Cosine(_Frozen):
+    """The learning rate falls to zero along half a cosine over the stage."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+class Training(_Frozen):
+    """The budget and the rules that all methods of a suite share."""
+
+    epochs: int = Field(default=30, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(default=64, ge=1, description="Samples per batch.")
+    optimizer: Adam | AdamW | SGD = Field(default=Adam(), discriminator="name")
+    schedule: Constant | Step | Cosine = Field(default=Constant(), discriminator="name")
+    selection: Selection = Field(
+        default="best_val",
+        description="Which epoch is kept: the best on the validation split, the last one, or (only to set "
+        "beside published tables, flagged wherever it appears) the best on the test split.",
+    )
+    precision: Precision = Field(default="32", description="Arithmetic: 32-bit, or bfloat16 where it is safe.")
+
+
+class Component(_Frozen):
+    """A registered class and its options, every default filled in."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetComponent(Component):
+    """A dataset and the hash of its content."""
+
+    fingerprint: str
+
+
+class MethodComponent(Component):
+    """A method and the version of its code."""
+
+    version: int = 1
+
+
+class Trial(_Frozen):
+    """One training: everything that decides its result, and nothing else.
+
+    Attributes:
+        dataset: What is learned, with the fingerprint of its content.
+        encoders: One per modality.
+        method: The method, its version and hyper-parameters.
+        missing: The recipe applied to the training and validation splits.
+        seed: Seed of initialisation, batch order and dropout.
+        training: Budget, optimiser, selection.
+        limit: Only this many samples per split were used (a smoke test); None for all.
+    """
+
+    dataset: DatasetComponent
+    encoders: dict[str, Component]
+    method: MethodComponent
+    missing: Missing = Missing()
+    seed: int = 0
+    training: Training = Training()
+    limit: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The canonical content that is hashed into :attr:`id`."""
+        content = self.model_dump(mode="json", exclude={"missing"})
+        content["missing"] = self.missing.identity()
+        return content
+
+    @cached_property
+    def id(self) -> str:
+        """A readable name and the first 12 hex digits of the SHA-256 of the canonical JSON."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        slug = f"{self.dataset.name}-{self.method.name}-{self.missing.key}-seed{self.seed}"
+        return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', slug)[:80]}-{digest}"
+
+
+class Scores(_Frozen):
+    """Quality of one set of predictions.
+
+    Attributes:
+        n: Number of samples.
+        accuracy: Share of correct predictions, in [0, 1].
+        macro_f1: Unweighted mean of the classes' F1.
+        uar: Unweighted average recall (balanced accuracy) over the classes that occur.
+        ece: Expected calibration error of the soft-max confidence, 15 bins.
+    """
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    uar: float
+    ece: float
+
+
+class Evaluation(_Frozen):
+    """One trained model on the test split under one missing pattern.
+
+    Attributes:
+        missing: The recipe of the test pattern.
+        missing_rate: The realised share of absent cells.
+        pattern_sha256: Hash of the pattern table.
+        multimodal: The fused prediction, over all test samples.
+        unimodal: Each modality's own prediction, over the samples where it is present (None: nowhere).
+        fusion_weight: Mean weight of each modality over the samples where it is present, if the method has weights.
+        modality_gap: Distance between the centroids of the L2-normalised embeddings, per pair ``a|b``.
+    """
+
+    missing: Missing
+    missing_rate: float
+    pattern_sha256: str
+    multimodal: Scores
+    unimodal: dict[str, Scores | None]
+    fusion_weight: dict[str, float] | None = None
+    modality_gap: dict[str, float] = Field(default_factory=dict)
+
+
+class Epoch(_Frozen):
+    """One point of the learning curves.
+
+    Attributes:
+        stage: Name of the training stage.
+        epoch: Counted from 1 within the stage.
+        logs: Mean over the epoch of what the training step returned.
+        validation: Accuracy on the validation split: ``multimodal`` and each modality.
+        test: Fused test accuracy per test pattern key. For the oracle gap only; nothing is chosen by it
+            unless ``selection: best_test`` says so.
+    """
+
+    stage: str
+    epoch: int
+    logs: dict[str, float]
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+class Failure(_Frozen):
+    """Why a trial failed."""
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+class Record(_Frozen):
+    """What came of a trial. ``cost`` and ``environment`` may differ between two runs; nothing else does.
+
+    Attributes:
+        trial: The trial.
+        status: ``ok`` or ``failed``.
+        failure: The reason, if failed.
+        selected_epoch: Epoch (from 1, in the last stage) whose weights were evaluated.
+        evaluations: By key of the test pattern (:attr:`Missing.key`).
+        curves: One entry per epoch.
+        parameters: Number of trainable parameters.
+        cost: Seconds of wall clock and processor by phase, samples/s, peak memory in MiB.
+        environment: Versions, device, threads, git commit, source hash of the method.
+        files: SHA-256 of the files beside the record.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    trial: Trial
+    status: Literal["ok", "failed"]
+    failure: Failure | None = None
+    selected_epoch: int | None = None
+    evaluations: dict[str, Evaluation] = Field(default_factory=dict)
+    curves: list[Epoch] = Field(default_factory=list)
+    parameters: int | None = None
+    notes: list[str] = Field(default_factory=list)
+    cost: dict[str, float] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def oracle_gap(self, key: str) -> float | None:
+        """What choosing the epoch on the test split would have added to the fused accuracy under ``key``.
+
+        None if the test curve was not recorded under that pattern.
+        """
+        last_stage = self.curves[-1].stage if self.curves else ""
+        curve = [epoch.test[key] for epoch in self.curves if epoch.stage == last_stage and key in epoch.test]
+        evaluation = self.evaluations.get(key)
+        return max(curve) - evaluation.multimodal.accuracy if curve and evaluation else None

@@ -1,0 +1,295 @@
+"""YAML that remembers where each value was written, so that every complaint can name a line.
+
+The dialect is YAML 1.2's core schema: ``no`` and ``off`` are text, ``1e-3`` is a number, dates and
+sexagesimals do not exist. Duplicate keys are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlabench.errors import UserError
+from mlabench.registry import suggest
+
+Scalar = None | bool | int | float | str
+Keys = Sequence[str | int]
+
+#: Deeper or larger documents are mistakes (or aliases that grow without bound).
+_DEEPEST, _LARGEST = 20, 100_000
+_TAG = "tag:yaml.org,2002:"
+_VARIABLE = re.compile(r"\$\{(?:(\w+)(?::-([^{}]*))?\})?")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written: a file and a line, or a command-line flag."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+    def error(self, problem: str, remedy: str = "", field: str | None = None) -> UserError:
+        """A complaint about what was written here."""
+        return UserError(problem, remedy=remedy, file=self.source, line=self.line, field=field)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and its origin; mappings and lists hold nodes in turn."""
+
+    value: Scalar | dict[str, Node] | list[Node]
+    origin: Origin
+
+    def plain(self) -> Any:
+        """The value without origins, as JSON would hold it."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def child(self, key: str | int) -> Node | None:
+        """The entry under ``key``, if there is one."""
+        if isinstance(self.value, dict) and isinstance(key, str):
+            return self.value.get(key)
+        if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
+            return self.value[key]
+        return None
+
+    def find(self, path: Keys) -> Node | None:
+        """The node at ``path``, if there is one."""
+        node: Node | None = self
+        for key in path:
+            node = node.child(key) if node else None
+        return node
+
+    def nearest(self, path: Keys) -> Node:
+        """The node at ``path``, or its innermost ancestor that exists."""
+        node = self
+        for key in path:
+            child = node.child(key)
+            if child is None:
+                break
+            node = child
+        return node
+
+    def change(self, path: Sequence[str | int | None], change: Callable[[Node], Node]) -> Node:
+        """A copy with ``change`` applied to what is at ``path``, if anything; None in a path is every entry."""
+        if not path:
+            return change(self)
+        head, *rest = path
+        if isinstance(self.value, dict):
+            entries = {
+                key: node.change(rest, change) if head in (None, key) else node for key, node in self.value.items()
+            }
+            return Node(entries, self.origin)
+        if isinstance(self.value, list):
+            items = [node.change(rest, change) if head in (None, at) else node for at, node in enumerate(self.value)]
+            return Node(items, self.origin)
+        return self
+
+    def assign(self, path: Keys, new: Node) -> Node:
+        """A copy with ``new`` at ``path``; missing mappings on the way are made.
+
+        Raises:
+            KeyError: If the path leads through a scalar or past the end of a list.
+        """
+        if not path:
+            return new
+        head, *rest = path
+        if isinstance(self.value, dict):
+            inner = self.value.get(str(head), Node({}, new.origin))
+            return Node({**self.value, str(head): inner.assign(rest, new)}, self.origin)
+        if self.child(head) is None:
+            raise KeyError(head)
+        return self.change([head], lambda node: node.assign(rest, new))
+
+
+def dotted(path: Keys) -> str:
+    """The path as people write it, for example ``methods.2.label``."""
+    return ".".join(map(str, path))
+
+
+def merge(base: Node, over: Node, *, top: bool = True) -> Node:
+    """``over`` on top of ``base``: mappings are merged, everything else is replaced.
+
+    A mapping that names something else (``{name: sgd}`` over ``{name: adam, betas: ...}``) replaces
+    too, since options belong to what they were written for.
+    """
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    old, new = base.value, over.value
+    if not top and "name" in old and "name" in new and old["name"].value != new["name"].value:
+        return over
+    merged = {key: merge(old[key], node, top=False) if key in old else node for key, node in new.items()}
+    return Node({**old, **merged}, over.origin)
+
+
+def read(path: Path) -> Node:
+    """Reads one YAML file that holds a mapping.
+
+    Raises:
+        UserError: If it cannot be read, is no YAML, is empty or holds something else.
+    """
+    here = Origin(str(path))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise Origin(str(path), line).error("is not UTF-8 text.", "Save the file as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        if path.is_dir():
+            raise here.error("is a folder, not a YAML file.") from error
+        near = sorted(other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        reason = "no such file." if isinstance(error, FileNotFoundError) else f"cannot be read: {error}."
+        raise here.error(reason, suggest(path.name, near)) from error
+    node = parse(text, str(path))
+    if node.value is None:
+        raise here.error("is empty.", "A suite needs at least 'dataset' and 'methods'.")
+    if not isinstance(node.value, dict):
+        raise node.origin.error("must hold a mapping of fields such as 'dataset: ...'.")
+    return node
+
+
+def parse(text: str, source: str, *, numbered: bool = True) -> Node:
+    """Parses YAML text.
+
+    Args:
+        text: The text.
+        source: The file or flag it comes from.
+        numbered: Whether lines mean anything to the reader (a flag has none).
+
+    Raises:
+        UserError: If it is not valid, or names an environment variable that is not set.
+    """
+    return _Parser(source, numbered).parse(text)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes with YAML 1.2's core types and refuses duplicate keys."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                problem = f"the key {key.value!r} is already set in line {seen[key.value]}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen[key.value] = line
+        return node
+
+
+for _name, _pattern, _first in [
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("merge", r"<<", ["<"]),
+]:
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), _first)
+
+
+class _Parser:
+    def __init__(self, source: str, numbered: bool) -> None:
+        self.source = source
+        self.numbered = numbered
+        self.count = 0
+
+    def parse(self, text: str) -> Node:
+        try:
+            loader = _Loader(text)
+            root = loader.get_single_node()
+            if root is None:
+                return Node(None, self.at(0))
+            self.loader = loader
+            return self.build(root, root.start_mark.line, 0)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position)
+            raise self.at(line).error(f"holds the character {chr(int(error.character))!r}, which YAML does not allow.") from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            problem = f"is not valid YAML: {error.problem or error.context}."
+            remedy = "Indent with spaces, not tabs." if "'\\t'" in problem else ""
+            raise self.at(mark.line if mark else 0).error(problem, remedy) from error
+        except RecursionError as error:
+            raise self.at(0).error("is nested too deeply.") from error
+
+    def at(self, line: int) -> Origin:
+        return Origin(self.source, line + 1 if self.numbered else None)
+
+    def build(self, node: yaml.Node, line: int, depth: int) -> Node:
+        """The node with its origin; ``line`` is where its key or list item begins, counted from 0."""
+        origin = self.at(line)
+        self.count += 1
+        if depth > _DEEPEST or self.count > _LARGEST:
+            raise origin.error("is nested too deeply." if depth > _DEEPEST else "is too large.")
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            self.loader.flatten_mapping(node)
+            entries = {}
+            for key, value in node.value:
+                name = self.text(key.value, self.at(key.start_mark.line))
+                entries[name] = self.build(value, key.start_mark.line, depth + 1)
+            return Node(entries, origin)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return Node([self.build(item, item.start_mark.line, depth + 1) for item in node.value], origin)
+        if isinstance(node, yaml.ScalarNode):
+            return Node(self.scalar(node, origin), origin)
+        raise origin.error(f"the YAML tag {node.tag!r} is not allowed.")
+
+    def scalar(self, node: yaml.ScalarNode, origin: Origin) -> Scalar:
+        kind = node.tag.removeprefix(_TAG)
+        if kind in ("str", "merge"):
+            return substitute(self.text(node.value, origin), origin)
+        if kind == "null":
+            return None
+        try:
+            if kind == "bool":
+                return {"true": True, "false": False}[node.value.lower()]
+            number = {"int": int, "float": float}[kind](node.value)
+        except (KeyError, ValueError) as error:
+            raise origin.error(f"{node.value[:40]!r} is not allowed under the YAML tag {node.tag!r}.") from error
+        # What 64-bit integers and finite doubles cannot hold would not survive as JSON.
+        if abs(number) >= 2**63 if isinstance(number, int) else not isfinite(number):
+            raise origin.error(f"the number {node.value[:40]} is too large.")
+        return number
+
+    def text(self, value: str, origin: Origin) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise origin.error("holds half of a surrogate pair, which is no text.")
+        return value
+
+
+def substitute(text: str, origin: Origin) -> str:
+    """Replaces ``${VAR}`` and ``${VAR:-default}`` by the environment's value.
+
+    Raises:
+        UserError: If a variable is not set and has no default.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if name is None:
+            raise origin.error(f"{text!r} has a '${{' that is neither ${{VAR}} nor ${{VAR:-default}}.")
+        found = os.environ.get(name) or default
+        if found is None:
+            raise origin.error(
+                f"the environment variable {name!r} is empty or not set.", f"Set it, or write ${{{name}:-default}}."
+            )
+        return found
+
+    return _VARIABLE.sub(value, text)

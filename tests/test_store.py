@@ -1,0 +1,173 @@
+"""The store: nothing half-written is ever believed, nothing is ever lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlabench.errors import UserError
+from mlabench.plan import Cell, Plan
+from mlabench.store import MODEL, PREDICTIONS, RECORD, Store
+from mlabench.trial import Failure, Record
+from tests.records import make_record, make_trial
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results with spaces")
+
+
+def test_write_and_read(store: Store):
+    record = make_record(make_trial())
+    arrays = {"ids": np.array(["ä", "b"]), "complete/fused": np.eye(2, dtype=np.float32)}
+    store.write(record, arrays, b"weights")
+    read = store.read(record.trial.id)
+    assert read is not None
+    assert read.model_copy(update={"files": {}}) == record
+    assert set(read.files) == {PREDICTIONS, MODEL}
+    back = store.predictions(record.trial.id)
+    assert back is not None
+    assert back["ids"].tolist() == ["ä", "b"]
+    assert (back["complete/fused"] == arrays["complete/fused"]).all()
+    assert [other.trial.id for other in store.records()] == [record.trial.id]
+    assert store.set_aside == []
+
+
+def test_what_is_not_there_is_none(store: Store):
+    assert store.read("nothing") is None
+    assert store.predictions("nothing") is None
+    assert store.ids() == []
+    assert store.plans() == []
+
+
+def test_replacing_keeps_one_record(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial, 0.5))
+    store.write(make_record(trial, 0.7))
+    read = store.read(trial.id)
+    assert read is not None
+    assert read.evaluations["complete"].multimodal.accuracy == 0.7
+    assert [path.name for path in store.trials.iterdir()] == [trial.id]
+
+
+def test_same_record_gives_the_same_bytes(store: Store, tmp_path: Path):
+    record, arrays = make_record(make_trial()), {"ids": np.array(["a"])}
+    other = Store(tmp_path / "other")
+    for target in (store, other):
+        target.write(record, arrays)
+    for name in (RECORD, PREDICTIONS):
+        first, second = (target.folder(record.trial.id) / name for target in (store, other))
+        assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, -2])
+def test_a_truncated_record_is_set_aside_not_deleted(store: Store, cut: int):
+    trial = make_trial()
+    store.write(make_record(trial))
+    path = store.folder(trial.id) / RECORD
+    content = path.read_bytes()[:cut]
+    path.write_bytes(content)
+    assert store.read(trial.id) is None
+    assert [name for name, _ in store.set_aside] == [trial.id]
+    (kept,) = (store.root / "set_aside").iterdir()
+    assert (kept / RECORD).read_bytes() == content
+    assert store.read(trial.id) is None, "the trial counts as missing and runs again"
+
+
+def test_a_changed_number_is_noticed(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial, 0.5))
+    path = store.folder(trial.id) / RECORD
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.9'))
+    assert store.read(trial.id) is None
+    assert "checksum" in store.set_aside[0][1]
+
+
+def test_changed_predictions_are_noticed(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial), {"ids": np.array(["a"])})
+    path = store.folder(trial.id) / PREDICTIONS
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.read(trial.id) is None
+    assert PREDICTIONS in store.set_aside[0][1]
+
+
+def test_predictions_may_be_left_out(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial), {"ids": np.array(["a"])})
+    (store.folder(trial.id) / PREDICTIONS).unlink()
+    assert store.read(trial.id) is not None
+    assert store.predictions(trial.id) is None
+
+
+def test_a_record_in_the_wrong_folder_is_refused(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial))
+    store.folder(trial.id).rename(store.trials / "other")
+    assert store.read("other") is None
+    assert trial.id in store.set_aside[0][1]
+
+
+def test_a_newer_schema_asks_for_an_upgrade(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial).model_copy(update={"schema_version": 99}))
+    with pytest.raises(UserError, match="Upgrade"):
+        store.read(trial.id)
+
+
+def test_recovery_after_a_crash_between_the_two_renames(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial))
+    store.folder(trial.id).rename(store.trials / f".{trial.id}.old")
+    (store.trials / f".{trial.id}.abc.tmp").mkdir()
+    assert store.read(trial.id) is None
+    store.recover()
+    assert store.read(trial.id) is not None
+    assert [path.name for path in store.trials.iterdir()] == [trial.id]
+
+
+def test_a_failure_never_replaces_a_good_record(store: Store):
+    trial = make_trial()
+    failed = Record(trial=trial, status="failed", failure=Failure(kind="E", message="m"))
+    store.write_failure(failed)
+    assert store.read(trial.id) == failed
+    store.write(make_record(trial))
+    store.write_failure(failed)
+    read = store.read(trial.id)
+    assert read is not None
+    assert read.status == "ok"
+
+
+def test_unwritable_folder_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write results"):
+        Store(tmp_path / "file").write(make_record(make_trial()))
+
+
+def test_pickled_arrays_are_refused(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial), {"ids": np.array(["a"])})
+    with (store.folder(trial.id) / PREDICTIONS).open("wb") as file:
+        np.savez(file, ids=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        store.predictions(trial.id)
+
+
+def test_plans_survive(store: Store):
+    trial = make_trial()
+    plan = Plan(name="s", modalities=("audio",), cells=(Cell(label="Concat", trial=trial, tests=(trial.missing,)),))
+    store.write_plan(plan)
+    assert store.plans() == [plan]
+    (store.root / "plans" / "s.json").write_text("{")
+    with pytest.raises(UserError, match=r"s\.json"):
+        store.plans()
+
+
+def test_record_is_readable_json(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial))
+    content = json.loads((store.folder(trial.id) / RECORD).read_text())
+    assert content["trial"]["seed"] == 0
