@@ -23,28 +23,27 @@ class MMIN(Method):
     Source: Zhao, Li, Jin, "Missing Modality Imagination Network for Emotion Recognition with Uncertain
     Missing Modalities", ACL 2021, and the authors' code (AIM3-RUC/MMIN, commit 69a45fe, IEMOCAP scripts).
 
-    Stage ``teacher``: a classifier on the concatenated embeddings. Stage ``imagination``: the encoders go
-    on from the teacher, of which a frozen copy stays. Each sample hides some of its modalities, drawn
-    anew each time. A cascade of residual autoencoders imagines from the embeddings ``f`` of the modalities
-    left those of the hidden ones, ``g`` (the frozen teacher's); a second cascade goes back from the
-    imagined ones to ``f``; the class is read off the first cascade's codes ``l``:
+    Stage ``teacher`` trains the encoders and a classifier on the concatenated embeddings. Stage
+    ``imagination`` goes on with these encoders and keeps a frozen copy of them, the teacher. Each sample
+    hides some of its modalities, drawn anew each time. From the embeddings ``f`` of the available ones, a
+    cascade of residual autoencoders (*forward*) imagines ``g``, the teacher's embeddings of the hidden
+    ones; a second cascade (*backward*) leads from there back to ``f``. The class is read off the codes
+    ``l`` of the forward cascade, the only part that prediction uses:
 
         L = CE(classifier(l)) + 4 MSE(forward(f), g) + 2 MSE(backward(forward(f)), stopgrad(f))
 
-    Prediction needs the forward cascade's codes only.
-
     Unimodal logits: the prediction when that modality alone is available.
 
-    Absent modality: its embedding is zero, and the method imagines it. In training it is never a target.
+    Absent modality: its embedding is zero, as if it were hidden, but it is never a target.
 
     Deviations:
 
-    * Any number of modalities, and training data that really lack some: hidden is a uniform draw over the
-      proper non-empty subsets of what the sample has (a sample with one modality keeps it), and both MSE
-      are means over the positions of modalities that the sample has.
-    * An unavailable modality is the embedding zero. The published code feeds a zero *input*, whose
-      embedding is an arbitrary constant; here encoders see present samples only, so that an absent input
-      cannot reach batch statistics.
+    * Any number of modalities, and training data that really lack some: the available modalities are
+      drawn uniformly from the proper non-empty subsets of what the sample has (a sample with one modality
+      keeps it), and both MSE are means over the positions of modalities that the sample has.
+    * An unavailable modality is the zero embedding, in ``f`` and in ``g``. The published code feeds a zero
+      *input*, whose embedding is some constant; here encoders see present samples only, so that an
+      absent input cannot reach batch statistics.
     * The two stages share the budget of epochs that other methods have, in the published proportion.
     * Embedding widths are those of the given encoders (published: 128 each).
     * Optimiser and schedule are the suite's. Published: Adam, learning rate 2e-4, beta_1 0.5, gradient
@@ -68,7 +67,9 @@ class MMIN(Method):
             default=(256, 128, 64), min_length=1, description="Layers of an autoencoder, the last its code (IEMOCAP)."
         )
         classifier: tuple[int, ...] = Field(default=(128, 128), description="Hidden layers of a classifier (IEMOCAP).")
-        teacher_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the teacher's classifier.")
+        teacher_dropout: float = Field(
+            default=0.3, ge=0, lt=1, description="Dropout in the teacher's classifier (IEMOCAP: 0.3)."
+        )
         dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout in the final classifier (IEMOCAP: 0.5).")
 
     config: Config

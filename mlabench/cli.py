@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlabench import __version__
+from mlabench.cli_data import data_app, masks_app
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
     from mlabench.plan import Plan
+    from mlabench.store import Store
     from mlabench.suite import Suite
 
 app = typer.Typer(
@@ -26,8 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(name="data", help="What data are there, and how to prepare them.", no_args_is_help=True)
-masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
 app.add_typer(data_app)
 app.add_typer(masks_app)
 
@@ -55,7 +55,7 @@ PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="32|
 
 def _suite(
     path: Path,
-    assignments: list[str] | None = None,
+    settings: list[str] | None = None,
     methods: list[str] | None = None,
     seeds: str | None = None,
     rates: str | None = None,
@@ -66,7 +66,7 @@ def _suite(
     from mlabench.suite import Overrides, load_suite
 
     overrides = Overrides(
-        assignments=tuple(assignments or ()),
+        settings=tuple(settings or ()),
         methods=tuple(methods or ()),
         seeds=seeds,
         rates=rates,
@@ -100,7 +100,7 @@ def run(
     ] = "only-missing",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
-    assignments: SetOption = None,
+    settings: SetOption = None,
     method: MethodOption = None,
     seeds: SeedsOption = None,
     rates: RatesOption = None,
@@ -114,9 +114,9 @@ def run(
     from mlabench.store import Store
 
     _choice("--device", device, ("auto", "cpu", "cuda", "mps"))
-    strategy = Overwrite(_choice("--overwrite", overwrite, tuple(Overwrite)))
+    strategy = Overwrite(_choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     # All suites are read and checked before the first trial starts.
-    plans = [_plan(_suite(path, assignments, method, seeds, rates, limit, dataset, precision)) for path in suites]
+    plans = [_plan(_suite(path, settings, method, seeds, rates, limit, dataset, precision)) for path in suites]
     console, store = make_console(), Store(results)
     failed = 0
     for plan in plans:
@@ -134,7 +134,7 @@ def plan(
     suite: SuiteFile,
     results: Results = Path("results"),
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="For the estimate of time.")] = None,
-    assignments: SetOption = None,
+    settings: SetOption = None,
     method: MethodOption = None,
     seeds: SeedsOption = None,
     rates: RatesOption = None,
@@ -149,7 +149,7 @@ def plan(
     from mlabench.store import Store
 
     store, console = Store(results), make_console()
-    standings = survey(_plan(_suite(suite, assignments, method, seeds, rates, limit, dataset, precision)), store)
+    standings = survey(_plan(_suite(suite, settings, method, seeds, rates, limit, dataset, precision)), store)
     rows = [
         (
             entry.trial.id,
@@ -199,16 +199,16 @@ def status(suite: SuiteFile, results: Results = Path("results"), as_json: AsJson
 def show(
     what: Annotated[str, typer.Argument(metavar="SUITE|TRIAL", help="A suite file, or a trial's id (or its start).")],
     results: Results = Path("results"),
-    assignments: SetOption = None,
+    settings: SetOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.display import make_console, print_listing
-    from mlabench.planning import describe
     from mlabench.store import Store
+    from mlabench.suite import describe
 
     if Path(what).suffix in (".yaml", ".yml"):
-        rows = describe(_suite(Path(what), assignments))
+        rows = describe(_suite(Path(what), settings))
         print_listing(make_console(), what, ("Field", "Value", "Origin"), rows, as_json=as_json)
         return
     store = Store(results)
@@ -263,7 +263,6 @@ def report(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
     build_report(store, plans, out or results / "report", include_limited=include_limited, console=make_console())
-    _report_set_aside(store)
 
 
 # -- what there is -------------------------------------------------------------------------------
@@ -333,10 +332,7 @@ def _choice(flag: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _report_set_aside(store: object) -> None:
-    from mlabench.store import Store
-
-    assert isinstance(store, Store)  # noqa: S101
+def _report_set_aside(store: Store) -> None:
     for trial_id, reason in store.set_aside:
         typer.echo(f"warning: {trial_id}: {reason}; moved to {store.root / 'set_aside'}, it will run again", err=True)
 

@@ -42,7 +42,7 @@ def list_suites(pattern: str, *, as_json: bool) -> None:
     for path in sorted(folder.glob("*.yaml")):
         if fnmatch(path.stem, pattern):
             suite = load_suite(path)
-            rows.append((str(path), ", ".join(suite.questions), suite.dataset.name, suite.title))
+            rows.append((str(path), ", ".join(suite.question), suite.dataset.name, suite.title))
     print_listing(
         make_console(), f"{len(rows)} suites", ("File", "Questions", "Dataset", "Title"), rows, as_json=as_json
     )

@@ -128,8 +128,8 @@ class Store:
             if model:
                 (temporary / MODEL).write_bytes(model)
                 files[MODEL] = _sha256(temporary / MODEL)
-            content = record.model_copy(update={"files": files}).model_dump(mode="json")
-            (temporary / RECORD).write_text(_seal(content), encoding="utf-8")
+            body = record.model_copy(update={"files": files}).model_dump_json(indent=1)
+            (temporary / RECORD).write_text(_seal(body), encoding="utf-8")
             for path in [*temporary.iterdir(), temporary]:
                 _sync(path)
             self._install(temporary, trial_id)
@@ -221,21 +221,21 @@ def read_record(folder: Path) -> Record:
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        seal = content.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        body, seal = _unseal((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CorruptRecordError(f"{RECORD} does not parse ({type(error).__name__})") from error
-    if _digest(content) != seal:
+    if _digest(body) != seal:
         raise CorruptRecordError(f"{RECORD} does not have the checksum that it was written with")
-    if content.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UserError(
-            f"this record has schema version {content['schema_version']}, newer than {SCHEMA_VERSION}.",
-            remedy="Upgrade mlabench.",
-            file=str(folder / RECORD),
-        )
     try:
-        record = Record.model_validate(content)
+        record = Record.model_validate_json(body)
     except ValidationError as error:
+        version = json.loads(body).get("schema_version", 0)
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                f"this record has schema version {version}, newer than {SCHEMA_VERSION}.",
+                remedy="Upgrade mlabench.",
+                file=str(folder / RECORD),
+            ) from error
         raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
     if record.trial.id != folder.name:
         raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
@@ -246,12 +246,28 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def _seal(content: dict[str, Any]) -> str:
-    return json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+_SEAL = ',\n "sha256": "'
 
 
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _seal(body: str) -> str:
+    """Adds the checksum of a JSON object as its last field, so that verifying needs no parsing."""
+    return body.removesuffix("\n}") + f'{_SEAL}{_digest(body)}"\n}}\n'
+
+
+def _unseal(text: str) -> tuple[str, str]:
+    """The JSON object and its checksum.
+
+    Raises:
+        ValueError: If the text does not end in a checksum.
+    """
+    head, mark, tail = text.rpartition(_SEAL)
+    if not mark or not tail.endswith('"\n}\n'):
+        raise ValueError("no checksum")
+    return head + "\n}", tail.removesuffix('"\n}\n')
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -159,12 +159,13 @@ def _selection_score(epoch: Epoch, training: Training) -> float:
 
 
 def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
-    """The optimiser over the parameters that require gradients; fused, which is faster on every device."""
+    """The optimiser over the parameters that require gradients, with its fast kernels."""
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     settings = training.optimizer
     if isinstance(settings, SGD):
+        # Not fused: that kernel fails when only some parameters have had a gradient before, as in alternating updates.
         return torch.optim.SGD(
-            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, foreach=True
         )
     kind = torch.optim.Adam if isinstance(settings, Adam) else torch.optim.AdamW
     return kind(parameters, settings.lr, settings.betas, weight_decay=settings.weight_decay, fused=True)

@@ -223,7 +223,7 @@ class Record(_Frozen):
         files: SHA-256 of the files beside the record.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
     trial: Trial
     status: Literal["ok", "failed"]
     failure: Failure | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class TinyEncoder(Encoder):
         super().__init__(shape, config)
         self.width = config.width
         middle = nn.BatchNorm1d(config.width) if config.normalise else nn.Identity()
-        self.layers = nn.Sequential(nn.Linear(*shape, config.width), middle, nn.Tanh())
+        self.layers = nn.Sequential(nn.Linear(shape[0], config.width), middle, nn.Tanh())
 
     def forward(self, inputs: Tensor) -> Tensor:
         assert len(inputs) > 0, "an encoder never sees an empty batch"
@@ -52,8 +53,8 @@ class Steps:
         self.optimizer.step()
 
 
-def sgd(method: nn.Module, lr: float = 0.1, **options: float) -> Steps:
-    return Steps(torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr, **options))
+def sgd(method: nn.Module, lr: float = 0.1) -> Steps:
+    return Steps(torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr))
 
 
 def adam(method: nn.Module, lr: float = 0.005) -> Steps:
@@ -73,7 +74,7 @@ def build_method(
     samples: int = 40,
     normalise: bool = False,
     seed: int = 0,
-    **config: object,
+    **config: Any,
 ) -> Method:
     torch.manual_seed(seed)
     kind = registry.get("methods", name).load()

@@ -91,13 +91,13 @@ class Dataset(ABC):
     class Config(Hyperparameters):
         """The dataset's options, e.g. which modalities or which published split."""
 
-    config: Config
+    config: Hyperparameters
     #: Where the data come from and under which licence, in one sentence.
     source: ClassVar[str] = ""
     #: The published dataset this one stands in for, if any; tables say so.
     twin_of: ClassVar[str] = ""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Hyperparameters) -> None:
         self.config = config
 
     @property

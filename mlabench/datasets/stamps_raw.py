@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +57,11 @@ _MIRRORED = re.compile(r"_(mirror|flip|mirror_flip)$")
 _TRANSLATION = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """One file cannot be decoded; the sample is skipped and the reason counted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stamp:
     """One stamp.
 
@@ -146,8 +146,7 @@ def list_samples(folder: Path) -> Listing:
     listing = Listing()
     found = list(_stamps(folder, listing.skipped))
     concept = concepts((stamp.name, stamp.english, stamp.picture.read_bytes()) for stamp in found)
-    for stamp in found:
-        stamp = Stamp(stamp.name, stamp.picture, stamp.english, stamp.texts, concept[stamp.name])
+    for stamp in (replace(stamp, concept=concept[stamp.name]) for stamp in found):
         for language in LANGUAGES:
             speech = folder / f"{stamp.name}_desc_{language}.ogg"
             if not speech.is_file():
@@ -274,22 +273,24 @@ def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
         RGB values. uint8 ``[size, size, 3]``
 
     Raises:
-        Unreadable: If the file is damaged or the renderer refuses it.
+        UnreadableError: If the file is damaged or the renderer refuses it.
         UserError: If ``mlabench[prepare]`` is not installed.
     """
     try:
-        import cairosvg
+        import resvg_py
         from PIL import Image, ImageOps
     except ImportError as error:
         raise missing_extra(error) from error
     try:
         data = path.read_bytes()
         if path.suffix == ".svg":
-            data = cairosvg.svg2png(bytestring=data, output_width=2 * size)
+            text = data.decode("utf-8", errors="replace")
+            # Without a resolution, sizes given in points would be zero.
+            data = resvg_py.svg_to_bytes(svg_string=text, width=2 * size, dpi=96.0, skip_system_fonts=True)
         with Image.open(io.BytesIO(data)) as image:
             picture = image.convert("RGBA")
     except Exception as error:  # the decoders raise whatever their parsers do
-        raise Unreadable("unreadable picture") from error
+        raise UnreadableError("stamp with an unreadable picture") from error
     picture = ImageOps.contain(picture, (size, size), Image.Resampling.BICUBIC)
     canvas = Image.new("RGBA", (size, size), "white")
     canvas.alpha_composite(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
@@ -303,7 +304,7 @@ def read_speech(path: Path) -> NDArray[np.float32]:
         Mono waveform at :data:`SPEECH_RATE`, at most :data:`SPEECH_LIMIT` seconds. float32 ``[T]``
 
     Raises:
-        Unreadable: If the file is damaged or holds no sound.
+        UnreadableError: If the file is damaged or holds no sound.
         UserError: If ``mlabench[prepare]`` is not installed.
     """
     try:
@@ -316,10 +317,10 @@ def read_speech(path: Path) -> NDArray[np.float32]:
         # Not torchaudio.load: since 2.9 that needs TorchCodec and FFmpeg.
         waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise Unreadable("unreadable recording") from error
+        raise UnreadableError("unreadable recording") from error
     mono = torch.from_numpy(waveform[: round(SPEECH_LIMIT * rate)].mean(axis=1))
     if not mono.abs().any():
-        raise Unreadable("silent recording")
+        raise UnreadableError("silent recording")
     speech: NDArray[np.float32] = resample(mono, rate, SPEECH_RATE).numpy()
     return speech
 

@@ -45,7 +45,7 @@ class MLA(Method):
     fused prediction weighs the present modalities only. A batch without any sample that has the modality
     skips its update.
 
-    Deviations from the released code, each of which makes the code follow the equations of the paper:
+    Deviations from the released code:
 
     * HGM acts. The released plug-in looks for a parameter name that does not exist, so no published
       commit modifies a gradient.

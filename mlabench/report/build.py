@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mlabench.errors import UserError
 from mlabench.plan import Plan
-from mlabench.report import page, render, wording
+from mlabench.report import page, render
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
@@ -59,7 +59,7 @@ def build_report(
     Raises:
         UserError: If ``out`` cannot be written.
     """
-    from mlabench.report import plots  # noqa: PLC0415  (matplotlib takes a second to import)
+    from mlabench.report import plots  # takes a second to import matplotlib
 
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
@@ -96,10 +96,14 @@ def print_tables(plan: Plan, store: Store, console: Console) -> None:
 
 def _print(results: Results, tables: Sequence[Table], console: Console) -> None:
     console.print(Text(page.heading(results.plan), style="bold underline"))
-    for table in tables:
-        if not table.detail:
-            console.print(render.terminal(table))
-            console.print()
+    shown = [table for table in tables if not table.detail]
+    for table in shown:
+        console.print(render.terminal(table))
+    for conditions in dict.fromkeys(table.conditions for table in shown):
+        console.print(Text(conditions, style="dim"))
+    if len(shown) < len(tables):
+        more = ", ".join(table.name for table in tables if table.detail)
+        console.print(Text(f"The written report has more tables: {more}.", style="dim"))
     for sentence in page.shortfalls(results):
         console.print(Text(sentence, style="yellow"))
 

@@ -53,7 +53,7 @@ def shortfalls(results: Results) -> list[str]:
     if results.left_out:
         sentences.append(
             f"{wording.counted(len(results.left_out), 'trial')} made with a limit on the samples left out; "
-            "they can be included on request."
+            "`--include-limited` shows them."
         )
     sentences += [f"Set aside: {trial}: {reason}." for trial, reason in results.set_aside]
     return sentences

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from mlabench.plan import Plan
@@ -20,19 +21,26 @@ from mlabench.report import wording
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Summary, summarise
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 #: Method that all figures point out.
 HIGHLIGHT = "MLA"
+
+#: Where names begin to the right of a panel, in widths of the panel.
+_LABELS_AT = 1.06
 
 #: Text width of a one-column paper, in inches; font sizes are chosen for it.
 WIDTH = 5.5
 
 _HIGHLIGHT_COLOUR = "#D55E00"
-#: The rest of Okabe and Ito's palette, without yellow (too pale for lines) and with a darker orange.
-_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#B8860B", "#666666")
+#: After Okabe and Ito; the pale ones are darker, since names are written in them, and yellow is left out.
+_COLOURS = ("#0072B2", "#009E73", "#B5598F", "#3A9BD9", "#A67C00", "#666666")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*")
 _DASHES = ("-", "--", ":", "-.")
+_HATCHES = ("", "////", "....", "xxxx")
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 8,
     "axes.titlesize": 8,
@@ -54,6 +62,7 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.2,
     "lines.markersize": 3.6,
     "text.parse_math": False,  # a label may hold a dollar sign
+    "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # editable, and what publishers ask for
     "figure.dpi": 100,
 }
@@ -66,6 +75,7 @@ class Look:
     colour: str
     marker: str
     dashes: str
+    hatch: str
     width: float
     layer: int
 
@@ -79,6 +89,10 @@ class Look:
             "zorder": self.layer,
         }
 
+    def bar(self) -> dict[str, Any]:
+        """Arguments of ``Axes.bar``."""
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "linewidth": 0}
+
 
 def looks(plans: Sequence[Plan]) -> dict[str, Look]:
     """One look per method over all plans of a report, so that a colour means the same everywhere."""
@@ -89,12 +103,13 @@ def looks(plans: Sequence[Plan]) -> dict[str, Look]:
             colour=_COLOURS[place % cycle],
             marker=_MARKERS[place % len(_MARKERS)],
             dashes=_DASHES[place // cycle % len(_DASHES)],
+            hatch=_HATCHES[place // cycle % len(_HATCHES)],
             width=1.2,
             layer=3,
         )
         for place, label in enumerate(labels)
     }
-    return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", 2.0, 4)}
+    return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", "", width=1.8, layer=4)}
 
 
 def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
@@ -129,7 +144,9 @@ def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
         setting: float(scores.loc[scores["setting"] == setting, "rate"].iloc[0]) for setting in results.settings
     }
     points = [(100 * rate, setting) for setting, rate in settings.items() if not np.isnan(rate)]
-    figure, panels = _panels(results, "Accuracy against the missing rate", scores[scores["setting"] != ""])
+    scores = scores[scores["setting"] != ""]
+    figure, panels = _panels(results)
+    _title(figure, results, "Accuracy against the missing rate", scores, wording.samples(scores))
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:
@@ -151,7 +168,9 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     )
     curves = curves[curves["train_setting"] == setting]
     scores = results.scores[results.scores["setting"] == setting]
-    figure, panels = _panels(results, f"Validation accuracy while training, {setting} missing", scores)
+    figure, panels = _panels(results)
+    # The validation split's size is not in the records.
+    _title(figure, results, f"Validation accuracy while training, {setting} missing", scores, samples="")
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:
@@ -160,11 +179,12 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
             summaries = [_percent(runs.loc[runs["epoch"] == epoch, "accuracy"]) for epoch in epochs]
             look = looks[label]
             ends[label] = _line(axes, epochs, summaries, look, marker="")
-            chosen = runs[runs["selected"]]
-            axes.plot(
-                chosen["epoch"], 100 * chosen["accuracy"], linestyle="", marker=look.marker, markersize=3.6,
-                markerfacecolor="white", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=look.layer + 2,
-            )  # fmt: skip
+            if target == MULTIMODAL:  # what the epoch is selected by
+                chosen = runs[runs["selected"]]
+                axes.plot(
+                    chosen["epoch"], 100 * chosen["accuracy"], linestyle="", marker=look.marker, markersize=3.6,
+                    markerfacecolor="white", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=look.layer + 2,
+                )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         _label_ends(axes, ends, looks)
@@ -175,7 +195,10 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
 def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
     """Bars of each modality's and the fused accuracy at the first setting; every seed is a dot."""
     setting = results.settings[0]
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    handles = [Patch(**looks[label].bar(), label=_short(label)) for label in results.labels]
+    # About 0.066 inches per letter, and 0.35 for a patch and the space around it.
+    columns = max(1, int(WIDTH / (0.066 * max(len(_short(label)) for label in results.labels) + 0.35)))
+    figure = Figure(figsize=(WIDTH, 2.6 + 0.17 * -(-len(handles) // columns)), layout="constrained")
     axes = figure.subplots()
     width = 0.84 / len(results.labels)
     for place, label in enumerate(results.labels):
@@ -187,31 +210,29 @@ def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
             if summary.mean is None:
                 continue
             x = group + offset
-            axes.bar(x, summary.mean, 0.9 * width, color=look.colour, alpha=1.0 if label == HIGHLIGHT else 0.65)
+            axes.bar(x, summary.mean, 0.9 * width, **look.bar())
             if summary.std is not None:
-                axes.errorbar(x, summary.mean, summary.std, color="#222222", elinewidth=0.9, capsize=2, zorder=4)
-            spread = np.linspace(-0.22, 0.22, len(values)) * width if len(values) > 1 else [0.0]
+                axes.errorbar(x, summary.mean, summary.std, color="#222222", elinewidth=1.2, zorder=5)
+            spread = np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else [0.0]
             axes.plot(
                 x + np.asarray(spread), values, linestyle="", marker="o", markersize=2.2, markerfacecolor="white",
-                markeredgecolor="#222222", markeredgewidth=0.5, zorder=5,
+                markeredgecolor="#222222", markeredgewidth=0.4, zorder=4,
             )  # fmt: skip
     axes.set_xticks(range(len(results.targets)), results.targets)
     axes.grid(visible=False, axis="x")
     axes.set_ylim(0, 100)
     axes.set_ylabel("accuracy (%)")
-    handles = [
-        Line2D([], [], linestyle="", marker="s", markersize=6, color=looks[label].colour, label=label)
-        for label in results.labels
-    ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, handletextpad=0.1
-    )
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False,
+        handlelength=1.2, handletextpad=0.4, columnspacing=1.2,
+    )  # fmt: skip
     scores = results.scores[results.scores["setting"] == setting]
-    _title(figure, results, f"Accuracy of each modality and of their fusion, {setting} missing", scores)
+    title = f"Accuracy of each modality and of their fusion, {setting} missing"
+    _title(figure, results, title, scores, wording.samples(scores))
     return figure
 
 
-def _panels(results: Results, title: str, scores: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
+def _panels(results: Results) -> tuple[Figure, dict[str, Axes]]:
     targets = (MULTIMODAL, *results.plan.modalities)
     columns = 2
     rows = -(-len(targets) // columns)
@@ -225,16 +246,18 @@ def _panels(results: Results, title: str, scores: pd.DataFrame) -> tuple[Figure,
     for target, axes in panels.items():
         axes.set_title(target, loc="left", fontweight="bold")
         axes.set_ylabel("accuracy (%)")
-    _title(figure, results, title, scores)
     return figure, panels
 
 
-def _title(figure: Figure, results: Results, title: str, scores: pd.DataFrame) -> None:
-    facts = f"{wording.datasets(results.plan)}, {wording.samples(scores)}, {wording.seeds(scores)}"
+def _title(figure: Figure, results: Results, title: str, scores: pd.DataFrame, samples: str) -> None:
+    facts = ", ".join(filter(None, [wording.datasets(results.plan), samples, wording.seeds(scores)]))
     band = ", ± std over seeds" if scores["seed"].nunique() > 1 else ""
-    warning = " LIMITED RUN" if wording.limit_sentence(scores) else ""
-    warning += " SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else ""
-    figure.suptitle(f"{title}\n{facts}{band}{warning}", x=0.01, ha="left", fontsize=8)
+    warnings = [
+        "LIMITED RUN" if scores["limit"].notna().any() else "",
+        "SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else "",
+    ]
+    lines = [title, f"{facts}{band}", ", ".join(filter(None, warnings))]
+    figure.suptitle("\n".join(filter(None, lines)), x=0.01, ha="left", fontsize=8)
 
 
 def _percent(accuracies: pd.Series[float]) -> Summary:
@@ -260,24 +283,39 @@ def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], look
     for label, end in ends.items():
         if end is None:
             continue
+        colour = looks[label].colour
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
         axes.annotate(
-            label, xy=end, xytext=(1.04, end[1]), textcoords=axes.get_yaxis_transform(), va="center", fontsize=7,
-            color=looks[label].colour, fontweight="bold" if label == HIGHLIGHT else "normal", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": looks[label].colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
-        )  # fmt: skip
+            _short(label),
+            xy=end,
+            xytext=(_LABELS_AT, end[1]),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=7,
+            color=colour,
+            fontweight="bold" if label == HIGHLIGHT else "normal",
+            annotation_clip=False,
+            arrowprops=leader,
+        )
+
+
+def _short(label: str) -> str:
+    """A name that leaves room for the panel."""
+    return label if len(label) <= 22 else f"{label[:21]}…"
 
 
 def _spread_labels(figure: Figure) -> None:
     """Moves the labels of each panel apart, as little as possible and in the order of their lines."""
-    figure.canvas.draw()  # lays the panels out, with room for the labels
+    figure.draw_without_rendering()  # lays the panels out, with room for the labels
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        labels = sorted(axes.texts, key=lambda text: text.xy[1])
+        labels = [text for text in axes.texts if isinstance(text, Annotation)]
+        labels.sort(key=lambda text: text.xy[1])
         low, high = axes.get_ylim()
         height = axes.get_window_extent().height * 72.0 / figure.dpi
         gap = 8.5 / height * (high - low)
         for text, y in zip(labels, spread([text.xy[1] for text in labels], gap, low, high), strict=True):
-            text.set_position((1.04, y))
+            text.set_position((_LABELS_AT, y))
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

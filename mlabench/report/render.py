@@ -6,6 +6,7 @@ import csv as csv_module
 import io
 import re
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -23,25 +24,25 @@ _LATEX = {
 
 
 def terminal(table: Table) -> Group:
-    """The table for a rich console, its caption below at the console's width."""
-    shown = RichTable()
+    """The table for a rich console, with its note but without its conditions, which several tables share."""
+    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for head in table.heads:
-        shown.add_column(Text(head), overflow="fold")
+        shown.add_column(Text(head), no_wrap=True)
     for column in table.columns:
-        shown.add_column(Text(column.name), justify="right")
+        shown.add_column(Text(column.name), justify="right", overflow="fold")
     for place, row in enumerate(table.rows):
         last_of_group = place + 1 < len(table.rows) and table.rows[place + 1].group != row.group
         heads = [Text(head) for head in row.heads]
         shown.add_row(*heads, *map(_terminal_cell, row.cells), end_section=last_of_group)
-    return Group(Text(table.title, style="bold"), shown, Text(table.caption, style="dim"))
+    return Group(Text(table.title, style="bold"), shown, Text(table.note, style="dim"), "")
 
 
 def _terminal_cell(cell: Cell) -> Text:
     text = Text(cell.mean, style="bold" if cell.best else "")
     if cell.spread:
-        text.append(f" ± {cell.spread}", style="not bold")
+        text.append(f" ±{cell.spread}", style="not bold")  # one word: a narrow terminal breaks before it
     if cell.status:
-        text.append(f" ({cell.status})" if cell.mean else cell.status, style="red" if cell.failed else "dim")
+        text.append(f"\n{cell.status}" if cell.mean else cell.status, style="red" if cell.failed else "dim")
     return text
 
 
@@ -72,22 +73,25 @@ def csv(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """The table as a LaTeX float; needs the package ``booktabs``.
+    r"""The table as a LaTeX float; needs the packages ``booktabs`` and ``graphicx``.
+
+    A table wider than the line is scaled down to it.
 
     Args:
         table: The table.
-        label: For ``\\ref``.
+        label: For ``\ref``.
     """
     columns = "l" * len(table.heads) + "r" * len(table.columns)
     heads = [*table.heads, *(column.name for column in table.columns)]
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}[t]",
         r"\centering",
         r"\small",
         r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', label)}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape_latex, heads)) + r" \\",
@@ -99,7 +103,7 @@ def latex(table: Table, label: str) -> str:
         # A group in front of "[" or "*": after a line break both would be read as its arguments.
         cells = [*(f"{{{escape_latex(head)}}}" for head in row.heads), *map(_latex_cell, row.cells)]
         lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
@@ -70,20 +69,22 @@ class Results:
         return tuple(self.scores["label"].unique())
 
     @cached_property
-    def _on_axis(self) -> dict[Any, NDArray[np.intp]]:
+    def _on_axis(self) -> dict[Any, Any]:
         return self.scores.groupby(["label", "setting", "target"], sort=False).indices
 
     @cached_property
-    def _by_patterns(self) -> dict[Any, NDArray[np.intp]]:
+    def _by_patterns(self) -> dict[Any, Any]:
         return self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False).indices
 
     def at(self, label: str, setting: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method at one point of the missing-rate axis."""
-        return self.scores.iloc[self._on_axis.get((label, setting, target), [])]
+        rows: list[int] = self._on_axis.get((label, setting, target), [])
+        return self.scores.iloc[rows]
 
     def under(self, label: str, train: str, test: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method trained under one setting and tested under another."""
-        return self.scores.iloc[self._by_patterns.get((label, train, test, target), [])]
+        rows: list[int] = self._by_patterns.get((label, train, test, target), [])
+        return self.scores.iloc[rows]
 
 
 def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
@@ -160,7 +161,7 @@ class _Naming:
 
 def _score_rows(cell: Cell, record: Record | None, plan: Plan, naming: _Naming) -> list[tuple[object, ...]]:
     trial = cell.trial
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for test in cell.tests:
         evaluation = record.evaluations.get(test.key) if record and record.status == "ok" else None
         axis = naming.axis(cell, test)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from mlabench.report.statistics import Summary, summarise
 
+_NOTHING = Summary()
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -22,7 +24,7 @@ class Cell:
         best: Whether it is the best of its column and group.
     """
 
-    summary: Summary = Summary()
+    summary: Summary = _NOTHING
     planned: int = 0
     failed: int = 0
     missing: int = 0
@@ -83,20 +85,29 @@ class Table:
     Attributes:
         name: Name of its files.
         title: One line.
-        caption: What one must know to read it.
+        note: What is peculiar to it.
+        conditions: What it shares with the other tables of the suite: dataset, seeds, selection, definitions.
         heads: Headings of the columns that name a row.
         columns: The columns of numbers.
         rows: The rows, groups together.
         detail: Whether it is left to the files and the page, being too much for a terminal.
+
+    A file or a page shows the whole :attr:`caption`.
     """
 
     name: str
     title: str
-    caption: str
+    note: str
+    conditions: str
     heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     detail: bool = False
+
+    @property
+    def caption(self) -> str:
+        """All that one must know to read it."""
+        return f"{self.note} {self.conditions}"
 
     def with_best(self) -> Table:
         """The same table with the best cells marked.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from mlabench.report import wording
@@ -12,7 +11,11 @@ from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
-_BEST = "Best in bold among the cells without a failed or missing run; what rounds to the same is the same."
+_BEST = "Bold: the best of a column (after rounding) among the cells that lack no run."
+_BEST_OF_GROUP = "Bold: the best of a column within its group (after rounding) among the cells that lack no run."
+
+#: Longer tables are left to the files and the page.
+_TERMINAL_ROWS = 24
 
 
 def build_tables(results: Results) -> list[Table]:
@@ -26,14 +29,13 @@ def build_tables(results: Results) -> list[Table]:
         tables.append(ablation_table(results))
     if len(results.settings) > 1:
         tables += [rates_table(results, target) for target in (MULTIMODAL, *results.plan.modalities)]
-    tables += [*_matrix_tables(results), *_subset_tables(results)]
+    tables += [*_matrix_table(results), *_subset_table(results)]
     return [table.with_best() for table in tables]
 
 
 def main_table(results: Results) -> Table:
     """Q1: what each modality and their fusion reach with the fewest modalities missing."""
     setting = results.settings[0]
-    scores = results.scores[results.scores["setting"] == setting]
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
@@ -43,14 +45,9 @@ def main_table(results: Results) -> Table:
     return Table(
         name="main",
         title=f"Unimodal and multimodal accuracy, {condition}",
-        caption=wording.caption(
-            results.plan,
-            scores,
-            f"Accuracy and macro-F1 (of the fused prediction) in percent, {condition}.",
-            "Oracle gap: what choosing the epoch on the test split would have added to the multimodal accuracy, "
-            "in points.",
-            _BEST,
-        ),
+        note="Accuracy, and macro-F1 of the fused prediction, in percent. Oracle gap: what choosing the epoch on the "
+        f"test split would have added to the multimodal accuracy, in points. {_BEST}",
+        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
         heads=("Method",),
         columns=(*_target_columns(results), Column("Macro-F1"), Column("Oracle gap", ranked=False)),
         rows=tuple(rows),
@@ -71,9 +68,8 @@ def ablation_table(results: Results) -> Table:
     return Table(
         name="ablation",
         title="Ablation: what each part contributes",
-        caption=wording.caption(
-            results.plan, _axis(results), f"Accuracy in percent. {_realised(results)}", f"Per missing rate: {_BEST}"
-        ),
+        note=f"Accuracy in percent. {_realised(results)}{_BEST_OF_GROUP}",
+        conditions=wording.conditions(results.plan, _axis(results)),
         heads=("Missing", "Variant"),
         columns=_target_columns(results),
         rows=tuple(rows),
@@ -87,17 +83,12 @@ def rates_table(results: Results, target: str) -> Table:
         points = [results.at(label, setting, target) for setting in results.settings]
         rows.append(Row((label,), (*map(measure, points), _mean_over(points))))
     multimodal = target == MULTIMODAL
+    kind = "Multimodal accuracy" if multimodal else f"Unimodal accuracy ({target})"
     return Table(
         name="rates" if multimodal else f"rates_{target}",
-        title=f"{'Multimodal' if multimodal else f'Unimodal ({target})'} accuracy against the missing rate",
-        caption=wording.caption(
-            results.plan,
-            _axis(results),
-            f"{'Multimodal' if multimodal else f'Unimodal ({target})'} accuracy in percent per missing rate.",
-            _realised(results),
-            "Mean: over the rates, then over seeds.",
-            _BEST,
-        ),
+        title=f"{kind} against the missing rate",
+        note=f"{kind} in percent. {_realised(results)}Mean: over the rates, then over seeds. {_BEST}",
+        conditions=wording.conditions(results.plan, _axis(results)),
         heads=("Method",),
         columns=(*map(Column, results.settings), Column("Mean")),
         rows=tuple(rows),
@@ -105,11 +96,12 @@ def rates_table(results: Results, target: str) -> Table:
     )
 
 
-def _matrix_tables(results: Results) -> Iterator[Table]:
+def _matrix_table(results: Results) -> Iterator[Table]:
     """Training rate × test rate, if the suite asked for tests at other rates than the training rate."""
     rates = results.scores[~results.scores["test_setting"].isin(_subsets(results))]
     trains = [setting for setting in results.settings if (rates["train_setting"] == setting).any()]
-    if len(trains) < 2 or (rates["setting"] != "").all():
+    # A test on complete samples alone belongs to the subsets.
+    if len(trains) < 2 or ((rates["setting"] != "") | (rates["test"] == "complete")).all():
         return
     tests = list(dict.fromkeys([*results.settings, *rates["test_setting"]]))
     rows = [
@@ -124,41 +116,43 @@ def _matrix_tables(results: Results) -> Iterator[Table]:
     yield Table(
         name="matrix",
         title="Multimodal accuracy: training rate (rows) × test rate (columns)",
-        caption=wording.caption(
-            results.plan,
-            rates,
-            "Multimodal accuracy in percent of models trained at one missing rate and tested at another.",
-            f"Per method, the best training rate for each test rate: {_BEST}",
-        ),
+        note="Multimodal accuracy in percent of models trained at one missing rate and tested at another. "
+        f"{_BEST_OF_GROUP}",
+        conditions=wording.conditions(results.plan, rates),
         heads=("Method", "Trained at"),
         columns=tuple(map(Column, tests)),
         rows=tuple(rows),
+        detail=len(rows) > _TERMINAL_ROWS,
     )
 
 
-def _subset_tables(results: Results) -> Iterator[Table]:
-    """Accuracy with whole modalities removed at test time, one table per training setting."""
+def _subset_table(results: Results) -> Iterator[Table]:
+    """Accuracy with whole modalities removed at test time."""
     subsets = _subsets(results)
     removed = results.scores[results.scores["test_setting"].isin(subsets)]
-    for train in removed["train_setting"].unique():
-        scores = removed[removed["train_setting"] == train]
-        rows = [
-            Row((label,), tuple(measure(results.under(label, train, test, MULTIMODAL)) for test in subsets))
-            for label in results.labels
-        ]
-        yield Table(
-            name="subsets" if train == "0 %" else f"subsets_{train.removesuffix(' %')}",
-            title=f"Multimodal accuracy when only some modalities are there, trained at {train} missing",
-            caption=wording.caption(
-                results.plan,
-                scores,
-                "Multimodal accuracy in percent with exactly the named modalities present in every test sample.",
-                _BEST,
-            ),
-            heads=("Method",),
-            columns=tuple(map(Column, subsets)),
-            rows=tuple(rows),
+    if removed.empty:
+        return
+    tests = [*subsets, "0 %"]
+    rows = [
+        Row(
+            (train, label),
+            tuple(measure(results.under(label, train, test, MULTIMODAL)) for test in tests),
+            group=train,
         )
+        for train in removed["train_setting"].unique()
+        for label in results.labels
+    ]
+    yield Table(
+        name="subsets",
+        title="Multimodal accuracy when only some modalities are there",
+        note="Multimodal accuracy in percent with exactly the named modalities present in every test sample. "
+        f"{_BEST_OF_GROUP}",
+        conditions=wording.conditions(results.plan, removed),
+        heads=("Trained at", "Method"),
+        columns=(*map(Column, subsets), Column("all")),
+        rows=tuple(rows),
+        detail=len(rows) > _TERMINAL_ROWS,
+    )
 
 
 def _target_columns(results: Results) -> tuple[Column, ...]:
@@ -181,8 +175,8 @@ def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
     if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
         return Cell()
     runs = pd.concat(points).groupby("seed")
-    failed = runs["status"].agg(lambda status: (status == "failed").any())
-    missing = runs["status"].agg(lambda status: (status == "missing").any()) & ~failed
+    failed = runs["status"].agg(lambda status: bool((status == "failed").any()))
+    missing = runs["status"].agg(lambda status: bool((status == "missing").any())) & ~failed
     means = runs["accuracy"].agg(lambda accuracy: accuracy.mean(skipna=False))
     return Cell(
         summary=summarise(100.0 * means[~failed & ~missing]),
@@ -193,11 +187,8 @@ def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
 
 
 def _realised(results: Results) -> str:
-    """The realised missing rates of the test patterns, where there are several settings or one that misses something."""
-    realised = _axis(results).groupby("setting", sort=False)["realised_rate"].mean()
-    shown = [
-        f"{100 * realised[setting]:.1f} % at {setting}"
-        for setting in results.settings
-        if not np.isnan(realised[setting])
-    ]
-    return f"Realised missing rate of the test split: {', '.join(shown)}." if shown else ""
+    """The missing rates that the test patterns have in fact."""
+    means = _axis(results).groupby("setting")["realised_rate"].mean().dropna()
+    realised = {str(setting): 100.0 * rate for setting, rate in means.items()}
+    shown = [f"{realised[setting]:.1f} % at {setting}" for setting in results.settings if setting in realised]
+    return f"Realised missing rate of the test split: {', '.join(shown)}. " if shown else ""

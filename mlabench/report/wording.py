@@ -31,11 +31,11 @@ def datasets(plan: Plan) -> str:
 
 def dataset_sentence(plan: Plan) -> str:
     """Names the dataset, and says loudly if it stands in for another."""
-    sentences = [f"Dataset: {datasets(plan) or 'none'}."]
-    for name in _names(plan):
-        if twin := _twin_of(name):
-            sentences.append(f"{name} is a stand-in (twin) for {twin}: these are not numbers on {twin}.")
-    return " ".join(sentences)
+    described = [
+        f"{name}, a stand-in (twin) for {twin}: these are not numbers on {twin}" if (twin := _twin_of(name)) else name
+        for name in _names(plan)
+    ]
+    return f"Dataset: {'; '.join(described) or 'none'}."
 
 
 def samples(scores: pd.DataFrame) -> str:
@@ -47,9 +47,13 @@ def samples(scores: pd.DataFrame) -> str:
 
 
 def seeds(scores: pd.DataFrame) -> str:
-    """``5 seeds (0, 1, 2, 3, 4)``: those asked for, whatever came of them."""
+    """``5 seeds (0–4)``: those asked for, whatever came of them."""
     asked = sorted(set(scores["seed"]))
-    return f"{counted(len(asked), 'seed')} ({', '.join(map(str, asked))})" if asked else "no seeds"
+    if not asked:
+        return "no seeds"
+    consecutive = len(asked) > 2 and asked[-1] - asked[0] == len(asked) - 1
+    listed = f"{asked[0]}–{asked[-1]}" if consecutive else ", ".join(map(str, asked))
+    return f"{counted(len(asked), 'seed')} ({listed})"
 
 
 def counted(number: int, noun: str) -> str:
@@ -77,9 +81,9 @@ def limit_sentence(scores: pd.DataFrame) -> str:
     return f"LIMITED RUN: at most {' or '.join(f'{limit:,}' for limit in limits)} samples per split; not a result."
 
 
-def caption(plan: Plan, scores: pd.DataFrame, *sentences: str) -> str:
-    """A caption: what is peculiar to the table, then what every table has to say."""
-    common = (
+def conditions(plan: Plan, scores: pd.DataFrame) -> str:
+    """What every table has to say: dataset, n, seeds, selection, definitions."""
+    sentences = (
         limit_sentence(scores),
         dataset_sentence(plan),
         f"{samples(scores)}; {seeds(scores)}.",
@@ -87,7 +91,7 @@ def caption(plan: Plan, scores: pd.DataFrame, *sentences: str) -> str:
         selection_sentences(scores),
         DEFINITIONS,
     )
-    return " ".join(sentence for sentence in (*sentences, *common) if sentence)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _names(plan: Plan) -> Iterable[str]:

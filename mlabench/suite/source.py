@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -20,6 +20,7 @@ from mlabench.errors import UserError
 from mlabench.registry import suggest
 
 Scalar = None | bool | int | float | str
+Value: TypeAlias = "Scalar | dict[str, Node] | list[Node]"
 Keys = Sequence[str | int]
 
 #: Deeper or larger documents are mistakes (or aliases that grow without bound).
@@ -47,7 +48,7 @@ class Origin:
 class Node:
     """A value and its origin; mappings and lists hold nodes in turn."""
 
-    value: Scalar | dict[str, Node] | list[Node]
+    value: Value
     origin: Origin
 
     def plain(self) -> Any:
@@ -65,6 +66,12 @@ class Node:
         if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
             return self.value[key]
         return None
+
+    def without(self, *keys: str) -> Node:
+        """A copy of a mapping without these keys."""
+        if not isinstance(self.value, dict):
+            return self
+        return Node({key: node for key, node in self.value.items() if key not in keys}, self.origin)
 
     def find(self, path: Keys) -> Node | None:
         """The node at ``path``, if there is one."""
@@ -172,16 +179,16 @@ def parse(text: str, source: str, *, numbered: bool = True) -> Node:
     Raises:
         UserError: If it is not valid, or names an environment variable that is not set.
     """
-    return _Parser(source, numbered).parse(text)
+    return _Parser(source, numbered=numbered).parse(text)
 
 
 class _Loader(yaml.SafeLoader):
     """Composes nodes with YAML 1.2's core types and refuses duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  (the base class declares it so)
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -205,7 +212,7 @@ for _name, _pattern, _first in [
 
 
 class _Parser:
-    def __init__(self, source: str, numbered: bool) -> None:
+    def __init__(self, source: str, *, numbered: bool) -> None:
         self.source = source
         self.numbered = numbered
         self.count = 0
@@ -213,14 +220,13 @@ class _Parser:
     def parse(self, text: str) -> Node:
         try:
             loader = _Loader(text)
+            self.flatten = loader.flatten_mapping
             root = loader.get_single_node()
-            if root is None:
-                return Node(None, self.at(0))
-            self.loader = loader
-            return self.build(root, root.start_mark.line, 0)
+            return Node(None, self.at(0)) if root is None else self.build(root, root.start_mark.line, ())
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position)
-            raise self.at(line).error(f"holds the character {chr(int(error.character))!r}, which YAML does not allow.") from error
+            problem = f"holds the character {chr(int(error.character))!r}, which YAML does not allow."
+            raise self.at(line).error(problem) from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = f"is not valid YAML: {error.problem or error.context}."
@@ -232,49 +238,58 @@ class _Parser:
     def at(self, line: int) -> Origin:
         return Origin(self.source, line + 1 if self.numbered else None)
 
-    def build(self, node: yaml.Node, line: int, depth: int) -> Node:
-        """The node with its origin; ``line`` is where its key or list item begins, counted from 0."""
+    def build(self, node: yaml.Node, line: int, path: tuple[str | int, ...]) -> Node:
+        """The node with its origin; ``line``, counted from 0, is where its key or list item begins."""
         origin = self.at(line)
-        self.count += 1
-        if depth > _DEEPEST or self.count > _LARGEST:
-            raise origin.error("is nested too deeply." if depth > _DEEPEST else "is too large.")
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
-            self.loader.flatten_mapping(node)
-            entries = {}
-            for key, value in node.value:
-                name = self.text(key.value, self.at(key.start_mark.line))
-                entries[name] = self.build(value, key.start_mark.line, depth + 1)
-            return Node(entries, origin)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return Node([self.build(item, item.start_mark.line, depth + 1) for item in node.value], origin)
-        if isinstance(node, yaml.ScalarNode):
-            return Node(self.scalar(node, origin), origin)
-        raise origin.error(f"the YAML tag {node.tag!r} is not allowed.")
-
-    def scalar(self, node: yaml.ScalarNode, origin: Origin) -> Scalar:
-        kind = node.tag.removeprefix(_TAG)
-        if kind in ("str", "merge"):
-            return substitute(self.text(node.value, origin), origin)
-        if kind == "null":
-            return None
         try:
-            if kind == "bool":
-                return {"true": True, "false": False}[node.value.lower()]
-            number = {"int": int, "float": float}[kind](node.value)
-        except (KeyError, ValueError) as error:
-            raise origin.error(f"{node.value[:40]!r} is not allowed under the YAML tag {node.tag!r}.") from error
-        # What 64-bit integers and finite doubles cannot hold would not survive as JSON.
-        if abs(number) >= 2**63 if isinstance(number, int) else not isfinite(number):
-            raise origin.error(f"the number {node.value[:40]} is too large.")
-        return number
+            return Node(self.value(node, path), origin)
+        except UserError as error:
+            if error.file:
+                raise
+            raise origin.error(error.problem, error.remedy, dotted(path) or None) from error
 
-    def text(self, value: str, origin: Origin) -> str:
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise origin.error("holds half of a surrogate pair, which is no text.")
-        return value
+    def value(self, node: yaml.Node, path: tuple[str | int, ...]) -> Value:
+        self.count += 1
+        if len(path) > _DEEPEST or self.count > _LARGEST:
+            raise UserError("is nested too deeply or too large for a suite.")
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            self.flatten(node)
+            return {
+                _text(key.value): self.build(value, key.start_mark.line, (*path, key.value))
+                for key, value in node.value
+            }
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return [self.build(item, item.start_mark.line, (*path, at)) for at, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        raise UserError(f"the YAML tag {node.tag!r} is not allowed.")
 
 
-def substitute(text: str, origin: Origin) -> str:
+def _scalar(node: yaml.ScalarNode) -> Scalar:
+    kind, text = node.tag.removeprefix(_TAG), node.value
+    if kind in ("str", "merge"):
+        return substitute(_text(text))
+    if kind == "null":
+        return None
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        number: int | float = {"int": int, "float": float}[kind](text)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{text[:40]!r} is not allowed under the YAML tag {node.tag!r}.") from error
+    # What 64-bit integers and finite doubles cannot hold would not survive as JSON.
+    if abs(number) >= 2**63 if isinstance(number, int) else not isfinite(number):
+        raise UserError(f"the number {text[:40]} is too large.")
+    return number
+
+
+def _text(text: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError("holds half of a surrogate pair, which is no text.")
+    return text
+
+
+def substitute(text: str) -> str:
     """Replaces ``${VAR}`` and ``${VAR:-default}`` by the environment's value.
 
     Raises:
@@ -284,12 +299,11 @@ def substitute(text: str, origin: Origin) -> str:
     def value(match: re.Match[str]) -> str:
         name, default = match.groups()
         if name is None:
-            raise origin.error(f"{text!r} has a '${{' that is neither ${{VAR}} nor ${{VAR:-default}}.")
+            raise UserError(f"{text!r} has a '${{' that is neither ${{VAR}} nor ${{VAR:-default}}.")
         found = os.environ.get(name) or default
         if found is None:
-            raise origin.error(
-                f"the environment variable {name!r} is empty or not set.", f"Set it, or write ${{{name}:-default}}."
-            )
+            remedy = f"Set it, or write ${{{name}:-default}}."
+            raise UserError(f"the environment variable {name!r} is empty or not set.", remedy=remedy)
         return found
 
     return _VARIABLE.sub(value, text)

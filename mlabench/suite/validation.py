@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlabench.errors import UserError
 from mlabench.registry import suggest
-from mlabench.yaml_source import Keys, Node, dotted
+from mlabench.suite.source import Keys, Node, dotted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,9 +31,10 @@ _SENTENCES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "needs at least {min_length} entries",
+    "too_short": "needs {min_length} or more entries",
     "too_long": "takes at most {max_length} entries",
     "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
     "literal_error": "must be {expected}",
     "union_tag_invalid": "must name one of {expected_tags}",
     "value_error": "{error}",
@@ -75,63 +76,67 @@ class Problems:
         try:
             return model.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
+            # The branches of a union complain about the same field, one error each.
+            fields: dict[tuple[str | int, ...], list[_Complaint]] = {}
             for detail in error.errors(include_url=False):
-                self._rewrite(model, value, path, detail, known)
+                complaint = _rewrite(model, value, detail, known)
+                if complaint:
+                    fields.setdefault((*path, *complaint.field), []).append(complaint)
+            for field, complaints in fields.items():
+                sentence = ", or ".join(complaint.sentence for complaint in complaints)
+                self.add(field, f"{sentence}{complaints[0].given}.", complaints[0].remedy)
             return None
 
-    def raise_all(self) -> None:
-        """Raises what was noted, if anything.
+    def error(self) -> UserError:
+        """The first mistake in reading order, with the others behind it."""
+        first, *others = sorted(self.errors, key=lambda error: (error.file or "", error.line or 0))
+        return UserError(
+            first.problem,
+            remedy=first.remedy,
+            file=first.file,
+            line=first.line,
+            field=first.field,
+            others=others,
+        )
 
-        Raises:
-            UserError: The first mistake, with the others behind it.
-        """
-        if self.errors:
-            first, *others = self.errors
-            raise UserError(
-                first.problem,
-                remedy=first.remedy,
-                file=first.file,
-                line=first.line,
-                field=first.field,
-                others=others,
-            )
 
-    def _rewrite(self, model: type[BaseModel], value: object, path: Keys, detail: ErrorDetails, known: Iterable[str]) -> None:
-        kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
-        if kind == "too_short" and len(given) >= context["min_length"]:
-            return  # an echo: entries that failed are not counted
-        field = [*path, *_real(detail["loc"], value)]
-        if kind == "extra_forbidden":
-            *_, key = field
-            fields = [*_fields(model, detail["loc"][:-1]), *(known if len(detail["loc"]) == 1 else ())]
-            remedy = suggest(str(key), fields) or f"Known: {', '.join(sorted(fields)) or 'none'}."
-            self.add(field, f"unknown field {key!r}.", remedy)
-            return
-        template = _SENTENCES.get(kind) or detail["msg"].replace("Input should be", "must be")
-        sentence = template.format(**context) if kind in _SENTENCES else template
-        if isinstance(given, str | int | float | None) and kind not in ("missing", "value_error"):
-            sentence += f", not {json.dumps(given, ensure_ascii=False)}"
-        spellings = re.findall(r"'([^']*)'", context.get("expected_tags", context.get("expected", "")))
-        wrong = context.get("tag", given)
-        remedy = ""
-        if spellings and isinstance(wrong, str):
-            remedy = suggest(wrong, spellings)
-        elif str(wrong) in spellings:
-            remedy = "Write it in quotes."
-        if kind == "union_tag_invalid":
-            field, sentence = [*field, "name"], f"{sentence}, not {json.dumps(wrong)}"
-        self.add(field, f"{sentence}.", remedy)
+class _Complaint(NamedTuple):
+    field: list[str | int]
+    sentence: str
+    given: str = ""
+    remedy: str = ""
+
+
+def _rewrite(model: type[BaseModel], value: object, detail: ErrorDetails, known: Iterable[str]) -> _Complaint | None:
+    """One of pydantic's errors in plain words; None if it only echoes another one."""
+    kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "too_short" and len(given) >= context["min_length"]:
+        return None  # entries that failed are not counted
+    field = _real(detail["loc"], value)
+    if kind == "missing":
+        return _Complaint([*field, detail["loc"][-1]], "is required")
+    if kind == "extra_forbidden":
+        fields = [*_fields(model, detail["loc"][:-1]), *(known if len(field) == 1 else ())]
+        remedy = suggest(str(field[-1]), fields) or f"Known: {', '.join(sorted(fields)) or 'none'}."
+        return _Complaint(field, f"unknown field {field[-1]!r}", remedy=remedy)
+    sentence = (_SENTENCES.get(kind) or detail["msg"].replace("Input should be", "must be")).format(**context)
+    if kind == "value_error":
+        return _Complaint(field, sentence.rstrip("."))
+    if kind == "union_tag_invalid":
+        field, given = [*field, "name"], context["tag"]
+    choices = re.findall(r"'([^']*)'", context.get("expected_tags", context.get("expected", "")))
+    remedy = suggest(given, choices) if isinstance(given, str) else "Write it in quotes." * (str(given) in choices)
+    shown = f", not {json.dumps(given, ensure_ascii=False)}" if isinstance(given, str | int | float | None) else ""
+    return _Complaint(field, sentence, shown, remedy)
 
 
 def _real(location: Sequence[str | int], value: object) -> list[str | int]:
-    """Pydantic's location without the names of union branches."""
+    """Pydantic's location without the names of union branches and of what is not there."""
     found: list[str | int] = []
-    for at, key in enumerate(location):
+    for key in location:
         inside = isinstance(value, dict) and key in value
         if inside or (isinstance(value, list) and isinstance(key, int) and key < len(value)):
             value = value[key]  # type: ignore[index]
-            found.append(key)
-        elif at == len(location) - 1 and isinstance(value, dict | list):
             found.append(key)
     return found
 

@@ -5,27 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from mlabench import registry
 from mlabench.datasets import Dataset
 from mlabench.errors import UserError
 from mlabench.registry import Kind, suggest
+from mlabench.suite.model import EVERY, LabelledMethod
+from mlabench.suite.source import Keys, Node
+from mlabench.suite.validation import Problems
 from mlabench.trial import Component, MethodComponent
-from mlabench.validation import Problems
-from mlabench.yaml_source import Keys, Node
-
-#: In ``encoders``: every modality that is not named.
-EVERY = "*"
-
-
-class LabelledMethod(BaseModel):
-    """A method and its name in this suite's tables."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    label: str
-    method: MethodComponent
 
 
 def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component | None:
@@ -44,7 +31,21 @@ def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component
         problems.adopt(path, error, at=[*path, "name"])
         return None
     config = problems.validate(entry.config, options, path)
-    return config and Component(name=name, config=config.model_dump(mode="json"))
+    return None if config is None else Component(name=name, config=config.model_dump(mode="json"))
+
+
+def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, tuple[str, ...] | None]:
+    """The dataset and its modalities; None after noting mistakes."""
+    node = tree.child("dataset")
+    if node is None:
+        problems.add(["dataset"], "is required.", f"Known: {', '.join(registry.entries('datasets'))}.")
+        return None, None
+    component = resolve("datasets", node, ["dataset"], problems)
+    try:
+        return component, instantiate(component).modalities if component else None
+    except UserError as error:
+        problems.adopt(["dataset"], error)
+        return component, None
 
 
 def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
@@ -56,26 +57,30 @@ def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
         return []
     found: list[LabelledMethod] = []
     for at, node in enumerate(methods.value):
-        path: Keys = ["methods", at]
-        label = node.child("label")
-        bare = node
-        if label is not None and isinstance(node.value, dict):
-            bare = Node({key: value for key, value in node.value.items() if key != "label"}, node.origin)
-            if not isinstance(label.value, str) or not label.value.strip():
-                problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
-                continue
-        component = resolve("methods", bare, path, problems)
-        if component is None:
+        entry = _resolve_method(node, ["methods", at], problems)
+        if entry is None:
             continue
-        method = MethodComponent(**component.model_dump(), version=registry.get("methods", component.name).version)
-        title = str(label.value) if label else _title(method)
         for other in found:
-            if other.method == method:
-                problems.add(path, f"duplicate trial: {title!r} has the same configuration as {other.label!r}.")
-            elif other.label == title:
-                problems.add(path, f"two different methods have the label {title!r}.", "Give each its own 'label'.")
-        found.append(LabelledMethod(label=title, method=method))
+            if other.method == entry.method:
+                problem = f"duplicate trial: {entry.label!r} has the same configuration as {other.label!r}."
+                problems.add(["methods", at], problem)
+            elif other.label == entry.label:
+                problem = f"two different methods have the label {entry.label!r}."
+                problems.add(["methods", at], problem, "Give each its own 'label'.")
+        found.append(entry)
     return found
+
+
+def _resolve_method(node: Node, path: Keys, problems: Problems) -> LabelledMethod | None:
+    label = node.child("label")
+    if label is not None and (not isinstance(label.value, str) or not label.value.strip()):
+        problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
+        return None
+    component = resolve("methods", node.without("label"), path, problems)
+    if component is None:
+        return None
+    method = MethodComponent(**component.model_dump(), version=registry.get("methods", component.name).version)
+    return LabelledMethod(label=str(label.value) if label else _title(method), method=method)
 
 
 def _title(method: MethodComponent) -> str:
@@ -114,21 +119,28 @@ def resolve_encoders(
         adapt: The dataset was replaced on the command line: encoders of modalities that it does not
             have are left out, and those it has beyond the suite's take ``"*"``, or ``mlp``.
     """
-    written = tree.child("encoders") or Node({EVERY: Node({"name": Node("mlp", tree.origin)}, tree.origin)}, tree.origin)
+    fallback = Node({"name": Node("mlp", tree.origin)}, tree.origin)
+    written = tree.child("encoders") or Node({EVERY: fallback}, tree.origin)
     if not isinstance(written.value, dict):
         problems.add(["encoders"], "must be a mapping from modality to encoder, such as 'audio: mlp'.")
         return {}
-    wanted = dict(written.value)
+    wanted = written.value
     if adapt:
-        wanted = {key: node for key, node in wanted.items() if key == EVERY or key in (modalities or ())}
-        wanted.setdefault(EVERY, Node({"name": Node("mlp", written.origin)}, written.origin))
+        fitting = {key: node for key, node in wanted.items() if key in (modalities or ())}
+        wanted = {**fitting, EVERY: wanted.get(EVERY, fallback)}
     found = {key: resolve("encoders", node, ["encoders", key], problems) for key, node in wanted.items()}
     for key in found:
-        if modalities is not None and key not in (*modalities, EVERY):
-            remedy = suggest(key, list(modalities)) or f"It has {', '.join(modalities)}."
-            problems.add(["encoders", key], f"the dataset has no modality {key!r}.", remedy)
+        if key != EVERY:
+            check_modality(key, modalities, ["encoders", key], problems)
     for modality in modalities or ():
         if modality not in found and EVERY not in found:
             problems.add(["encoders"], f"no encoder for the modality {modality!r}.", f"Add '{modality}: mlp'.")
     resolved = {modality: found.get(modality, found.get(EVERY)) for modality in modalities or ()}
     return {modality: component for modality, component in resolved.items() if component is not None}
+
+
+def check_modality(name: str, modalities: tuple[str, ...] | None, path: Keys, problems: Problems) -> None:
+    """Notes if the dataset lacks a modality; None stands for a dataset that is itself at fault."""
+    if modalities is not None and name not in modalities:
+        remedy = suggest(name, list(modalities)) or f"It has {', '.join(modalities)}."
+        problems.add(path, f"the dataset has no modality {name!r}.", remedy)

@@ -1,0 +1,5 @@
+"""``python -m mlabench``: the same as the command ``mlabench``."""
+
+from mlabench.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Splits that keep groups of dependent samples together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+
+def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
+    """Assigns each group to a split, stratified by class.
+
+    Within a class, groups stand in the order of a hash of their name and fill the splits one after
+    the other, a group going where its middle sample falls; groups larger than the smallest split come
+    first. There is no seed to choose, and new groups only move the few that stand at a border.
+
+    Args:
+        groups: Group of each sample.
+        labels: Class of each sample; a group belongs to its most frequent one.
+        shares: Share of the samples per split, summing to one.
+
+    Returns:
+        The split of each group.
+    """
+    sizes = Counter(groups)
+    votes: dict[str, Counter[str]] = {}
+    for group, label in zip(groups, labels, strict=True):
+        votes.setdefault(group, Counter())[label] += 1
+    classes: dict[str, list[str]] = {}
+    for group, vote in votes.items():
+        label = min(vote, key=lambda name: (-vote[name], name))
+        classes.setdefault(label, []).append(group)
+    result = {}
+    for members in classes.values():
+        total = sum(sizes[group] for group in members)
+        smallest = min(shares.values()) * total
+        hashes = {group: hashlib.sha256(group.encode()).digest() for group in members}
+        before = 0
+        for group in sorted(members, key=lambda name: (sizes[name] <= smallest, hashes[name])):
+            middle = (before + sizes[group] / 2) / total
+            before += sizes[group]
+            result[group] = _split_at(middle, shares)
+    return result
+
+
+def _split_at(position: float, shares: Mapping[str, float]) -> str:
+    *first, last = shares
+    end = 0.0
+    for split in first:
+        end += shares[split]
+        if position < end:
+            return split
+    return last

@@ -1,0 +1,75 @@
+"""Expands a suite into a plan: methods x training patterns x seeds, each with its test patterns. Free of torch."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import yaml
+
+from mlabench.missing import Missing
+from mlabench.plan import Cell, Plan
+from mlabench.suite import Suite
+from mlabench.suite.components import instantiate
+from mlabench.trial import DatasetComponent, Trial
+
+
+def expand(suite: Suite) -> Plan:
+    """The cells of a suite's tables.
+
+    Raises:
+        UserError: If the dataset is not there.
+    """
+    dataset = DatasetComponent(**suite.dataset.model_dump(), fingerprint=instantiate(suite.dataset).fingerprint())
+    conditions = suite.missing.conditions()
+    cells = [
+        Cell(
+            label=entry.label,
+            trial=Trial(
+                dataset=dataset,
+                encoders=suite.encoders,
+                method=entry.method,
+                missing=training,
+                seed=seed,
+                training=suite.training,
+                limit=suite.limit,
+            ),
+            tests=_tests(suite, training, conditions),
+        )
+        for entry in suite.methods
+        for training in (conditions if "train" in suite.missing.splits else [Missing()])
+        for seed in suite.seeds
+    ]
+    return Plan(
+        name=suite.name,
+        title=suite.title,
+        questions=suite.question,
+        paper=suite.paper,
+        modalities=suite.modalities,
+        cells=tuple(cells),
+        source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
+    )
+
+
+def _tests(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[Missing, ...]:
+    """The training's own column of the table first, then what ``matrix`` and ``subsets`` add, without repetitions."""
+    if "test" not in suite.missing.splits:
+        tests = [Missing()]
+    elif "train" in suite.missing.splits:
+        tests = [training]
+    else:
+        tests = conditions
+    if "matrix" in suite.missing.evaluate:
+        tests = tests + conditions
+    if "subsets" in suite.missing.evaluate:
+        tests = tests + _subsets(suite.modalities)
+    return tuple({test.key: test for test in tests}.values())
+
+
+def _subsets(modalities: tuple[str, ...]) -> list[Missing]:
+    """All combinations of whole modalities, the largest first; all of them together is ``complete``."""
+    partial = [
+        Missing(protocol="subset", keep=keep)
+        for size in range(len(modalities) - 1, 0, -1)
+        for keep in combinations(modalities, size)
+    ]
+    return [Missing(), *partial]

@@ -1,0 +1,86 @@
+"""A file in, a valid suite out, or every mistake in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlabench.errors import UserError
+from mlabench.suite.components import check_modality, resolve_dataset, resolve_encoders, resolve_methods
+from mlabench.suite.layers import name_optimizer, read_layers
+from mlabench.suite.model import MissingSection, Rate, Settings, Suite
+from mlabench.suite.overrides import Overrides
+from mlabench.suite.source import Keys, Node
+from mlabench.suite.validation import Problems
+
+_COMPONENTS = ("dataset", "encoders", "methods")
+
+
+def load_suite(path: Path, overrides: Overrides | None = None) -> Suite:
+    """Reads, completes and checks a suite.
+
+    Args:
+        path: The YAML file.
+        overrides: What the command line changes.
+
+    Raises:
+        UserError: If anything is wrong with the file or the overrides; it lists all mistakes.
+    """
+    overrides = overrides or Overrides()
+    tree = name_optimizer(overrides.apply(read_layers(path)))
+    return _check(tree, adapt=overrides.dataset is not None)
+
+
+def _check(tree: Node, *, adapt: bool) -> Suite:
+    problems = Problems(tree)
+    settings = problems.validate(Settings, tree.without(*_COMPONENTS).plain(), known=(*_COMPONENTS, "extends"))
+    dataset, modalities = resolve_dataset(tree, problems)
+    encoders = resolve_encoders(tree, modalities, problems, adapt=adapt)
+    methods = resolve_methods(tree, problems)
+    if settings is not None:
+        for at, seed in enumerate(settings.seeds):
+            if seed in settings.seeds[:at]:
+                problems.add(["seeds", at], f"duplicate trial: the seed {seed} is listed twice.")
+        _check_missing(settings.missing, modalities, problems)
+    if problems.errors or settings is None or dataset is None:
+        raise problems.error()
+    suite = Suite(**dict(settings), dataset=dataset, encoders=encoders, methods=tuple(methods))
+    suite._tree = tree
+    return suite
+
+
+def _check_missing(missing: MissingSection, modalities: tuple[str, ...] | None, problems: Problems) -> None:
+    before = len(problems.errors)
+    rates = missing.rates if missing.rates != MissingSection().rates else ()
+    if missing.protocol == "file":
+        if rates:
+            problems.add(["missing", "rates"], "the protocol 'file' takes no rates.")
+        if not missing.file:
+            problems.add(["missing", "file"], "is required by the protocol 'file'.")
+    elif missing.file:
+        problems.add(["missing", "file"], "is for the protocol 'file' only.")
+    elif missing.protocol == "per_modality" and not rates:
+        problems.add(["missing", "rates"], "is required by the protocol 'per_modality', such as [{audio: 0.5}].")
+    else:
+        for at, rate in enumerate(rates):
+            _check_rate(missing.protocol, rate, ["missing", "rates", at], modalities, problems)
+    if len(problems.errors) > before:
+        return
+    try:
+        keys = [condition.key for condition in missing.conditions()]
+    except UserError as error:
+        problems.adopt(["missing", "file"], error)
+        return
+    for at, key in enumerate(keys):
+        if key in keys[:at]:
+            problems.add(["missing", "rates", at], f"duplicate trial: the rate {missing.rates[at]} is listed twice.")
+
+
+def _check_rate(protocol: str, rate: Rate, path: Keys, modalities: tuple[str, ...] | None, problems: Problems) -> None:
+    if isinstance(rate, Mapping) and protocol != "per_modality":
+        problems.add(path, f"the protocol {protocol!r} takes numbers; 'per_modality' takes mappings.")
+    elif isinstance(rate, Mapping):
+        for modality in rate:
+            check_modality(modality, modalities, [*path, modality], problems)
+    elif protocol == "per_modality":
+        problems.add(path, "the protocol 'per_modality' takes mappings such as {audio: 0.5}.")

@@ -1,0 +1,128 @@
+"""What the command line changes about a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlabench import registry
+from mlabench.errors import UserError
+from mlabench.registry import suggest
+from mlabench.suite.components import resolve_methods
+from mlabench.suite.layers import write_out
+from mlabench.suite.source import Node, Origin, merge, parse
+from mlabench.suite.validation import Problems
+
+_MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Values of flags; what was not given changes nothing.
+
+    Attributes:
+        settings: ``--set FIELD=VALUE``: dotted field, YAML value.
+        methods: ``--method``: keep the suite's methods of these names or labels; others are added with their defaults.
+        seeds: ``--seeds``: ``0-4`` or ``0,2,5``.
+        rates: ``--rates``: ``0,0.5``.
+        limit: ``--limit``: samples per split.
+        dataset: ``--dataset``: its name. The suite's encoders are kept where they fit; other modalities
+            take the suite's ``"*"``, or ``mlp``.
+        precision: ``--precision``.
+    """
+
+    settings: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: str | None = None
+    rates: str | None = None
+    limit: int | None = None
+    dataset: str | None = None
+    precision: str | None = None
+
+    def apply(self, tree: Node) -> Node:
+        """The suite with all flags applied.
+
+        Raises:
+            UserError: If a flag's value does not parse, or names a field that cannot be set.
+        """
+        if self.dataset is not None:
+            origin = Origin("--dataset")
+            named = Node({"dataset": Node({"name": Node(self.dataset, origin)}, origin)}, tree.origin)
+            tree = merge(tree, named)
+        for flag, path, node in self._assignments():
+            try:
+                tree = write_out(tree.assign(path, node))
+            except KeyError as error:
+                field = ".".join(map(str, path))
+                raise UserError(
+                    f"there is no {error.args[0]!r} in the suite's {field!r}.", file=flag, field=field
+                ) from error
+        return _keep_methods(tree, self.methods)
+
+    def _assignments(self) -> list[tuple[str, list[str | int], Node]]:
+        found: list[tuple[str, list[str | int], Node]] = []
+        if self.seeds is not None:
+            origin = Origin("--seeds")
+            found.append(("--seeds", ["seeds"], Node([Node(seed, origin) for seed in _seeds(self.seeds)], origin)))
+        if self.rates is not None:
+            found.append(("--rates", ["missing", "rates"], parse(f"[{self.rates}]", "--rates", numbered=False)))
+        if self.limit is not None:
+            found.append(("--limit", ["limit"], Node(self.limit, Origin("--limit"))))
+        if self.precision is not None:
+            found.append(("--precision", ["training", "precision"], Node(self.precision, Origin("--precision"))))
+        for assignment in self.settings:
+            field, equals, value = assignment.partition("=")
+            flag = f"--set {field}"
+            keys: list[str | int] = [int(key) if key.isdecimal() else key for key in field.split(".")]
+            if not equals or "" in keys:
+                raise UserError(f"{assignment!r} is not FIELD=VALUE, such as training.epochs=5.", file="--set")
+            found.append((flag, keys, parse(value, flag, numbered=False)))
+        return found
+
+
+def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:
+    """The suite with only the methods of these names or labels, in the suite's order.
+
+    A registered method that the suite does not have is added with its defaults.
+
+    Raises:
+        UserError: If there is no such method, or the suite's own methods have mistakes.
+    """
+    if not wanted:
+        return tree
+    problems = Problems(tree)
+    methods = resolve_methods(tree, problems)
+    if problems.errors:
+        raise problems.error()
+    kept = [at for at, entry in enumerate(methods) if entry.label in wanted or entry.method.name in wanted]
+    known = {name for entry in methods for name in (entry.label, entry.method.name)}
+    origin = Origin("--method")
+    added: list[Node] = []
+    for name in dict.fromkeys(wanted):
+        if name in known:
+            continue
+        if name not in registry.entries("methods"):
+            spellings = sorted({*known, *registry.entries("methods")})
+            remedy = suggest(name, spellings) or f"Known: {', '.join(spellings)}."
+            raise origin.error(f"no method is called {name!r}.", remedy, "methods")
+        added.append(Node({"name": Node(name, origin)}, origin))
+    nodes = [node for at in kept if (node := tree.find(["methods", at]))]
+    return tree.assign(["methods"], Node([*nodes, *added], nodes[0].origin if nodes else origin))
+
+
+def _seeds(text: str) -> list[int]:
+    """``0-4`` or ``0,2,5`` or a mixture."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            low = int(first)
+            high = int(last) if dash else low
+        except ValueError:
+            low, high = 0, -1
+        if not 0 <= high - low < _MOST_SEEDS or low < 0:
+            raise UserError(
+                f"{text!r} is neither a range such as 0-4 nor a list such as 0,2,5.", file="--seeds", field="seeds"
+            )
+        seeds += range(low, high + 1)
+    return seeds

@@ -1,0 +1,78 @@
+"""The rules of suites as a JSON schema, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlabench import registry
+from mlabench.registry import Kind
+from mlabench.suite.model import Settings
+
+Schema = dict[str, Any]
+
+
+def json_schema() -> Schema:
+    """The schema, with the options of every registered dataset, encoder and method."""
+    schema = Settings.model_json_schema()
+    definitions: Schema = schema.pop("$defs")
+    fields: Schema = schema["properties"]
+    missing: Schema = definitions["MissingSection"]["properties"]
+    for section, names in ((fields, ("question", "seeds")), (missing, ("rates", "splits", "evaluate"))):
+        for name in names:
+            section[name] = _or_alone(section[name])
+    training: Schema = definitions["Training"]["properties"]
+    for name in ("optimizer", "schedule"):
+        training[name] = _or_name(training[name])
+    components = {kind: _components(kind, definitions) for kind in ("datasets", "encoders", "methods")}
+    paths = {"type": "string", "description": "Another suite, relative to this file."}
+    fields |= {
+        "extends": {"anyOf": [paths, {"type": "array", "items": paths}]},
+        "dataset": components["datasets"],
+        "encoders": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": components["encoders"]}]},
+        "methods": _or_alone({"type": "array", "items": components["methods"], "minItems": 1}),
+    }
+    del schema["required"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "mlabench suite",
+        "description": "A suite of trials; see suites/README.md.",
+        "anyOf": [{"required": ["extends"]}, {"required": ["dataset", "methods"]}],
+        "$defs": definitions,
+    }
+
+
+def _or_alone(array: Schema) -> Schema:
+    """A list, or its only entry without brackets."""
+    about: Schema = {key: array[key] for key in ("default", "description") if key in array}
+    bare = {key: value for key, value in array.items() if key not in about}
+    return {**about, "anyOf": [bare, array["items"]]}
+
+
+def _or_name(union: Schema) -> Schema:
+    """One of several named things, or just its name."""
+    names = list(union["discriminator"]["mapping"])
+    return {"default": union["default"], "anyOf": [{"enum": names}, *union["oneOf"]]}
+
+
+def _components(kind: Kind, definitions: Schema) -> Schema:
+    """A name, or a mapping with that name and its options; the options go to ``definitions``."""
+    entries = registry.entries(kind)
+    for name, entry in entries.items():
+        prefix = f"{kind}.{name}"
+        options = entry.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
+        definitions |= {f"{prefix}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
+        label = {"label": {"type": "string", "minLength": 1, "description": "Name in the tables."}}
+        definitions[prefix] = {
+            **options,
+            "title": entry.title,
+            "description": entry.summary,
+            "properties": {
+                "name": {"const": name},
+                **(label if kind == "methods" else {}),
+                **options.get("properties", {}),
+            },
+            "required": ["name", *options.get("required", [])],
+        }
+    bare = [name for name in entries if definitions[f"{kind}.{name}"]["required"] == ["name"]]
+    return {"anyOf": [{"enum": bare}, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}

@@ -1,0 +1,67 @@
+"""Runs the real entry point in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mlabench.store import Store
+
+ROOT = Path(__file__).parents[1]
+MLABENCH = str(Path(sys.executable).with_name("mlabench"))
+
+#: A sweep over real data that takes a few seconds: 2 methods x 2 rates x 2 seeds.
+SMALL = """
+dataset: stamps
+encoders: mlp
+methods: [concat, mla]
+missing: {rates: [0, 0.5]}
+seeds: [0, 1]
+limit: 150
+training: {epochs: 2, batch_size: 32}
+"""
+
+
+def mlabench(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``mlabench`` with these arguments and waits for it."""
+    return subprocess.run(
+        [MLABENCH, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Starts ``mlabench`` in a process group of its own, to be interrupted or killed."""
+    return subprocess.Popen(
+        [MLABENCH, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def lasting(results: Path) -> dict[str, Any]:
+    """Everything in a results folder that must not differ between two runs: records less cost and environment."""
+    store = Store(results)
+    content: dict[str, Any] = {}
+    for record in store.records():
+        arrays = store.predictions(record.trial.id)
+        assert arrays is not None
+        content[record.trial.id] = (
+            json.dumps(record.model_dump(mode="json", exclude={"cost", "environment"}), sort_keys=True),
+            {name: array.tolist() for name, array in arrays.items()},
+        )
+    assert store.set_aside == []
+    return content

@@ -1,0 +1,123 @@
+"""Holds the shipped features and the raw files of the Debian package together."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mlabench.datasets import stamps_encoders as encoders
+from mlabench.datasets.prepare import split_samples
+from mlabench.datasets.stamps import SHIPPED, Rows, Tensors, ngram_features, read_features
+from mlabench.datasets.stamps_raw import (
+    CLASSES,
+    LANGUAGES,
+    PACKAGE,
+    Listing,
+    Sample,
+    find_stamps,
+    list_samples,
+    read_picture,
+    read_speech,
+)
+
+VERSION = "2022.06.04-1"
+INSTALLED = Path("/usr/share/tuxpaint/stamps")
+
+
+@pytest.fixture(scope="module")
+def listing(request: pytest.FixtureRequest) -> Listing:
+    return list_samples(stamps_folder(request.config.cache))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Rows, Tensors]:
+    rows, tensors, _ = read_features(SHIPPED)
+    return rows, tensors
+
+
+def stamps_folder(cache: pytest.Cache) -> Path:
+    """The package's folder: installed, unpacked by an earlier run, or downloaded now."""
+    if INSTALLED.is_dir():
+        return find_stamps()
+    root = Path(cache.mkdir(PACKAGE))
+    unpacked = root / VERSION
+    if not unpacked.is_dir():
+        try:
+            download(root)
+        except (OSError, subprocess.CalledProcessError) as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"{PACKAGE} {VERSION} cannot be had from apt here: {error}")
+    return find_stamps(unpacked)
+
+
+def download(root: Path) -> None:
+    work = root / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    for command in (
+        ["apt-get", "download", f"{PACKAGE}={VERSION}"],
+        ["dpkg", "-x", f"{PACKAGE}_{VERSION}_all.deb", "unpacked"],
+    ):
+        subprocess.run(command, cwd=work, check=True, capture_output=True)
+    (work / "unpacked").rename(root / VERSION)
+    shutil.rmtree(work)
+
+
+@pytest.fixture(scope="module")
+def spread(listing: Listing) -> list[Sample]:
+    """Four samples of every class, of different stamps and languages."""
+    result = []
+    for label in CLASSES:
+        own = [sample for sample in listing.samples if sample.stamp.label == label]
+        result += [own[round(share * (len(own) - 1))] for share in (0.05, 0.35, 0.65, 0.95)]
+    assert {sample.stamp.picture.suffix for sample in result} == {".png", ".svg"}
+    assert len({sample.language for sample in result}) >= 7
+    return result
+
+
+def test_the_raw_files_give_the_shipped_samples_and_splits(listing: Listing, shipped: tuple[Rows, Tensors]) -> None:
+    split = split_samples(listing.samples)
+    expected = [
+        (sample.id, sample.stamp.label, sample.language, sample.stamp.concept, split[sample.stamp.concept])
+        for sample in listing.samples
+    ]
+    columns = ("id", "class", "language", "concept", "split")
+    assert [tuple(row[column] for column in columns) for row in shipped[0]] == expected
+
+
+@pytest.mark.parametrize("column", ["image", "text", "english", "audio"])
+def test_the_raw_files_give_the_shipped_features(
+    column: str, spread: list[Sample], shipped: tuple[Rows, Tensors]
+) -> None:
+    rows, tensors = shipped
+    row_of = {row["id"]: int(row[column]) for row in rows}
+    take = [row_of[sample.id] for sample in spread]
+    features = ngram_features(tensors) if column == "text" else tensors[column].astype(np.float32)
+    rebuilt = encode(column, spread, tensors)
+    # Rounding to float16 changes a value by less than its 2000th part. The rest allows for other versions
+    # of the decoders and of torch: five thousandths of a standard deviation.
+    np.testing.assert_allclose(rebuilt, features[take], rtol=1e-3, atol=5e-3)
+    assert np.corrcoef(rebuilt.ravel(), features[take].ravel())[0, 1] > 0.9999
+
+
+def encode(column: str, samples: list[Sample], tensors: Tensors) -> NDArray[np.float32]:
+    with encoders.one_thread():
+        if column == "image":
+            features = encoders.encode_pictures(read_picture(sample.stamp.picture) for sample in samples)
+        elif column == "english":
+            features = encoders.encode_sentences([sample.stamp.english for sample in samples])
+        elif column == "audio":
+            features = encoders.encode_speech(read_speech(sample.speech) for sample in samples)
+        else:
+            features = encoders.weigh_ngrams(encoders.count_ngrams([s.text for s in samples]), tensors["text.idf"])
+    mean, std = tensors[f"{column}.mean"], tensors[f"{column}.std"]
+    if column == "audio":
+        language = [LANGUAGES.index(sample.language) for sample in samples]
+        mean, std = mean[language], std[language]
+    standardised: NDArray[np.float32] = (features - mean) / std
+    return standardised

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+
+from mlabench.missing import Missing
+from mlabench.report.plots import build_figures, looks, save, spread
+from mlabench.report.results import load
+from mlabench.store import Store
+from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep
+
+TARGETS = ("multimodal", *MODALITIES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def means(label: str, target: str, rate: float, seeds: range) -> float:
+    return float(100 * np.mean([accuracy(label, target, seed, rate) for seed in seeds]))
+
+
+def test_missing_rate_curves_show_the_means(store: Store) -> None:
+    rates = (0.0, 0.3, 0.6)
+    plan = sweep(store, rates=rates)
+    figure = build_figures(load(plan, store), looks([plan]))["missing_rate"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(TARGETS)
+    for axes, target in zip(figure.axes, TARGETS, strict=True):
+        for line, label in zip(axes.lines, LEVELS, strict=True):
+            np.testing.assert_allclose(line.get_xdata(), [0, 30, 60])
+            np.testing.assert_allclose(line.get_ydata(), [means(label, target, rate, range(3)) for rate in rates])
+        assert len(axes.collections) == len(LEVELS)  # the bands
+
+
+def test_bars_show_the_means_and_every_seed(store: Store) -> None:
+    plan = sweep(store, rates=(0.0,))
+    figures = build_figures(load(plan, store), looks([plan]))
+    assert set(figures) == {"accuracy", "learning"}
+    (axes,) = figures["accuracy"].axes
+    heights = [bar.get_height() for bar in axes.patches]
+    expected = [means(label, target, 0.0, range(3)) for label in LEVELS for target in (*MODALITIES, "multimodal")]
+    np.testing.assert_allclose(heights, expected)
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [len(line.get_ydata()) for line in dots] == [3] * len(expected)
+
+
+def test_learning_curves_show_the_means_and_the_selected_epochs(store: Store) -> None:
+    plan = sweep(store, rates=(0.0,))
+    results = load(plan, store)
+    figure = build_figures(results, looks([plan]))["learning"]
+    first = figure.axes[0].lines[0]
+    epochs = np.arange(1, 13)
+    np.testing.assert_allclose(first.get_xdata(), epochs)
+    expected = means("Concat", "multimodal", 0.0, range(3)) * (1 - np.exp(-epochs / 2.5))
+    np.testing.assert_allclose(first.get_ydata(), expected)
+    assert sorted(figure.axes[0].lines[1].get_xdata()) == [10, 11, 12]
+    assert [len(axes.lines) for axes in figure.axes] == [10, 5, 5, 5]
+
+
+def test_failures_leave_gaps(store: Store) -> None:
+    plan = sweep(store, ["Concat", "MLA"], seeds=(0,))
+    store.write(failed(plan.cells[1].trial))
+    figure = build_figures(load(plan, store), looks([plan]))["missing_rate"]
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, False]
+    assert not figure.axes[0].collections  # one seed: no band
+
+
+def test_titles_say_dataset_n_and_seeds(store: Store) -> None:
+    plan = sweep(store, selection="best_test", limit=100)
+    figures = build_figures(load(plan, store, include_limited=True), looks([plan]))
+    for name, figure in figures.items():
+        title = figure.get_suptitle()
+        for part in ("stamps", "3 seeds (0–2)", "LIMITED RUN", "SELECTED ON THE TEST SPLIT"):
+            assert part in title
+        assert ("n = 1,312" in title) is (name != "learning")
+
+
+def test_two_protocols_have_no_common_curve(store: Store) -> None:
+    tests = [Missing.at("balanced", 0.3), Missing.at("independent", 0.3)]
+    plan = sweep(store, ["MLA"], rates=(0.0,), extra_tests=tests)
+    assert "missing_rate" not in build_figures(load(plan, store), looks([plan]))
+
+
+def test_a_method_looks_the_same_in_every_figure_and_suite(store: Store) -> None:
+    one, other = sweep(store, ["Concat", "MLA"], write=False), sweep(store, ["MLA", "QMF"], write=False)
+    together = looks([one, other])
+    assert looks([other, one]) == together
+    assert len({look.colour for look in together.values()}) == 3
+    assert together["MLA"].width > together["QMF"].width
+
+
+def test_more_methods_than_colours_differ_still(store: Store) -> None:
+    plan = sweep(store, [f"Method {place}" for place in range(14)], write=False)
+    chosen = looks([plan]).values()
+    assert len({(look.colour, look.dashes) for look in chosen}) == len(chosen)
+    assert len({(look.colour, look.hatch) for look in chosen}) == len(chosen)
+
+
+def test_labels_do_not_overlap(store: Store) -> None:
+    plan = sweep(store, [*LEVELS, *(f"A rather long name, number {place} $" for place in range(6))])
+    for figure in build_figures(load(plan, store), looks([plan])).values():
+        for axes in figure.axes:
+            labels = [text for text in axes.texts if isinstance(text, Annotation)]
+            boxes = sorted((Text.get_window_extent(text).bounds for text in labels), key=lambda box: box[1])
+            assert all(above[1] >= below[1] + 0.8 * below[3] for below, above in pairwise(boxes))
+            assert all(box[0] + box[2] <= figure.bbox.width for box in boxes)
+
+
+def test_files_are_pictures_and_the_same_each_time(store: Store, tmp_path: Path) -> None:
+    plan = sweep(store)
+
+    def write(folder: str) -> dict[str, bytes]:
+        (tmp_path / folder).mkdir()
+        figures: dict[str, Figure] = build_figures(load(plan, store), looks([plan]))
+        files = [file for name, figure in figures.items() for file in save(figure, tmp_path / folder / name)]
+        return {file.name: file.read_bytes() for file in files}
+
+    first = write("first")
+    assert set(first) == {
+        f"{name}.{end}" for name in ("accuracy", "missing_rate", "learning") for end in ("png", "pdf")
+    }
+    for name, content in first.items():
+        if name.endswith(".png"):
+            assert content.startswith(b"\x89PNG")
+            width, _ = struct.unpack(">II", content[16:24])
+            assert width == 1100  # 5.5 inches at 200 dpi
+            assert len(content) > 20_000
+        else:
+            assert content.startswith(b"%PDF")
+            assert b"CreationDate" not in content
+    assert write("second") == first
+
+
+@given(
+    wanted=st.lists(st.floats(0, 100), max_size=12).map(sorted),
+    gap=st.floats(0.1, 8),
+)
+def test_spread_keeps_order_distance_and_bounds(wanted: list[float], gap: float) -> None:
+    placed = spread(wanted, gap, 0.0, 100.0)
+    assert all(after - before >= gap - 1e-9 for before, after in pairwise(placed))
+    assert all(-1e-9 <= position <= 100 + 1e-9 for position in placed)
+
+
+def test_spread_leaves_alone_what_is_apart() -> None:
+    assert spread([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1.0, 5.0, 9.0]
+    assert spread([5.0, 5.0], 2.0, 0.0, 10.0) == [4.0, 6.0]

@@ -1,0 +1,91 @@
+"""Registered classes that need neither torch nor data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from mlabench.datasets import Data, Dataset
+from mlabench.hyperparameters import Hyperparameters
+
+
+class Speech(Dataset):
+    """Three modalities."""
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        modalities: tuple[str, ...] = ("audio", "image", "text")
+        noise: float = Field(default=0.0, ge=0.0)
+
+        @field_validator("modalities")
+        @classmethod
+        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+            if len(set(value)) < len(value):
+                raise ValueError("each modality can be named once only")
+            return value
+
+    config: Config
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.config.modalities
+
+    def fingerprint(self) -> str:
+        return "0123456789ab"
+
+    def load(self) -> Data:
+        raise AssertionError("a plan needs no samples")
+
+
+class Captions(Dataset):
+    """Two modalities, one of them unlike those of ``speech``."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return ("image", "caption")
+
+    def fingerprint(self) -> str:
+        return "ba9876543210"
+
+    def load(self) -> Data:
+        raise AssertionError("a plan needs no samples")
+
+
+class MLP:
+    """A small encoder."""
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        hidden: tuple[int, ...] = (256,)
+        width: int = Field(default=128, ge=1)
+
+
+class Plain:
+    """A method without hyper-parameters."""
+
+
+class Fancy:
+    """A method with hyper-parameters."""
+
+    title = "Fancy!"
+    version = 3
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        modification: bool = True
+        fusion: Literal["average", "entropy"] = "average"
+        strength: float = Field(default=0.5, gt=0)
+        order: Literal["given", "random"] | tuple[str, ...] = "given"
+
+
+class Demanding:
+    """A method with a hyper-parameter that has no default."""
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        depth: int

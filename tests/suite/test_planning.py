@@ -1,0 +1,196 @@
+"""Expansions counted by hand, and ids that stay what they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlabench.datasets.stamps import Stamps
+from mlabench.plan import Plan
+from mlabench.planning import expand
+from mlabench.suite import Suite, load_suite
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+Keys = list[tuple[str, list[str]]]
+
+
+@pytest.fixture
+def plan(load: Callable[..., Suite]) -> Callable[..., Plan]:
+    def plan(missing: str = "{}", seeds: str = "[0]", methods: str = "[plain]") -> Plan:
+        return expand(load(f"dataset: speech\nmethods: {methods}\nseeds: {seeds}\nmissing: {missing}\n"))
+
+    return plan
+
+
+def keys(plan: Plan) -> Keys:
+    """(training pattern, test patterns) of each cell."""
+    return [(cell.trial.missing.key, [test.key for test in cell.tests]) for cell in plan.cells]
+
+
+def test_complete(plan: Callable[..., Plan]) -> None:
+    assert keys(plan()) == [("complete", ["complete"])]
+
+
+def test_methods_times_rates_times_seeds(plan: Callable[..., Plan]) -> None:
+    result = plan("{rates: [0, 0.2, 0.5]}", seeds="[0, 1]", methods="[plain, fancy]")
+    assert len(result.cells) == 2 * 3 * 2
+    assert len(list(result.trials())) == 12
+    assert result.labels == ("plain", "Fancy!")
+    assert result.modalities == ("audio", "image", "text")
+    assert [(cell.label, cell.trial.missing.key, cell.trial.seed) for cell in result.cells[:4]] == [
+        ("plain", "complete", 0),
+        ("plain", "complete", 1),
+        ("plain", "balanced-0.2", 0),
+        ("plain", "balanced-0.2", 1),
+    ]
+
+
+def test_train_and_test(plan: Callable[..., Plan]) -> None:
+    assert keys(plan("{rates: [0, 0.5]}")) == [("complete", ["complete"]), ("balanced-0.5", ["balanced-0.5"])]
+
+
+def test_train_only(plan: Callable[..., Plan]) -> None:
+    assert keys(plan("{rates: [0, 0.5], splits: train}")) == [
+        ("complete", ["complete"]),
+        ("balanced-0.5", ["complete"]),
+    ]
+
+
+def test_test_only_is_one_training(plan: Callable[..., Plan]) -> None:
+    assert keys(plan("{rates: [0, 0.2, 0.5], splits: test}")) == [
+        ("complete", ["complete", "balanced-0.2", "balanced-0.5"])
+    ]
+
+
+def test_matrix(plan: Callable[..., Plan]) -> None:
+    assert keys(plan("{rates: [0, 0.2, 0.5], evaluate: matrix}")) == [
+        ("complete", ["complete", "balanced-0.2", "balanced-0.5"]),
+        ("balanced-0.2", ["balanced-0.2", "complete", "balanced-0.5"]),
+        ("balanced-0.5", ["balanced-0.5", "complete", "balanced-0.2"]),
+    ]
+
+
+def test_subsets(plan: Callable[..., Plan]) -> None:
+    subsets = [
+        "complete",
+        "subset-audio+image",
+        "subset-audio+text",
+        "subset-image+text",
+        "subset-audio",
+        "subset-image",
+        "subset-text",
+    ]
+    assert keys(plan("{evaluate: subsets}")) == [("complete", subsets)]
+    assert keys(plan("{rates: 0.5, evaluate: subsets}")) == [("balanced-0.5", ["balanced-0.5", *subsets])]
+    assert len(plan("{rates: [0, 0.5], evaluate: [matrix, subsets]}").cells[0].tests) == 2 + 6
+
+
+def test_protocols(plan: Callable[..., Plan]) -> None:
+    assert keys(plan("{protocol: independent, rates: 0.25, pattern_seed: 3}")) == [
+        ("independent-0.25-seed3", ["independent-0.25-seed3"])
+    ]
+    rates = "[{audio: 0}, {audio: 0.5, text: 0}, {text: 0.2, audio: 0.1}]"
+    assert keys(plan(f"{{protocol: per_modality, rates: {rates}}}")) == [
+        ("complete", ["complete"]),
+        ("per_modality-audio0.5", ["per_modality-audio0.5"]),
+        ("per_modality-audio0.1+text0.2", ["per_modality-audio0.1+text0.2"]),
+    ]
+
+
+def test_the_protocol_does_not_matter_at_rate_zero(plan: Callable[..., Plan]) -> None:
+    ids = {plan(f"{{protocol: {name}, rates: 0}}").cells[0].trial.id for name in ("balanced", "independent")}
+    assert ids == {plan().cells[0].trial.id}
+
+
+def test_an_id_that_others_rely_on(plan: Callable[..., Plan]) -> None:
+    """If this fails, every stored result becomes unreachable: change it on purpose only."""
+    trial = plan("{rates: 0.3}", seeds="[2]", methods="[fancy]").cells[0].trial
+    assert trial.id == "speech-fancy-balanced-0.3-seed2-b784bb4a639b"
+
+
+def test_ids_depend_on_what_is_said_and_not_on_how(load: Callable[..., Suite]) -> None:
+    one = load("dataset: {name: speech, noise: 1}\nencoders: mlp\nmethods: [{name: fancy, strength: 2}]\n")
+    two = load(
+        "title: Another\nmethods:\n- {label: Mine, strength: 2.0, fusion: average, name: fancy}\n"
+        "training: {precision: '32', epochs: 30}\n"
+        "encoders: {text: mlp, image: {width: 128, name: mlp}, audio: mlp}\n"
+        "dataset: {modalities: [audio, image, text], noise: 1.0, name: speech}\n",
+        name="other.yaml",
+    )
+    assert expand(one).cells[0].trial.id == expand(two).cells[0].trial.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "dataset.noise=1",
+        "encoders.text={name: mlp, width: 5}",
+        "methods.0.strength=1",
+        "missing.rates=0.5",
+        "seeds=[1]",
+        "training.epochs=3",
+        "limit=10",
+    ],
+)
+def test_ids_depend_on_everything_that_decides_the_result(load: Callable[..., Suite], change: str) -> None:
+    text = "dataset: speech\nencoders: {'*': mlp}\nmethods: fancy\n"
+    assert expand(load(text)).cells[0].trial.id != expand(load(text, settings=(change,))).cells[0].trial.id
+
+
+@pytest.mark.parametrize(
+    ("name", "trials"),
+    [
+        ("stamps", 6 * 3),
+        ("stamps_full", 6 * 5),
+        ("stamps_missing", 5 * 3 * 3),
+        ("stamps_missing_full", 5 * 9 * 5),
+        ("stamps_ablation", 4 * 2 * 3),
+        ("stamps_ablation_full", 4 * 9 * 5),
+    ],
+)
+def test_committed_suites(name: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stamps, "fingerprint", lambda self: "f")
+    plan = expand(load_suite(SUITES / f"{name}.yaml"))
+    assert plan.name == name
+    assert plan.questions
+    assert len(plan.cells) == len(list(plan.trials())) == trials
+
+
+def test_every_committed_suite_has_its_count_here() -> None:
+    counted = test_committed_suites.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert sorted(path.stem for path in SUITES.glob("*.yaml")) == sorted(name for name, _ in counted)
+
+
+def test_committed_suites_share_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stamps, "fingerprint", lambda self: "f")
+    ids = {
+        path.stem: {cell.trial.id for cell in expand(load_suite(path)).cells} for path in sorted(SUITES.glob("*.yaml"))
+    }
+    for name in ("stamps", "stamps_missing", "stamps_ablation"):
+        assert ids[name] < ids[f"{name}_full"]
+    # Five of the six complete methods, three seeds.
+    assert len(ids["stamps"] & ids["stamps_missing"]) == 5 * 3
+    # MLA itself: complete and at half, three seeds.
+    assert len(ids["stamps_ablation"] & ids["stamps_missing"]) == 2 * 3
+
+
+def test_planning_does_not_import_torch() -> None:
+    program = """
+import sys
+from pathlib import Path
+from mlabench.datasets.stamps import Stamps
+from mlabench.planning import expand
+from mlabench.suite import describe, json_schema, load_suite
+Stamps.fingerprint = lambda self: "f"
+for path in Path(sys.argv[1]).glob("*.yaml"):
+    suite = load_suite(path)
+    assert expand(suite).cells and describe(suite)
+json_schema()
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, str(SUITES)], check=True, timeout=60)

@@ -1,0 +1,80 @@
+"""The JSON schema is up to date, and says the same as the loader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from mlabench import registry
+from mlabench.suite import Suite, json_schema
+from mlabench.suite.source import read
+from tests.suite.test_mistakes import MISTAKES
+
+SUITES = Path(__file__).parents[2] / "suites"
+COMMITTED = SUITES / "suite.schema.json"
+
+
+def test_the_committed_schema_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = registry.entries
+
+    def built_in(kind: registry.Kind) -> dict[str, registry.Entry]:
+        return {name: entry for name, entry in everything(kind).items() if entry.package == "mlabench"}
+
+    monkeypatch.setattr(registry, "entries", built_in)
+    expected = json.dumps(json_schema(), indent=1) + "\n"
+    assert COMMITTED.read_text(encoding="utf-8") == expected, "run: mlabench schema --out suites/suite.schema.json"
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_committed_suites_fit(path: Path) -> None:
+    schema = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(read(path).plain(), schema)
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=suite.schema.json"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dataset: speech\nmethods: plain\n",
+        "dataset: {name: speech, noise: 2}\nencoders: mlp\nmethods: [plain, {name: fancy, label: X, order: [a]}]\n",
+        "dataset: speech\nmethods: plain\nencoders: {audio: mlp, '*': {name: mlp, width: 3}}\nquestion: Q2\n"
+        "missing: {protocol: per_modality, rates: [{audio: 0.5}], splits: test, evaluate: [matrix, subsets]}\n",
+        "dataset: speech\nmethods: plain\nseeds: 3\ntraining: {optimizer: sgd, schedule: step}\n",
+        "dataset: speech\nmethods: plain\ntraining: {optimizer: {lr: 0.1}, schedule: {name: step, epochs: 5}}\n",
+    ],
+)
+def test_what_loads_fits(text: str, load: Callable[..., Suite]) -> None:
+    suite = load(text)
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+    jsonschema.validate(suite.resolved(), json_schema())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unknown field",
+        "unknown nested field",
+        "unknown field of a choice",
+        "unknown choice",
+        "unknown word",
+        "quoted number",
+        "rate of one",
+        "unknown method",
+        "unknown hyper-parameter",
+        "hyper-parameter out of range",
+        "required hyper-parameter",
+        "unknown dataset",
+        "unknown option of an encoder",
+        "no methods",
+    ],
+)
+def test_mistakes_do_not_fit(name: str, fakes: None) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(MISTAKES[name][0]), json_schema())

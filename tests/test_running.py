@@ -1,0 +1,203 @@
+"""Running suites through the real entry point: parallel, interrupted, killed, failing, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlabench.store import MODEL, RECORD, Store
+from tests.command_line import SMALL, lasting, mlabench, start
+
+TRIALS = 8
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "small suite.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder made in one go, by one worker."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    path = folder / "small suite.yaml"
+    path.write_text(SMALL)
+    done = mlabench("run", path, "--results", folder / "results", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert len(Store(folder / "results").ids()) == TRIALS
+    return folder / "results"
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the run ended too soon"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def running(results: Path) -> list[int]:
+    """Process ids of the workers that are on a trial."""
+    pids = []
+    for path in (results / "running").glob("*.json"):
+        try:
+            pids.append(json.loads(path.read_text())["pid"])
+        except (OSError, ValueError):
+            continue
+    return pids
+
+
+def test_two_workers_give_the_same_records_as_one(suite: Path, tmp_path: Path, unbroken: Path):
+    done = mlabench("run", suite, "--results", tmp_path / "two", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert lasting(tmp_path / "two") == lasting(unbroken)
+
+
+def test_a_second_run_does_nothing_and_says_so(suite: Path, unbroken: Path):
+    before = {path: path.stat().st_mtime_ns for path in unbroken.rglob(RECORD)}
+    done = mlabench("run", suite, "--results", unbroken)
+    assert done.returncode == 0
+    assert "all 8 trials are done, nothing to run" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in unbroken.rglob(RECORD)}
+
+
+def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    process = start("run", suite, "--results", results, "--jobs", "2")
+    wait_for(lambda: len(Store(results).ids()) >= 2 and bool(running(results)), process)
+    workers = running(results)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(Store(results).ids()) < TRIALS
+    for pid in workers:  # orphaned workers notice that nobody listens, and leave
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    done = mlabench("run", suite, "--results", results, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert lasting(results) == lasting(unbroken)
+
+
+def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    process = start("run", suite, "--results", results, "--jobs", "2")
+    wait_for(lambda: bool(Store(results).ids()) and bool(running(results)), process)
+    workers = running(results)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "resume" in output
+    assert "Traceback" not in output
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert mlabench("run", suite, "--results", results).returncode == 0
+    assert lasting(results) == lasting(unbroken)
+
+
+def test_a_killed_worker_costs_one_trial_only(suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    process = start("run", suite, "--results", results, "--jobs", "1")
+    wait_for(lambda: bool(running(results)), process)
+    os.kill(running(results)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    records = list(Store(results).records())
+    assert len(records) == TRIALS
+    (failed,) = [record for record in records if record.status == "failed"]
+    assert failed.failure is not None
+    assert "SIGKILL" in failed.failure.message
+    assert mlabench("run", suite, "--results", results).returncode == 1, "a failed trial stays failed until asked for"
+    assert mlabench("run", suite, "--results", results, "--overwrite", "failed").returncode == 0
+
+
+def test_a_failing_method_is_recorded_and_the_rest_go_on(suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
+    done = mlabench("run", suite, "--results", results, "--set", unequal)
+    assert done.returncode == 1
+    records = list(Store(results).records())
+    assert {record.trial.method.name: record.status for record in records} == {"concat": "ok", "mla": "failed"}
+    failure = next(record.failure for record in records if record.failure)
+    assert failure.kind == "ValueError"
+    assert "equal width" in failure.message
+    assert "mla" in failure.traceback
+    assert "failed" in done.stdout
+
+
+def test_fail_fast_stops_at_the_first_failure(suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
+    done = mlabench("run", suite, "--results", results, "--set", unequal, "--fail-fast", "--jobs", "1")
+    assert done.returncode == 1
+    assert sum(record.status == "failed" for record in Store(results).records()) == 1
+
+
+def test_a_corrupt_record_is_set_aside_and_run_again(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    assert mlabench("run", suite, "--results", results).returncode == 0
+    victim = Store(results).ids()[0]
+    path = results / "trials" / victim / RECORD
+    path.write_bytes(path.read_bytes()[:200])
+    done = mlabench("run", suite, "--results", results)
+    assert done.returncode == 0
+    assert victim in done.stderr
+    assert "1 trials to run, 7 reused" in done.stdout
+    assert lasting(results) == lasting(unbroken)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept weights", "trained again"])
+def test_new_test_patterns_are_added_to_a_record(suite: Path, tmp_path: Path, unbroken: Path, kept: bool):
+    results = tmp_path / "results"
+    only = ("--method", "mla", "--seeds", "0", "--rates", "0.5")
+    assert mlabench("run", suite, "--results", results, *only).returncode == 0
+    (trial,) = Store(results).ids()
+    before = Store(results).read(trial)
+    assert before is not None
+    if not kept:
+        (results / "trials" / trial / MODEL).unlink()
+    both = ("--set", "missing.evaluate=[diagonal, subsets]")
+    assert mlabench("run", suite, "--results", results, *only, *both).returncode == 0
+    after = Store(results).read(trial)
+    assert after is not None
+    assert after.curves == before.curves
+    assert len(after.evaluations) == 1 + 7
+    assert after.evaluations["balanced-0.5"] == before.evaluations["balanced-0.5"]
+    complete = next(record for record in Store(unbroken).records() if record.trial.id == trial)
+    assert after.evaluations["balanced-0.5"] == complete.evaluations["balanced-0.5"]
+
+
+def test_status_and_plan_count_from_the_store(suite: Path, unbroken: Path, tmp_path: Path):
+    rows = json.loads(mlabench("status", suite, "--results", unbroken, "--json").stdout)
+    assert {row["state"]: row["trials"] for row in rows} == {
+        "done": 8,
+        "incomplete": 0,
+        "failed": 0,
+        "running": 0,
+        "missing": 0,
+        "stale": 0,
+    }
+    rows = json.loads(mlabench("plan", suite, "--results", tmp_path / "nothing", "--json").stdout)
+    assert [row["state"] for row in rows] == ["missing"] * TRIALS
+    assert "about" in mlabench("plan", suite, "--results", unbroken, "--seeds", "0-3").stdout
+
+
+def test_show_prints_one_record(unbroken: Path):
+    trial = Store(unbroken).ids()[0]
+    content = json.loads(mlabench("show", trial, "--results", unbroken).stdout)
+    assert content["status"] == "ok"
+    assert mlabench("show", "nothing", "--results", unbroken).returncode == 2
+
+
+def test_report_writes_tables_and_figures(unbroken: Path, tmp_path: Path):
+    done = mlabench("report", unbroken, "--out", tmp_path / "report", "--include-limited")
+    assert done.returncode == 0, done.stderr
+    suffixes = {path.suffix for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert {".csv", ".md", ".tex", ".png", ".pdf"} <= suffixes
