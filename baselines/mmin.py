@@ -123,8 +123,8 @@ class MMIN(Method):
         available = self.draw_available(batch.present)
         hidden = batch.present & ~available
         feature = concatenate(self.encode(dataclasses.replace(batch, present=available)))  # f [B, D]
-        with torch.no_grad():
-            target = concatenate(self.encode(dataclasses.replace(batch, present=hidden), self.teacher_encoders))
+        # No gradient: the teacher is frozen.
+        target = concatenate(self.encode(dataclasses.replace(batch, present=hidden), self.teacher_encoders))  # g [B, D]
         imagined, code = self.forward_imagination(feature)
         recovered, _ = self.backward_imagination(imagined)
         # At available positions g is zero, as f is at hidden ones: otherwise f could pass straight through.

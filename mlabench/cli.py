@@ -120,7 +120,13 @@ def run(
     console, store = make_console(), Store(results)
     failed = 0
     for plan in plans:
-        failed += run_plan(plan, store, console, strategy, jobs, device, keep_models=keep_models, fail_fast=fail_fast)
+        try:
+            failed += run_plan(
+                plan, store, console, strategy, jobs, device, keep_models=keep_models, fail_fast=fail_fast
+            )
+        except KeyboardInterrupt:
+            typer.echo("interrupted; run the same command again to resume", err=True)
+            raise typer.Exit(130) from None
         print_tables(plan, store, console)
         if fail_fast and failed:
             break
@@ -344,6 +350,3 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to resume", err=True)
-        sys.exit(130)

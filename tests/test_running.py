@@ -76,7 +76,7 @@ def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, 
     wait_for(lambda: len(Store(results).ids()) >= 2 and bool(running(results)), process)
     workers = running(results)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert len(Store(results).ids()) < TRIALS
     for pid in workers:  # orphaned workers notice that nobody listens, and leave
         deadline = time.monotonic() + 60

@@ -7,13 +7,15 @@ options into a :class:`Data`: a task and its train, validation and test splits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 
 
@@ -81,6 +83,25 @@ class Data:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Inventory:
+    """What raw files hold, or what was made of them.
+
+    Attributes:
+        folder: Where it lies.
+        samples: Number of samples by split.
+        skipped: Number of items left out, by reason.
+    """
+
+    folder: Path
+    samples: dict[str, int]
+    skipped: dict[str, int]
+
+
+#: Called with the stage, the number of items done and their total.
+Progress = Callable[[str, int, int], None]
+
+
 class Dataset(ABC):
     """Contract of a dataset.
 
@@ -124,3 +145,34 @@ class Dataset(ABC):
         Raises:
             UserError: If the data are not there or do not have the expected layout.
         """
+
+    @classmethod
+    def check(cls, root: Path | None = None) -> Inventory:  # noqa: ARG003
+        """Counts the samples that the raw files hold. Optional.
+
+        Args:
+            root: Where the raw files are; ``None`` for where they are installed.
+
+        Raises:
+            UserError: If the dataset has no raw files, or they are not found.
+        """
+        raise UserError(f"{cls.__name__} is not made from raw files, so there is nothing to check.")
+
+    @classmethod
+    def prepare(
+        cls,
+        root: Path | None = None,  # noqa: ARG003
+        out: Path | None = None,  # noqa: ARG003
+        progress: Progress | None = None,  # noqa: ARG003
+    ) -> Inventory:
+        """Rebuilds what :meth:`load` reads from the raw files. Optional.
+
+        Args:
+            root: Where the raw files are; ``None`` for where they are installed.
+            out: Folder to write to; ``None`` for the one that :meth:`load` reads.
+            progress: Called as the work goes on.
+
+        Raises:
+            UserError: If the dataset has no raw files, they are not found, or ``out`` cannot be written.
+        """
+        raise UserError(f"{cls.__name__} is not made from raw files, so there is nothing to prepare.")

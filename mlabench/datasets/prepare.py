@@ -9,7 +9,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from mlabench.datasets import Inventory, Progress
 from mlabench.datasets import stamps_encoders as encoders
 from mlabench.datasets.splits import split_groups
 from mlabench.datasets.stamps import COLUMNS, SHIPPED, TABLE, TENSORS, Tensors
@@ -34,38 +34,36 @@ from mlabench.errors import UserError
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
-#: Called with the stage, the number of items done and their total.
-Progress = Callable[[str, int, int], None]
 Features = NDArray[np.float32]
 _Item = TypeVar("_Item")
 _Values = TypeVar("_Values")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What :func:`prepare_stamps` made.
+def check_stamps(root: Path | None = None) -> Inventory:
+    """Counts the samples among the files of the Debian package, without decoding them.
 
-    Attributes:
-        folder: Where it lies.
-        samples: Number of samples by split.
-        skipped: Number of stamps or (stamp, language) pairs left out, by reason.
+    Args:
+        root: The unpacked package or its stamps folder; ``None`` for the installed package.
+
+    Raises:
+        UserError: If the raw files are missing.
     """
-
-    folder: Path
-    samples: dict[str, int]
-    skipped: dict[str, int]
+    folder = find_stamps(root)
+    listing = list_samples(folder)
+    split = split_samples(listing.samples)
+    return Inventory(folder, _count(split[sample.stamp.concept] for sample in listing.samples), dict(listing.skipped))
 
 
 def prepare_stamps(
-    root: Path | None = None, out: Path = SHIPPED, *, progress: Progress | None = None, limit: int | None = None
-) -> Prepared:
+    root: Path | None = None, out: Path | None = None, progress: Progress | None = None, *, limit: int | None = None
+) -> Inventory:
     """Rebuilds the features of ``stamps`` from the files of the Debian package.
 
     Takes about two minutes on one core; nothing in ``out`` changes before all is done.
 
     Args:
         root: The unpacked package or its stamps folder; ``None`` for the installed package.
-        out: Folder for the features, made if need be; by default the one that ``stamps`` is loaded from.
+        out: Folder for the features, made if need be; ``None`` for the one that ``stamps`` is loaded from.
         progress: Called after each picture and recording and after the texts.
         limit: Use about this many samples only, evenly spread, for a try; needs an ``out``.
 
@@ -73,6 +71,7 @@ def prepare_stamps(
         UserError: If the raw files or ``mlabench[prepare]`` are missing, ``out`` cannot be written, or
             ``limit`` is less than one or given without another ``out``.
     """
+    out = out or SHIPPED
     if limit is not None and (limit < 1 or out == SHIPPED):
         raise UserError(
             f"cannot rebuild {limit} samples into {out}.",
@@ -86,7 +85,7 @@ def prepare_stamps(
         rows, tensors = _encode(samples, split, listing.skipped, report)
         made = {"skipped": listing.skipped, "limit": limit}
         _write(folder, rows, tensors, {"made": json.dumps(made, sort_keys=True)})
-    return Prepared(out, dict(Counter(row["split"] for row in rows)), dict(listing.skipped))
+    return Inventory(out, _count(row["split"] for row in rows), dict(listing.skipped))
 
 
 def _silent(*_: object) -> None:
@@ -165,6 +164,11 @@ def _decode(
             kept.append(item)
             yield values
         report(stage, done, len(items))
+
+
+def _count(splits: Iterable[str]) -> dict[str, int]:
+    sizes = Counter(splits)
+    return {split: sizes[split] for split in SHARES}
 
 
 def _number(keys: Iterable[str]) -> dict[str, int]:

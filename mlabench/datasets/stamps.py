@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from safetensors import safe_open
 
-from mlabench.datasets import Data, Dataset, Split, Task
+from mlabench.datasets import Data, Dataset, Inventory, Progress, Split, Task
 from mlabench.datasets.stamps_raw import CLASSES, LANGUAGES, PACKAGE
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
@@ -124,6 +124,20 @@ class Stamps(Dataset):
             test=split("test"),
             notes=self._notes(json.loads(metadata["made"])["skipped"]),
         )
+
+    @classmethod
+    def check(cls, root: Path | None = None) -> Inventory:
+        """See :func:`mlabench.datasets.prepare.check_stamps`."""
+        from mlabench.datasets.prepare import check_stamps
+
+        return check_stamps(root)
+
+    @classmethod
+    def prepare(cls, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+        """See :func:`mlabench.datasets.prepare.prepare_stamps`."""
+        from mlabench.datasets.prepare import prepare_stamps
+
+        return prepare_stamps(root, out, progress)
 
     def _column(self, modality: str) -> str:
         """The column of the table, and name of the tensor, that a modality is read from."""

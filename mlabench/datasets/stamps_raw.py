@@ -202,8 +202,8 @@ _COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|g
 _COLOURED = re.compile(rf"\b(?:{_COLOURS})(?: and (?:{_COLOURS}))*\b(?= \w)")
 _ARTICLE = re.compile(r"^(?:a pair of|an?|the|some|two)\b(?= \w)")
 
-#: Pictures that are recoloured, turned, mirrored or that differ in a small sign only, although their
-#: descriptions do not tell. Found by comparing the outlines and edges of all pairs of pictures, plain and
+#: Pictures that are re-coloured, mirrored or differ in a small sign only, although their descriptions do
+#: not tell. Found by comparing the outlines and edges of all pairs of pictures, plain and
 #: mirrored, and then by looking at them.
 _FAMILIES = (
     r"clothes/bluejeans\d",

@@ -23,11 +23,11 @@ class Encoder(nn.Module):
     class Config(Hyperparameters):
         """The encoder's hyper-parameters."""
 
-    config: Config
+    config: Hyperparameters
     #: Width ``d`` of the output; set by the constructor.
     width: int
 
-    def __init__(self, shape: tuple[int, ...], config: Config) -> None:
+    def __init__(self, shape: tuple[int, ...], config: Hyperparameters) -> None:
         super().__init__()
         self.config = config
 

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -41,7 +41,7 @@ class _Worker:
     started: float = 0.0
 
 
-def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, workers: int) -> Iterator[Event]:
+def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, workers: int) -> Generator[Event]:
     """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
 
     A worker that dies (killed, out of memory) costs the trial it was running, which gets a record
@@ -130,7 +130,11 @@ def _work(connection: Connection, root: Path, device: str, keep_models: bool) ->
         trial_id = job.trial.id
 
         def report(stage: str, done: int, total: int, trial_id: str = trial_id) -> None:
-            connection.send(Progressed(trial_id, stage, done, total))
+            try:
+                connection.send(Progressed(trial_id, stage, done, total))
+            except OSError:
+                # Nobody listens: the parent was killed. The trial has not failed, it will run again.
+                raise SystemExit(1) from None
 
         with _log_to(root / "logs" / f"{trial_id}.log"), running_marker(root, trial_id):
             record = run_trial(job, store, options, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def read_layers(path: Path) -> Node:
         UserError: If a file cannot be read, or files extend each other in a circle.
     """
     tree = _layer(path, ())
-    return tree if tree.child("name") else tree.assign(["name"], Node(path.stem, Origin(str(path))))
+    # The name becomes a folder of the report, so it is simpler than a file's may be.
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:64] or "suite"
+    return tree if tree.child("name") else tree.assign(["name"], Node(name, Origin(str(path))))
 
 
 def _layer(path: Path, chain: tuple[Path, ...]) -> Node:

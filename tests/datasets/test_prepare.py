@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.datasets import prepare
-from mlabench.datasets.prepare import Prepared, prepare_stamps
+from mlabench.datasets import Inventory, stamps_encoders
+from mlabench.datasets.prepare import check_stamps, prepare_stamps
 from mlabench.datasets.stamps import SHIPPED, ngram_features, read_features
 from mlabench.datasets.stamps_encoders import count_ngrams, encode_speech
 from mlabench.errors import UserError
@@ -29,12 +29,12 @@ def calls() -> list[tuple[str, int, int]]:
 
 
 @pytest.fixture(scope="module")
-def prepared(raw: Path, calls: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(raw: Path, calls: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     out = tmp_path_factory.mktemp("out") / "features"
     return prepare_stamps(raw, out, progress=lambda *call: calls.append(call))
 
 
-def test_samples_that_cannot_be_decoded_are_counted(prepared: Prepared) -> None:
+def test_samples_that_cannot_be_decoded_are_counted(prepared: Inventory) -> None:
     rows, _, _ = read_features(prepared.folder)
     assert [row["id"] for row in rows] == [
         "animals/marsupials/kangaroo:fr",
@@ -48,7 +48,15 @@ def test_samples_that_cannot_be_decoded_are_counted(prepared: Prepared) -> None:
     assert sum(prepared.samples.values()) == 5
 
 
-def test_progress_reaches_the_end_of_every_stage(prepared: Prepared, calls: list[tuple[str, int, int]]) -> None:
+def test_a_check_counts_without_decoding(raw: Path) -> None:
+    found = check_stamps(raw)
+    assert found.folder == raw / "usr/share/tuxpaint/stamps"
+    assert set(found.samples) == {"train", "validation", "test"}
+    assert sum(found.samples.values()) == 7
+    assert found.skipped["empty recording"] == 1
+
+
+def test_progress_reaches_the_end_of_every_stage(prepared: Inventory, calls: list[tuple[str, int, int]]) -> None:
     assert {stage: done for stage, done, total in calls if done == total} == {
         "pictures": 6,
         "recordings": 6,
@@ -56,11 +64,11 @@ def test_progress_reaches_the_end_of_every_stage(prepared: Prepared, calls: list
     }
 
 
-def test_the_folder_has_all_that_the_shipped_one_has(prepared: Prepared) -> None:
+def test_the_folder_has_all_that_the_shipped_one_has(prepared: Inventory) -> None:
     assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in SHIPPED.iterdir()}
 
 
-def test_the_same_picture_has_the_same_features_in_every_language(prepared: Prepared) -> None:
+def test_the_same_picture_has_the_same_features_in_every_language(prepared: Inventory) -> None:
     rows, tensors, _ = read_features(prepared.folder)
     assert [row["image"] for row in rows[:2]] == ["0", "0"]
     assert tensors["image"].shape == (4 + 1, 1280)  # the red flag's picture is there, its recording is not
@@ -68,7 +76,7 @@ def test_the_same_picture_has_the_same_features_in_every_language(prepared: Prep
     assert tensors["english"].shape == (4, 384)
 
 
-def test_sparse_texts_come_back_whole(prepared: Prepared) -> None:
+def test_sparse_texts_come_back_whole(prepared: Inventory) -> None:
     _, tensors, _ = read_features(prepared.folder)
     features = ngram_features(tensors) * tensors["text.std"] + tensors["text.mean"]
     assert ((features > 1e-6).sum(axis=1) == np.diff(tensors["text.start"])).all()
@@ -83,7 +91,7 @@ def test_a_failure_leaves_the_old_features_whole(raw: Path, tmp_path: Path, monk
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare.encoders, "encode_speech", fail)
+    monkeypatch.setattr(stamps_encoders, "encode_speech", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare_stamps(raw, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["features", "samples.csv"]

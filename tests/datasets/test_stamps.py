@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench import registry
-from mlabench.datasets import Data, Split, stamps
+from mlabench.datasets import Data, Dataset, Split, stamps
 from mlabench.datasets.prepare import SHARES
 from mlabench.datasets.stamps import SHIPPED, Stamps, read_features
 from mlabench.datasets.stamps_raw import CLASSES, LANGUAGES
@@ -79,7 +79,7 @@ def test_no_picture_and_no_english_text_is_in_two_splits() -> None:
     for column in ("image", "english"):
         owner = {(row[column], row["split"]) for row in rows}
         assert len(owner) == len({row[column] for row in rows})
-    # Nor are near-identical pictures: the closest that remain are two Japanese coins, say, not one picture twice.
+    # Nor are near-identical pictures: the closest that remain are a polo shirt and a T-shirt, and E and F.
     owner_of = {int(row["image"]): row["split"] for row in rows}
     split = np.array([owner_of[number] for number in range(len(owner_of))])
     image = tensors["image"].astype(np.float32)
@@ -145,6 +145,12 @@ def test_missing_files_come_with_a_remedy(tmp_path: Path, monkeypatch: pytest.Mo
     for read in (Stamps(Stamps.Config()).load, Stamps(Stamps.Config()).fingerprint):
         with pytest.raises(UserError, match=r"features\.safetensors is missing\. .*mlabench data prepare stamps"):
             read()
+
+
+def test_a_dataset_without_raw_files_says_so() -> None:
+    for call in (Dataset.check, Dataset.prepare):
+        with pytest.raises(UserError, match="not made from raw files"):
+            call()
 
 
 def test_notes_name_the_twin_and_what_was_left_out(data: Data) -> None:
