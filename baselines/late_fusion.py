@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task, absent_as_zero, present_only
+from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task, present_only
 
 
 class LateFusion(Method):
@@ -71,11 +71,7 @@ class LateFusion(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Each modality's own head, and their weighted average."""
-        embedding, unimodal = {}, {}
-        for modality in self.task.modalities:
-            feature, rows = self.encode_present(batch, modality)
-            embedding[modality] = absent_as_zero(feature, rows, len(batch))
-            unimodal[modality] = absent_as_zero(self.heads[modality](feature).float(), rows, len(batch))
+        embedding, unimodal = self.read_out(batch, self.heads.__getitem__)
         logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
         entropy = self.config.fusion == "entropy"
         weight = entropy_weights(logits, batch.present) if entropy else average_weights(batch.present)

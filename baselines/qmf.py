@@ -107,11 +107,7 @@ class QMF(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Each modality's own head, and their sum weighted by confidence."""
-        embedding, unimodal = {}, {}
-        for modality in self.task.modalities:
-            feature, rows = self.encode_present(batch, modality)
-            embedding[modality] = absent_as_zero(feature, rows, len(batch))
-            unimodal[modality] = absent_as_zero(self.heads[modality](feature).float(), rows, len(batch))
+        embedding, unimodal = self.read_out(batch, self.heads.__getitem__)
         fused, weight = fuse(torch.stack(list(unimodal.values()), dim=1), batch.present)
         influence = weight.abs()
         share = influence / influence.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)

@@ -213,6 +213,23 @@ class Method(nn.Module):
             features[modality] = absent_as_zero(feature, rows, len(batch))
         return features
 
+    def read_out(self, batch: Batch, head: Callable[[str], nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Features of every modality and what a head of its own, or a shared one, makes of them.
+
+        Args:
+            batch: The samples.
+            head: The head of a modality, features ``[n, d]`` to logits ``[n, C]``.
+
+        Returns:
+            ``{modality: [B, d]}`` and ``{modality: [B, C]}`` in float32, zeros where the modality is absent.
+        """
+        embedding, unimodal = {}, {}
+        for modality in self.task.modalities:
+            feature, rows = self.encode_present(batch, modality)
+            embedding[modality] = absent_as_zero(feature, rows, len(batch))
+            unimodal[modality] = absent_as_zero(head(modality)(feature).float(), rows, len(batch))
+        return embedding, unimodal
+
 
 def present_only(values: Tensor, rows: Tensor | None) -> Tensor:
     """The ``rows`` of ``values [B, ...]`` that :meth:`Method.encode_present` returned; all of them if None."""

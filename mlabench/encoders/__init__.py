@@ -29,6 +29,7 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], config: Hyperparameters) -> None:
         super().__init__()
+        self.shape = shape
         self.config = config
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ class MLP(Encoder):
     """Multi-layer perceptron with ReLU on frozen features."""
 
     class Config(Hyperparameters):
+        """Options of ``mlp``."""
+
         hidden: tuple[int, ...] = Field(default=(256,), description="Widths of the hidden layers.")
         width: int = Field(
             default=128, ge=1, description="Width of the output; a shared head needs it equal everywhere."

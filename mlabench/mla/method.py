@@ -21,7 +21,6 @@ from mlabench.method import (
     Prediction,
     Progress,
     Task,
-    absent_as_zero,
     present_only,
 )
 from mlabench.mla.dynamic_fusion import dynamic_fusion
@@ -152,11 +151,7 @@ class MLA(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """The shared head on every modality, fused by certainty or averaged."""
-        embedding, unimodal = {}, {}
-        for modality in self.task.modalities:
-            feature, rows = self.encode_present(batch, modality)
-            embedding[modality] = absent_as_zero(feature, rows, len(batch))
-            unimodal[modality] = absent_as_zero(self.head(feature).float(), rows, len(batch))
+        embedding, unimodal = self.read_out(batch, lambda _: self.head)
         logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
         if self.config.dynamic_fusion:
             fused, weight = dynamic_fusion(logits, batch.present)
