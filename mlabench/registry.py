@@ -111,7 +111,10 @@ class Entry:
 
     @cached_property
     def source_hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the file and of the modules it imports from its own folder."""
+        """First 12 hex digits of a hash of the module and of those it imports from its own folder.
+
+        It is taken over the syntax tree without docstrings: comments, prose and layout change no result.
+        """
         package = self.module.rpartition(".")[0] + "."
         neighbours = {
             self.path.with_name(node.module.removeprefix(package)).with_suffix(".py")
@@ -120,7 +123,7 @@ class Entry:
         }
         digest = hashlib.sha256()
         for file in [self.path, *sorted(path for path in neighbours if path.is_file())]:
-            digest.update(file.read_bytes())
+            digest.update(_code(file).encode())
         return digest.hexdigest()[:12]
 
     @cached_property
@@ -154,6 +157,19 @@ class Entry:
         """Imports the class itself."""
         result: type[Any] = getattr(importlib.import_module(self.module), self.attribute)
         return result
+
+
+def _code(file: Path) -> str:
+    """The syntax tree of a source file without docstrings and other bare strings, as text."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                statement
+                for statement in node.body
+                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+            ]
+    return ast.dump(tree)
 
 
 @cache
