@@ -160,7 +160,7 @@ class Entry:
 
 
 def _code(file: Path) -> str:
-    """The syntax tree of a source file without docstrings and other bare strings, as text."""
+    """A source file without comments, docstrings and layout. Unlike a dump, it is the same in most Python versions."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -169,7 +169,7 @@ def _code(file: Path) -> str:
                 for statement in node.body
                 if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
             ]
-    return ast.dump(tree)
+    return ast.unparse(tree)
 
 
 @cache
