@@ -14,7 +14,7 @@ import typer
 
 from mlabench import __version__
 from mlabench.cli_data import data_app, masks_app
-from mlabench.errors import UserError
+from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
     from mlabench.plan import Plan
@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 app.add_typer(masks_app)
+
+#: Ids that an error message lists at most.
+_LISTED = 10
 
 # -- options shared by commands ------------------------------------------------------------------
 
@@ -109,14 +112,16 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
+    from mlabench.environment import require_device
     from mlabench.execution import Overwrite, run_plan
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
-    _choice("--device", device, ("auto", "cpu", "cuda", "mps"))
+    require_device(_choice("--device", device, ("auto", "cpu", "cuda", "mps")))
     strategy = Overwrite(_choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     # All suites are read and checked before the first trial starts.
     plans = [_plan(_suite(path, settings, method, seeds, rates, limit, dataset, precision)) for path in suites]
+    _refuse_namesakes(suites, plans)
     console, store = make_console(), Store(results)
     failed = 0
     for plan in plans:
@@ -150,16 +155,18 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
-    from mlabench.display import duration, make_console, print_listing
+    from mlabench.display import counted, duration, make_console, print_listing
     from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey
     from mlabench.store import Store
 
     store, console = Store(results), make_console()
-    standings = survey(_plan(_suite(suite, settings, method, seeds, rates, limit, dataset, precision)), store)
+    planned = _plan(_suite(suite, settings, method, seeds, rates, limit, dataset, precision))
+    standings = survey(planned, store)
+    labels = {cell.trial.id: cell.label for cell in planned.cells}
     rows = [
         (
             entry.trial.id,
-            entry.trial.method.name,
+            labels[entry.trial.id],
             entry.trial.missing.key,
             entry.trial.seed,
             len(entry.tests),
@@ -175,7 +182,8 @@ def plan(
         workers = jobs or default_jobs()
         seconds = estimate_seconds(left, store, workers)
         time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
-        console.print(f"{len(standings)} trials, {len(left)} to run on {workers} workers; time: {time}.")
+        trials, by = counted(len(standings), "trial"), counted(workers, "worker")
+        console.print(f"{trials}, {len(left)} to run on {by}; time: {time}.")
 
 
 @app.command()
@@ -220,22 +228,26 @@ def show(
     store = Store(results)
     matches = [trial_id for trial_id in store.ids() if trial_id.startswith(what)]
     if len(matches) != 1:
+        listed = f": {', '.join(matches)}" if 0 < len(matches) <= _LISTED else ""
         raise UserError(
-            f"{len(matches)} trials in {results} have an id that starts with {what!r}.",
+            f"{len(matches)} trials in {results} have an id that starts with {what!r}{listed}.",
             remedy="Give the path of a suite (*.yaml), or enough of one trial's id; `mlabench plan SUITE` lists them.",
         )
     record = store.read(matches[0])
     _report_set_aside(store)
-    if record is not None:
-        print(json.dumps(record.model_dump(mode="json"), indent=1))  # noqa: T201
+    if record is None:
+        raise UserError("this record cannot be read.", remedy="Run its suite again.", file=matches[0])
+    print(json.dumps(record.model_dump(mode="json"), indent=1))  # noqa: T201
 
 
 @app.command()
 def validate(suites: SuiteFiles) -> None:
     """Check suites without running them."""
+    from mlabench.display import counted
+
     for path in suites:
         trials = len(list(_plan(_suite(path)).trials()))
-        typer.echo(f"{path}: valid, {trials} trials")
+        typer.echo(f"{path}: valid, {counted(trials, 'trial')}")
 
 
 # -- reading results -----------------------------------------------------------------------------
@@ -314,7 +326,10 @@ def schema(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise cannot_write("the schema", out, error) from error
 
 
 @app.command()
@@ -336,6 +351,24 @@ def _choice(flag: str, value: str, allowed: tuple[str, ...]) -> str:
             f"{value!r} is not one of {', '.join(allowed)}.", remedy=suggest(value, list(allowed)), field=flag
         )
     return value
+
+
+def _refuse_namesakes(suites: list[Path], plans: list[Plan]) -> None:
+    """Of two suites with one name, the results folder would remember the last one only.
+
+    Raises:
+        UserError: If there are two different ones.
+    """
+    known: dict[str, tuple[Path, Plan]] = {}
+    for path, plan in zip(suites, plans, strict=True):
+        other, before = known.setdefault(plan.name, (path, plan))
+        if before != plan:
+            raise UserError(
+                f"{other} is named {plan.name!r}, too.",
+                remedy="Give each suite its own name.",
+                file=str(path),
+                field="name",
+            )
 
 
 def _report_set_aside(store: Store) -> None:

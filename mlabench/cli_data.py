@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mlabench.errors import UserError
+from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
     from mlabench.datasets import Data, Dataset
     from mlabench.missing import Missing
-    from mlabench.plan import Plan
 
 data_app = typer.Typer(name="data", help="What data are there, and how to prepare them.", no_args_is_help=True)
 masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
@@ -107,18 +106,17 @@ def export(
     suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the files.")],
 ) -> None:
-    """Write every missing pattern of a suite as CSV, for use by other benchmarks."""
+    """Write every missing pattern of a suite as CSV, for other benchmarks and for the protocol `file`."""
     from mlabench.missing import missing_rate, write_pattern
 
-    plan, data = _load(suite)
-    dataset, modalities = plan.cells[0].trial.dataset.name, data.task.modalities
-    out.mkdir(parents=True, exist_ok=True)
-    for split, missing in _patterns(plan):
-        ids = getattr(data, split).ids
+    for path, dataset, missing, ids, modalities in _patterns(suite, out):
         present = missing.pattern(dataset, ids, modalities)
-        about = {"dataset": dataset, "split": split, "recipe": missing.identity(), "rate": missing_rate(present)}
-        path = out / f"{dataset}-{split}-{missing.key}.csv"
-        digest = write_pattern(path, ids, modalities, present, about)
+        about = {"dataset": dataset, "recipe": missing.identity(), "rate": missing_rate(present)}
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            digest = write_pattern(path, ids, modalities, present, about)
+        except OSError as error:
+            raise cannot_write("patterns", out, error) from error
         typer.echo(f"{path}: {len(ids)} samples, {missing_rate(present):.1%} missing, SHA-256 {digest[:12]}")
 
 
@@ -130,14 +128,49 @@ def verify(
     """Check that exported patterns equal those that this version draws."""
     from mlabench.missing import read_pattern
 
-    plan, data = _load(suite)
-    dataset, modalities = plan.cells[0].trial.dataset.name, data.task.modalities
-    for split, missing in _patterns(plan):
-        ids = getattr(data, split).ids
-        path = folder / f"{dataset}-{split}-{missing.key}.csv"
+    for path, dataset, missing, ids, modalities in _patterns(suite, folder):
         if not (read_pattern(path, ids, modalities) == missing.pattern(dataset, ids, modalities)).all():
             raise UserError("the pattern differs from the one that this version draws.", file=str(path))
         typer.echo(f"{path}: equal")
+
+
+class _Pattern(NamedTuple):
+    """A missing pattern of a suite, over all samples, so that it serves whichever splits a suite masks."""
+
+    path: Path
+    dataset: str
+    missing: Missing
+    ids: tuple[str, ...]
+    modalities: tuple[str, ...]
+
+
+def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
+    """Each missing pattern of a suite once, and where it is exported to.
+
+    Raises:
+        UserError: If the suite has a mistake, or nothing is missing in it.
+    """
+    from mlabench.planning import expand
+    from mlabench.suite import load_suite
+    from mlabench.suite.components import instantiate
+
+    loaded = load_suite(suite)
+    recipes = {
+        missing.key: missing
+        for cell in expand(loaded).cells
+        for missing in (cell.trial.missing, *cell.tests)
+        if missing.protocol != "complete"
+    }
+    if not recipes:
+        raise UserError(
+            "nothing is missing in this suite.", remedy="Give it 'missing: {rates: [...]}'.", file=str(suite)
+        )
+    data, name = instantiate(loaded.dataset).load(), loaded.dataset.name
+    ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
+    return [
+        _Pattern(folder / f"{name}-{key}.csv", name, missing, ids, data.task.modalities)
+        for key, missing in recipes.items()
+    ]
 
 
 def _kind(name: str) -> type[Dataset]:
@@ -149,26 +182,6 @@ def _kind(name: str) -> type[Dataset]:
 def _default(name: str) -> Dataset:
     kind = _kind(name)
     return kind(kind.Config())
-
-
-def _load(suite: Path) -> tuple[Plan, Data]:
-    from mlabench.planning import expand
-    from mlabench.suite import load_suite
-    from mlabench.suite.components import instantiate
-
-    loaded = load_suite(suite)
-    return expand(loaded), instantiate(loaded.dataset).load()
-
-
-def _patterns(plan: Plan) -> list[tuple[str, Missing]]:
-    """Each (split, recipe) of a plan once, complete ones left out."""
-    found: dict[tuple[str, str], Missing] = {}
-    for cell in plan.cells:
-        for split in ("train", "validation"):
-            found[split, cell.trial.missing.key] = cell.trial.missing
-        for test in cell.tests:
-            found["test", test.key] = test
-    return [(split, missing) for (split, _), missing in found.items() if missing.protocol != "complete"]
 
 
 def _overlap(data: Data) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mlabench.launchers import Event, Finished
 
@@ -28,9 +31,14 @@ WIDTH_WITHOUT_TERMINAL = 140
 def make_console(*, stderr: bool = False) -> Console:
     """A console that does not cut tables when its output is piped."""
     console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_WITHOUT_TERMINAL
     return console
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:
@@ -81,9 +89,8 @@ class Watch:
             return
         if event.trial_id not in self._tasks:
             self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total)
-        self._bars.update(
-            self._tasks[event.trial_id], completed=event.done, description=f"{event.trial_id} [dim]{event.stage}[/]"
-        )
+        description = f"{event.trial_id} [dim]{escape(event.stage)}[/]"
+        self._bars.update(self._tasks[event.trial_id], completed=event.done, description=description)
 
     def _finish(self, event: Finished) -> None:
         self.finished += 1
@@ -92,8 +99,9 @@ class Watch:
         self._bars.update(self._overall, completed=self.finished)
         if event.problem:
             self.problems.append(event)
-            self._console.print(f"[red]failed[/] {event.trial_id}: ", end="")
-            self._console.print(event.problem, markup=False)
+            # In one go: what a second print would continue is gone, where bars are redrawn in between.
+            line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
+            self._console.print(line, soft_wrap=True)
         elif not self._console.is_terminal:
             left = (time.monotonic() - self._start) / self.finished * (self._total - self.finished)
             self._console.print(
@@ -110,7 +118,17 @@ def print_listing(
         objects = [dict(zip(keys, row, strict=True)) for row in rows]
         print(json.dumps(objects, indent=1, ensure_ascii=False, default=str))  # noqa: T201
         return
-    table = Table(*columns, title=title, title_justify="left", title_style="bold")
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id cut short is of no use
     for row in rows:
-        table.add_row(*["" if cell is None else str(cell) for cell in row])
+        table.add_row(*[Text(as_written(cell)) for cell in row])
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
+
+
+def as_written(value: Any) -> str:
+    """A value as one would write it in a suite, text without quotes; empty for None."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlabench import __version__, registry
+from mlabench.errors import UserError
 from mlabench.trial import Trial
 
 _PACKAGES = ("torch", "lightning-fabric", "numpy", "safetensors", "pydantic")
@@ -23,6 +24,25 @@ def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
         "device": device,
         "method_source": registry.get("methods", trial.method.name).source_hash,
     }
+
+
+def require_device(device: str) -> None:
+    """Checks that torch can use a device that was asked for by name. Imports torch for those that may be missing.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    if device not in ("cuda", "mps"):
+        return
+    import torch
+
+    backend = torch.cuda if device == "cuda" else torch.backends.mps
+    if not backend.is_available():
+        raise UserError(
+            f"torch {torch.__version__} sees no device {device!r} here.",
+            remedy="Give `--device auto`, or install a build of torch and a driver that match the device.",
+            field="--device",
+        )
 
 
 @cache

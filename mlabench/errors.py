@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -45,3 +46,9 @@ class UserError(Exception):
         if self.remedy:
             text += f" {self.remedy}"
         return "\n".join([text, *map(str, self.others)])
+
+
+def cannot_write(what: str, place: Path, error: OSError) -> UserError:
+    """The error to raise where the system refuses to write ``what`` to ``place``."""
+    reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    return UserError(f"cannot write {what} ({reason}).", remedy="Choose another place.", file=str(place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from statistics import median
 from rich.console import Console
 
 from mlabench import registry
-from mlabench.display import Watch, duration
+from mlabench.display import Watch, counted, duration
 from mlabench.launchers import Job
 from mlabench.launchers.local import launch, running
 from mlabench.missing import Missing
@@ -97,16 +98,28 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
 
 
 def estimate_seconds(jobs: Iterable[Job], store: Store, workers: int) -> float | None:
-    """Expected wall-clock seconds, from the recorded times of the same method (None: none recorded yet)."""
-    seconds: dict[str, list[float]] = {}
+    """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
+
+    None if nothing was recorded on these samples.
+    """
+    seconds: dict[tuple[object, ...], list[float]] = {}
     for record in store.records():
         if record.status == "ok" and (trained := record.cost.get("wall_seconds_train")):
-            seconds.setdefault(record.trial.method.name, []).append(trained / record.trial.training.epochs)
-    everything = [value for values in seconds.values() for value in values]
-    if not everything:
-        return None
-    total = sum(median(seconds.get(job.trial.method.name, everything)) * job.trial.training.epochs for job in jobs)
+            for likeness in _likenesses(record.trial):
+                seconds.setdefault(likeness, []).append(trained / record.trial.training.epochs)
+    total = 0.0
+    for job in jobs:
+        known = next((seconds[likeness] for likeness in _likenesses(job.trial) if likeness in seconds), None)
+        if known is None:
+            return None
+        total += median(known) * job.trial.training.epochs
     return total / max(workers, 1)
+
+
+def _likenesses(trial: Trial) -> list[tuple[object, ...]]:
+    """What trials share whose epochs take about as long, the closest first."""
+    samples = (trial.dataset.name, trial.limit)
+    return [(*samples, trial.method.name), samples]
 
 
 def default_jobs() -> int:
@@ -127,19 +140,23 @@ def run_plan(
 ) -> int:
     """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed."""
     store.write_plan(plan)
-    standings = survey(plan, store)
-    if not any(entry.state == State.RUNNING for entry in standings):
+    if not running(store.root):
         store.recover()
-        standings = survey(plan, store)
+    standings = survey(plan, store)
     jobs = jobs_to_run(standings, overwrite)
     failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
     failed -= {job.trial.id for job in jobs}
     workers = min(workers or default_jobs(), max(len(jobs), 1))
-    if not jobs:
+    if jobs:
+        reused, by = len(standings) - len(jobs), counted(workers, "worker")
+        console.print(f"{plan.name}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
+    elif all(entry.state == State.DONE for entry in standings):
         console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
     else:
-        reused = len(standings) - len(jobs)
-        console.print(f"{plan.name}: {len(jobs)} trials to run, {reused} reused, on {workers} workers.")
+        states = Counter(entry.state for entry in standings)
+        console.print(
+            f"{plan.name}: nothing to run: {', '.join(f'{count} {state}' for state, count in states.items())}."
+        )
     start = time.monotonic()
     with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, device, keep_models, workers)) as events:
         for event in events:
@@ -147,7 +164,7 @@ def run_plan(
             if fail_fast and watch.problems:
                 break
     if jobs:
-        console.print(f"{plan.name}: {watch.finished} trials in {duration(time.monotonic() - start)}.")
+        console.print(f"{plan.name}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
     if failed:
-        console.print(f"{len(failed)} trials failed earlier; `--overwrite failed` runs them again.")
+        console.print(f"{counted(len(failed), 'trial')} failed earlier; `--overwrite failed` runs them again.")
     return len(failed) + len(watch.problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlabench import registry
-from mlabench.display import make_console, print_listing
+from mlabench.display import as_written, make_console, print_listing
 from mlabench.errors import UserError
 from mlabench.registry import Entry, Kind
 
@@ -28,7 +28,7 @@ def _options(entry: Entry, *, as_json: bool) -> Any:
     defaults = entry.config().model_dump(mode="json")
     if as_json:
         return {name: {"default": defaults[name], "description": field.description} for name, field in fields.items()}
-    return "\n".join(f"{name}={defaults[name]}" for name in fields)
+    return "\n".join(f"{name}={as_written(defaults[name])}" for name in fields)
 
 
 def list_suites(pattern: str, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import yaml
 
+from mlabench.datasets import Data
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
 from mlabench.suite import Suite
@@ -17,10 +18,13 @@ def expand(suite: Suite) -> Plan:
     """The cells of a suite's tables.
 
     Raises:
-        UserError: If the dataset is not there.
+        UserError: If the dataset is not there, or a pattern file does not cover it.
     """
-    dataset = DatasetComponent(**suite.dataset.model_dump(), fingerprint=instantiate(suite.dataset).fingerprint())
+    source = instantiate(suite.dataset)
+    dataset = DatasetComponent(**suite.dataset.model_dump(), fingerprint=source.fingerprint())
     conditions = suite.missing.conditions()
+    if suite.missing.protocol == "file":
+        _check_pattern_file(suite, conditions[0], source.load())
     cells = [
         Cell(
             label=entry.label,
@@ -40,7 +44,8 @@ def expand(suite: Suite) -> Plan:
         for seed in suite.seeds
     ]
     return Plan(
-        name=suite.name,
+        # A smoke test must not take the place of the real plan, from which reports are made.
+        name=suite.name if suite.limit is None else f"{suite.name}.limit{suite.limit}",
         title=suite.title,
         questions=suite.question,
         paper=suite.paper,
@@ -48,6 +53,14 @@ def expand(suite: Suite) -> Plan:
         cells=tuple(cells),
         source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
     )
+
+
+def _check_pattern_file(suite: Suite, missing: Missing, data: Data) -> None:
+    """Reads the pattern of each split that it is for, so that a mistake shows before the first training."""
+    splits = {"train": [data.train, data.validation], "test": [data.test]}
+    for name in suite.missing.splits:
+        for split in splits[name]:
+            missing.pattern(suite.dataset.name, split.ids, data.task.modalities)
 
 
 def _tests(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[Missing, ...]:

@@ -115,11 +115,12 @@ class Entry:
 
         It is taken over the syntax tree without docstrings: comments, prose and layout change no result.
         """
-        package = self.module.rpartition(".")[0] + "."
+        package = self.module if self.path.name == "__init__.py" else self.module.rpartition(".")[0]
         neighbours = {
-            self.path.with_name(node.module.removeprefix(package)).with_suffix(".py")
+            self.path.with_name(f"{name}.py")
             for node in ast.walk(self._module)
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package)
+            if isinstance(node, ast.ImportFrom)
+            for name in _neighbours(node, package)
         }
         digest = hashlib.sha256()
         for file in [self.path, *sorted(path for path in neighbours if path.is_file())]:
@@ -157,6 +158,14 @@ class Entry:
         """Imports the class itself."""
         result: type[Any] = getattr(importlib.import_module(self.module), self.attribute)
         return result
+
+
+def _neighbours(node: ast.ImportFrom, package: str) -> list[str]:
+    """The modules of ``package`` that an absolute or relative import may mean, without its name."""
+    source = ".".join(part for part in (package if node.level == 1 else "", node.module or "") if part)
+    if source == package:
+        return [alias.name for alias in node.names]
+    return [source.removeprefix(f"{package}.")] if package and source.startswith(f"{package}.") else []
 
 
 def _code(file: Path) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mlabench.errors import UserError
+from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
 from mlabench.trial import SCHEMA_VERSION, Record
 
@@ -68,14 +68,16 @@ class Store:
 
     def ids(self) -> list[str]:
         """Ids of all trials that have a record, sorted."""
-        if not self.trials.is_dir():
-            return []
-        return sorted(path.name for path in self.trials.iterdir() if not path.name.startswith("."))
+        return sorted(path.parent.name for path in self.trials.glob(f"*/{RECORD}") if path.parent.name[0] != ".")
 
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
         try:
-            return read_record(self.folder(trial_id))
+            try:
+                return read_record(self.folder(trial_id))
+            except CorruptRecordError:
+                # It may have been replaced halfway through: only what stays corrupt is.
+                return read_record(self.folder(trial_id))
         except FileNotFoundError:
             return None
         except CorruptRecordError as error:
@@ -134,7 +136,7 @@ class Store:
                 _sync(path)
             self._install(temporary, trial_id)
         except OSError as error:
-            raise UserError(f"cannot write results: {error}.", file=str(self.root)) from error
+            raise cannot_write("results", self.root, error) from error
 
     def write_failure(self, record: Record) -> None:
         """Writes a failed trial's record, unless the trial has a good one: nothing computed is lost."""
@@ -190,7 +192,7 @@ class Store:
             _sync(temporary)
             temporary.replace(path)
         except OSError as error:
-            raise UserError(f"cannot write results: {error}.", file=str(self.root)) from error
+            raise cannot_write("results", self.root, error) from error
 
     def plans(self) -> list[Plan]:
         """The plans of all suites that ran into this folder, by name.
@@ -205,7 +207,7 @@ class Store:
             except (OSError, ValueError) as error:
                 raise UserError(
                     f"this plan cannot be read ({type(error).__name__}).",
-                    remedy="Run the suite again; finished trials are reused.",
+                    remedy="Run the suite again (finished trials are reused), or move the file elsewhere.",
                     file=str(path),
                 ) from error
         return plans

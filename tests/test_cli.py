@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlabench.registry import entries
+from mlabench.store import RECORD, Store
 from tests.command_line import ROOT, SMALL, mlabench
+from tests.records import make_record, make_trial
 
 WITHOUT_TORCH = [
     ["--help"],
@@ -64,6 +66,7 @@ def test_ls_takes_a_pattern():
     [
         (["run", "nothing.yaml"], "nothing.yaml"),
         (["run", "suites/stamps.yaml", "--device", "gpu"], "--device"),
+        (["run", "suites/stamps.yaml", "--device", "cuda"], "no device 'cuda'"),
         (["run", "suites/stamps.yaml", "--overwrite", "allways"], "Did you mean 'always'?"),
         (["run", "suites/stamps.yaml", "--method", "mlaa"], "mlaa"),
         (["run", "suites/stamps.yaml", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
@@ -79,7 +82,7 @@ def test_ls_takes_a_pattern():
 def test_mistakes_get_one_clear_message(arguments: list[str], message: str, tmp_path: Path):
     if arguments[0] == "run":
         arguments = [*arguments, "--results", str(tmp_path / "results")]
-    done = mlabench(*arguments, cwd=ROOT)
+    done = mlabench(*arguments, cwd=ROOT, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2, done.stdout
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -93,3 +96,60 @@ def test_a_file_in_place_of_the_results_folder(tmp_path: Path):
     done = mlabench("run", suite, "--results", results)
     assert done.returncode == 2
     assert "cannot write results" in done.stderr
+
+
+def test_two_suites_of_one_name_are_refused(tmp_path: Path):
+    for folder, seed in (("one", 0), ("two", 1)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "s.yaml").write_text(SMALL.replace("seeds: [0, 1]", f"seeds: {seed}"))
+    suites = (tmp_path / "one" / "s.yaml", tmp_path / "two" / "s.yaml")
+    done = mlabench("run", *suites, "--results", tmp_path / "results")
+    assert done.returncode == 2
+    assert "Give each suite its own name." in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_plan_tells_variants_of_a_method_apart(tmp_path: Path):
+    rows = json.loads(mlabench("plan", "suites/stamps.yaml", "--seeds", "0", "--json", cwd=ROOT).stdout)
+    assert [row["method"] for row in rows][1:3] == ["Late fusion", "Late fusion (entropy)"]
+
+
+def test_an_ambiguous_trial_lists_the_candidates(tmp_path: Path):
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        store.write(make_record(make_trial(seed=seed)))
+    done = mlabench("show", "stamps-", "--results", tmp_path)
+    assert done.returncode == 2
+    assert all(trial_id in done.stderr for trial_id in store.ids())
+    (tmp_path / "trials" / store.ids()[0] / RECORD).write_text("{")
+    done = mlabench("show", store.ids()[0], "--results", tmp_path)
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def test_exported_patterns_serve_as_a_suite(tmp_path: Path):
+    suite, masks = tmp_path / "s.yaml", tmp_path / "masks"
+    suite.write_text(SMALL)
+    done = mlabench("masks", "export", suite, "--out", masks)
+    assert done.returncode == 0, done.stderr
+    (path,) = masks.iterdir()
+    assert mlabench("masks", "verify", suite, masks).stdout == f"{path}: equal\n"
+    suite.write_text(SMALL.replace("{rates: [0, 0.5]}", f"{{protocol: file, file: masks/{path.name}}}"))
+    assert mlabench("validate", suite).stdout == f"{suite}: valid, 4 trials\n"
+    path.write_text(path.read_text().replace(",1,", ",0,", 1))
+    suite.write_text(SMALL)
+    assert mlabench("masks", "verify", suite, masks).returncode == 2
+
+
+def test_patterns_need_something_missing_and_a_place(tmp_path: Path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(SMALL.replace("missing: {rates: [0, 0.5]}", ""))
+    done = mlabench("masks", "export", suite, "--out", tmp_path / "masks")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {suite}: nothing is missing in this suite. Give it 'missing: {{rates: [...]}}'.\n",
+    )
+    suite.write_text(SMALL)
+    done = mlabench("masks", "export", suite, "--out", suite)
+    assert done.returncode == 2
+    assert f"error: {suite}: cannot write patterns" in done.stderr

@@ -98,6 +98,7 @@ def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbr
     assert "resume" in output
     assert "Traceback" not in output
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not running(results), "its markers would pass for live trials once the process ids are used again"
     assert mlabench("run", suite, "--results", results).returncode == 0
     assert lasting(results) == lasting(unbroken)
 
@@ -149,7 +150,7 @@ def test_a_corrupt_record_is_set_aside_and_run_again(suite: Path, tmp_path: Path
     done = mlabench("run", suite, "--results", results)
     assert done.returncode == 0
     assert victim in done.stderr
-    assert "1 trials to run, 7 reused" in done.stdout
+    assert "1 trial to run, 7 reused" in done.stdout
     assert lasting(results) == lasting(unbroken)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlabench.errors import UserError
 from mlabench.plan import Cell, Plan
-from mlabench.store import MODEL, PREDICTIONS, RECORD, Store
+from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
 from mlabench.trial import Failure, Record
 from tests.records import make_record, make_trial
 
@@ -75,6 +75,34 @@ def test_a_truncated_record_is_set_aside_not_deleted(store: Store, cut: int):
     (kept,) = (store.root / "set_aside").iterdir()
     assert (kept / RECORD).read_bytes() == content
     assert store.read(trial.id) is None, "the trial counts as missing and runs again"
+
+
+def test_foreign_files_among_the_trials_stay_where_they_are(store: Store):
+    store.write(make_record(make_trial()))
+    (store.trials / "notes.txt").write_text("mine")
+    (store.trials / "my folder").mkdir()
+    (store.trials / ".hidden").mkdir()
+    assert store.ids() == [make_trial().id]
+    assert len(list(store.records())) == 1
+    assert store.set_aside == []
+    assert (store.trials / "notes.txt").exists()
+    assert (store.trials / "my folder").exists()
+
+
+def test_a_record_replaced_while_it_is_read_is_not_set_aside(store: Store, monkeypatch: pytest.MonkeyPatch):
+    trial = make_trial()
+    store.write(make_record(trial))
+    reads = []
+
+    def read_twice(folder: Path) -> Record:
+        reads.append(folder)
+        if len(reads) == 1:
+            raise CorruptRecordError("its files are those of the next record")
+        return read_record(folder)
+
+    monkeypatch.setattr("mlabench.store.read_record", read_twice)
+    assert store.read(trial.id) is not None
+    assert store.set_aside == []
 
 
 def test_a_changed_number_is_noticed(store: Store):

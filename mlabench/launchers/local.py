@@ -74,7 +74,14 @@ def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, wo
             else:
                 worker.process.terminate()
         for worker in pool:
-            worker.process.join()
+            _join(worker, store)
+
+
+def _join(worker: _Worker, store: Store) -> None:
+    """Waits for a worker's end and takes away the marker that a killed one leaves behind."""
+    worker.process.join()
+    if worker.job is not None:
+        _marker(store.root, worker.job.trial.id).unlink(missing_ok=True)
 
 
 def _spawn(root: Path, device: str, keep_models: bool) -> _Worker:
@@ -104,12 +111,12 @@ def _one_thread() -> Iterator[None]:
 
 def _bury(worker: _Worker, store: Store) -> Finished:
     """Records the trial whose worker died."""
-    worker.process.join()
+    _join(worker, store)
     code = worker.process.exitcode or 0
-    how = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
     hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
     assert worker.job is not None, f"an idle worker {how}"  # noqa: S101
-    failure = Failure(kind="WorkerDied", message=f"the worker process was {how}{hint}")
+    failure = Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
     store.write_failure(Record(trial=worker.job.trial, status="failed", failure=failure))
     return Finished(worker.job.trial.id, failure.message, time.monotonic() - worker.started)
 
@@ -138,7 +145,7 @@ def _work(connection: Connection, root: Path, device: str, keep_models: bool) ->
 
         with _log_to(root / "logs" / f"{trial_id}.log"), running_marker(root, trial_id):
             record = run_trial(job, store, options, report)
-        problem = f"{record.failure.kind}: {record.failure.message}" if record.failure else ""
+        problem = " ".join(f"{record.failure.kind}: {record.failure.message}".split()) if record.failure else ""
         connection.send(Finished(trial_id, problem, time.monotonic() - start))
 
 
@@ -156,10 +163,14 @@ def _log_to(path: Path) -> Iterator[None]:
         path.unlink()
 
 
+def _marker(root: Path, trial_id: str) -> Path:
+    return root / "running" / f"{trial_id}.json"
+
+
 @contextmanager
 def running_marker(root: Path, trial_id: str) -> Iterator[None]:
     """Leaves a file that says who is running a trial, for ``mlabench status``."""
-    path = root / "running" / f"{trial_id}.json"
+    path = _marker(root, trial_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
     try:

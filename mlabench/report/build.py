@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mlabench.errors import UserError
+from mlabench.errors import cannot_write
 from mlabench.plan import Plan
 from mlabench.report import page, render
 from mlabench.report.results import Results, load
@@ -81,7 +81,7 @@ def build_report(
                 written.files += plots.save(figure, written.path(f"figures/{name}"))
             written.text("report.md", page.markdown(results, tables, list(figures)))
         except OSError as error:
-            raise UserError(f"cannot write the report: {error}.", file=str(out)) from error
+            raise cannot_write("the report", out, error) from error
         _print(results, tables, console)
         console.print(Text(f"Report: {written.files[-1]}"), soft_wrap=True)
         suites.append(SuiteReport(results, tuple(tables), written.files[-1], tuple(written.files)))
@@ -98,7 +98,7 @@ def _print(results: Results, tables: Sequence[Table], console: Console) -> None:
     console.print(Text(page.heading(results.plan), style="bold underline"))
     shown = [table for table in tables if not table.detail]
     for table in shown:
-        console.print(render.terminal(table))
+        console.print(render.terminal(table), crop=False)
     for conditions in dict.fromkeys(table.conditions for table in shown):
         console.print(Text(conditions, style="dim"))
     if len(shown) < len(tables):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mlabench.display import counted
 from mlabench.plan import Plan
 from mlabench.report import render, wording
 from mlabench.report.results import Results
@@ -42,17 +43,15 @@ def shortfalls(results: Results) -> list[str]:
     if not results.plan.cells:
         sentences.append("The suite asks for no trial.")
     elif not results.records and planned:
-        sentences.append(f"None of the {wording.counted(len(planned), 'planned trial')} has a record yet.")
+        sentences.append(f"None of the {counted(len(planned), 'planned trial')} has a record yet.")
     else:
         if status["failed"]:
-            sentences.append(f"{status['failed']} of {wording.counted(len(planned), 'trial')} failed.")
+            sentences.append(f"{status['failed']} of {counted(len(planned), 'trial')} failed.")
         if status["missing"]:
-            sentences.append(
-                f"{status['missing']} of {wording.counted(len(planned), 'trial')} have not (fully) been run."
-            )
+            sentences.append(f"{status['missing']} of {counted(len(planned), 'trial')} have not (fully) been run.")
     if results.left_out:
         sentences.append(
-            f"{wording.counted(len(results.left_out), 'trial')} made with a limit on the samples left out; "
+            f"{counted(len(results.left_out), 'trial')} made with a limit on the samples left out; "
             "`--include-limited` shows them."
         )
     sentences += [f"Set aside: {trial}: {reason}." for trial, reason in results.set_aside]
@@ -116,7 +115,7 @@ def _environments(results: Results) -> Iterator[str]:
             found.setdefault(name, Counter())[value] += 1
     for name, values in sorted(found.items()):
         listed = [
-            value if len(values) == 1 else f"{value} ({wording.counted(count, 'trial')})"
+            value if len(values) == 1 else f"{value} ({counted(count, 'trial')})"
             for value, count in sorted(values.items())
         ]
         yield f"{name}: {', '.join(listed)}"

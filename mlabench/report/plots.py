@@ -146,7 +146,8 @@ def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     points = [(100 * rate, setting) for setting, rate in settings.items() if not np.isnan(rate)]
     scores = scores[scores["setting"] != ""]
     figure, panels = _panels(results)
-    _title(figure, results, "Accuracy against the missing rate", scores, wording.samples(scores))
+    title = f"Accuracy against the missing rate in {wording.where_missing(scores)}"
+    _title(figure, results, title, scores, wording.samples(scores))
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:

@@ -7,6 +7,7 @@ import io
 import re
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -24,16 +25,21 @@ _LATEX = {
 
 
 def terminal(table: Table) -> Group:
-    """The table for a rich console, with its note but without its conditions, which several tables share."""
+    """The table for a rich console, with its note but without its conditions, which several tables share.
+
+    Print it without cropping: on a narrow terminal it is wider than that.
+    """
     shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for head in table.heads:
         shown.add_column(Text(head), no_wrap=True)
-    for column in table.columns:
-        shown.add_column(Text(column.name), justify="right", overflow="fold")
-    for place, row in enumerate(table.rows):
+    rows = [list(map(_terminal_cell, row.cells)) for row in table.rows]
+    for place, column in enumerate(table.columns):
+        words = " ".join([column.name, *(row[place].plain for row in rows)]).split()
+        # A number broken in two would mislead, and a column of no width would be lost.
+        shown.add_column(Text(column.name), justify="right", min_width=max(map(cell_len, words)))
+    for place, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
         last_of_group = place + 1 < len(table.rows) and table.rows[place + 1].group != row.group
-        heads = [Text(head) for head in row.heads]
-        shown.add_row(*heads, *map(_terminal_cell, row.cells), end_section=last_of_group)
+        shown.add_row(*map(Text, row.heads), *cells, end_section=last_of_group)
     return Group(Text(table.title, style="bold"), shown, Text(table.note, style="dim"), "")
 
 

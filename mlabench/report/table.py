@@ -33,7 +33,7 @@ class Cell:
     @property
     def mean(self) -> str:
         """The mean as it is displayed; empty if there is none."""
-        return "" if self.summary.mean is None else f"{self.summary.mean:.1f}"
+        return "" if self.summary.mean is None else f"{self.summary.mean:z.1f}"  # z: rounding gives no "-0.0"
 
     @property
     def std(self) -> str:

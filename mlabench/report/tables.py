@@ -187,8 +187,11 @@ def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
 
 
 def _realised(results: Results) -> str:
-    """The missing rates that the test patterns have in fact."""
-    means = _axis(results).groupby("setting")["realised_rate"].mean().dropna()
+    """Where modalities are missing, and the missing rates that the test patterns have in fact."""
+    axis = _axis(results)
+    where = wording.where_missing(axis)
+    missing = f"Modalities are missing in {where}. " if where else ""
+    means = axis.groupby("setting")["realised_rate"].mean().dropna()
     realised = {str(setting): 100.0 * rate for setting, rate in means.items()}
     shown = [f"{realised[setting]:.1f} % at {setting}" for setting in results.settings if setting in realised]
-    return f"Realised missing rate of the test split: {', '.join(shown)}. " if shown else ""
+    return f"{missing}Realised missing rate of the test split: {', '.join(shown)}. " if shown else missing

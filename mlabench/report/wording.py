@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from mlabench import registry
+from mlabench.display import counted
 from mlabench.errors import UserError
 from mlabench.plan import Plan
 from mlabench.report.results import MULTIMODAL
@@ -46,6 +47,17 @@ def samples(scores: pd.DataFrame) -> str:
     return f"n = {'–'.join(f'{count:,}' for count in (counts[0], counts[-1])[: len(counts)])} test samples"
 
 
+def where_missing(scores: pd.DataFrame) -> str:
+    """The splits that lack modalities: ``training, validation and test``; empty if none does."""
+    train, test = (bool((scores[pattern] != "complete").any()) for pattern in ("train", "test"))
+    return {
+        (True, True): "training, validation and test",
+        (True, False): "training and validation only",
+        (False, True): "test only",
+        (False, False): "",
+    }[train, test]
+
+
 def seeds(scores: pd.DataFrame) -> str:
     """``5 seeds (0–4)``: those asked for, whatever came of them."""
     asked = sorted(set(scores["seed"]))
@@ -54,11 +66,6 @@ def seeds(scores: pd.DataFrame) -> str:
     consecutive = len(asked) > 2 and asked[-1] - asked[0] == len(asked) - 1
     listed = f"{asked[0]}–{asked[-1]}" if consecutive else ", ".join(map(str, asked))
     return f"{counted(len(asked), 'seed')} ({listed})"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 seed``, ``2 seeds``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def spread_sentence(scores: pd.DataFrame) -> str:

@@ -76,6 +76,8 @@ class Overrides:
             keys: list[str | int] = [int(key) if key.isdecimal() else key for key in field.split(".")]
             if not equals or "" in keys:
                 raise UserError(f"{assignment!r} is not FIELD=VALUE, such as training.epochs=5.", file="--set")
+            if keys[0] == "extends":
+                raise UserError("a file has to say what it extends.", remedy="Give that suite instead.", file=flag)
             found.append((flag, keys, parse(value, flag, numbered=False)))
         return found
 
@@ -120,9 +122,11 @@ def _seeds(text: str) -> list[int]:
             high = int(last) if dash else low
         except ValueError:
             low, high = 0, -1
-        if not 0 <= high - low < _MOST_SEEDS or low < 0:
+        if not 0 <= low <= high:
             raise UserError(
                 f"{text!r} is neither a range such as 0-4 nor a list such as 0,2,5.", file="--seeds", field="seeds"
             )
+        if high - low >= _MOST_SEEDS:
+            raise UserError(f"{part!r} are more than {_MOST_SEEDS:,} seeds.", file="--seeds", field="seeds")
         seeds += range(low, high + 1)
     return seeds

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
+from mlabench.plan import Cell as PlanCell
 from mlabench.plan import Plan
 from mlabench.report import render
 from mlabench.report.results import MULTIMODAL, Results, load
@@ -19,7 +20,7 @@ from mlabench.report.statistics import Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.store import Store
-from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, record, sweep
+from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, record, sweep, trial
 
 HOSTILE = r"MLA_50% & <b>|#{x}~^\$[y]*`"
 
@@ -273,3 +274,36 @@ def test_nothing_to_show_makes_no_table(store: Store) -> None:
     plan = Plan(name="empty", modalities=MODALITIES, cells=())
     results: Results = load(plan, store)
     assert build_tables(results) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sentence"),
+    [
+        (0.5, 0.5, "Modalities are missing in training, validation and test. "),
+        (0.5, 0.0, "Modalities are missing in training and validation only. "),
+        (0.0, 0.5, "Modalities are missing in test only. "),
+    ],
+)
+def test_a_table_of_rates_says_where_modalities_are_missing(
+    store: Store, train: float, test: float, sentence: str
+) -> None:
+    cells = []
+    for place in (0.0, 1.0):
+        tests = (Missing.at("balanced", place * test),)
+        cells.append(PlanCell(label="MLA", trial=trial("MLA", rate=place * train), tests=tests))
+    plan = Plan(name="s", modalities=MODALITIES, cells=tuple(cells))
+    for one in cells:
+        store.write(record(one.trial, one.label, [test for cell in cells for test in cell.tests]))
+    assert tables_of(plan, store)["rates"].note.startswith(f"Multimodal accuracy in percent. {sentence}")
+
+
+def test_rounding_gives_no_negative_zero() -> None:
+    assert cell(-2e-9).mean == "0.0"
+
+
+def test_a_narrow_terminal_breaks_no_number_and_drops_no_column() -> None:
+    shown = table(*([(cell(81.2), cell(79.9))] * 9))
+    printed = io.StringIO()
+    Console(file=printed, width=40).print(render.terminal(shown), crop=False)
+    assert printed.getvalue().count("81.2") == 9
+    assert printed.getvalue().count("±0.5") == 18

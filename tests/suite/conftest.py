@@ -8,6 +8,7 @@ import pytest
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.suite import Overrides, Suite, load_suite
+from tests.suite.fakes import Speech, three_samples
 
 FAKES: dict[str, dict[str, str]] = {
     "datasets": {"speech": "Speech", "captions": "Captions"},
@@ -25,6 +26,12 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         return {name: registry.Entry(kind, name, module, attribute, "fakes") for name, attribute in FAKES[kind].items()}
 
     monkeypatch.setattr(registry, "entries", entries)
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dataset ``speech`` has samples."""
+    monkeypatch.setattr(Speech, "load", lambda self: three_samples())
 
 
 @pytest.fixture

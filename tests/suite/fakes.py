@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
-from mlabench.datasets import Data, Dataset
+from mlabench.datasets import Data, Dataset, Split, Task
 from mlabench.hyperparameters import Hyperparameters
 
 
@@ -37,6 +38,22 @@ class Speech(Dataset):
 
     def load(self) -> Data:
         raise AssertionError("a plan needs no samples")
+
+
+#: A pattern of the samples of :func:`three_samples`.
+MASK = "id,audio,image,text\na,1,0,1\nb,1,1,0\nc,0,0,1\n"
+
+
+def three_samples() -> Data:
+    """A dataset with one sample per split: ``a``, ``b`` and ``c``."""
+    modalities = ("audio", "image", "text")
+
+    def split(name: str) -> Split:
+        inputs = {modality: np.zeros((1, 2), np.float32) for modality in modalities}
+        return Split((name,), np.zeros(1, np.int64), inputs, (name,))
+
+    task = Task(modalities, ("x",), dict.fromkeys(modalities, (2,)))
+    return Data(task, split("a"), split("b"), split("c"))
 
 
 class Captions(Dataset):

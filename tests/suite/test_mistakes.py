@@ -335,11 +335,11 @@ def test_byte_order_mark_and_carriage_returns_are_fine(fakes: None, tmp_path: Pa
     assert load_suite(path).title == "x"
 
 
-def test_a_bad_file_name_asks_for_a_name(fakes: None, tmp_path: Path) -> None:
-    path = tmp_path / "my suite.yaml"
+@pytest.mark.parametrize(("file", "name"), [("my süite", "my_s_ite"), ("..", "suite"), ("-x" * 60, "x-" * 32)])
+def test_a_suite_without_a_name_is_called_after_its_file(fakes: None, tmp_path: Path, file: str, name: str) -> None:
+    path = tmp_path / f"{file}.yaml"
     path.write_text(VALID)
-    with pytest.raises(UserError, match=r"my suite.yaml: name: must match"):
-        load_suite(path)
+    assert load_suite(path).name == name
 
 
 def test_yaml_of_1_2(load: Callable[..., Suite]) -> None:

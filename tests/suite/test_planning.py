@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from mlabench.datasets.stamps import Stamps
+from mlabench.errors import UserError
 from mlabench.plan import Plan
 from mlabench.planning import expand
 from mlabench.suite import Suite, load_suite
+from tests.suite.fakes import MASK
 
 SUITES = Path(__file__).parents[2] / "suites"
 
@@ -100,6 +102,25 @@ def test_protocols(plan: Callable[..., Plan]) -> None:
         ("per_modality-audio0.5", ["per_modality-audio0.5"]),
         ("per_modality-audio0.1+text0.2", ["per_modality-audio0.1+text0.2"]),
     ]
+
+
+def test_a_pattern_file_is_checked_for_the_splits_it_masks(
+    plan: Callable[..., Plan], spoken: None, tmp_path: Path
+) -> None:
+    (tmp_path / "all.csv").write_text(MASK)
+    (tmp_path / "test.csv").write_text("id,audio,image,text\nc,1,0,1\n")
+    (key,) = keys(plan("{protocol: file, file: all.csv}"))
+    assert key[0].startswith("file-")
+    assert key[1] == [key[0]]
+    assert keys(plan("{protocol: file, file: test.csv, splits: test}"))[0][0] == "complete"
+    with pytest.raises(UserError, match=r"test.csv: no row for 1 of 1 samples, the first is 'a'"):
+        plan("{protocol: file, file: test.csv}")
+
+
+def test_a_limited_plan_does_not_replace_the_real_one(load: Callable[..., Suite]) -> None:
+    text = "name: mine\ndataset: speech\nmethods: plain\n"
+    assert expand(load(text)).name == "mine"
+    assert expand(load(text, limit=60)).name == "mine.limit60"
 
 
 def test_the_protocol_does_not_matter_at_rate_zero(plan: Callable[..., Plan]) -> None:

@@ -1,0 +1,126 @@
+"""The launcher of worker processes, with workers that only pretend to train."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing import active_children
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from mlabench.launchers import Finished, Job, Progressed, local
+from mlabench.launchers.local import launch, running, running_marker
+from mlabench.store import Store
+from tests.records import make_trial
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+#: Seeds whose trials end badly.
+EXITS, KILLED = 1, 2
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture(autouse=True)
+def pretence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_work", pretend)
+
+
+def pretend(connection: Connection, root: Path, device: str, keep_models: bool) -> None:
+    """A worker: says which process it is, and how many threads its libraries may have."""
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:
+            return
+        connection.send(Progressed(job.trial.id, str(os.getpid()), 0, 1))
+        if job.trial.seed == EXITS:
+            os._exit(3)
+        if job.trial.seed == KILLED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        connection.send(Finished(job.trial.id, ",".join(os.environ.get(name, "?") for name in THREADS), 0.0))
+
+
+def jobs(*seeds: int) -> list[Job]:
+    trials = [make_trial(seed=seed) for seed in seeds]
+    return [Job(trial, (trial.missing,)) for trial in trials]
+
+
+def test_one_worker_takes_the_jobs_in_order(store: Store) -> None:
+    wanted = jobs(7, 5, 6)
+    events = list(launch(wanted, store, "cpu", keep_models=False, workers=1))
+    started = [event for event in events if isinstance(event, Progressed)]
+    assert [event.trial_id for event in started] == [job.trial.id for job in wanted]
+    assert len({event.stage for event in started}) == 1, "the worker is kept"
+    assert int(started[0].stage) != os.getpid()
+    assert [event.trial_id for event in events if isinstance(event, Finished)] == [job.trial.id for job in wanted]
+
+
+def test_workers_have_one_thread_and_their_parent_keeps_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for name in THREADS[1:]:
+        monkeypatch.delenv(name, raising=False)
+    finished = [event for event in launch(jobs(5), store, "cpu", False, 1) if isinstance(event, Finished)]
+    assert [event.problem for event in finished] == ["1,1,1,1"]
+    assert [os.environ.get(name) for name in THREADS] == ["7", None, None, None]
+
+
+def test_no_more_workers_than_jobs(store: Store) -> None:
+    events = list(launch(jobs(5, 6), store, "cpu", False, workers=8))
+    assert len({event.stage for event in events if isinstance(event, Progressed)}) <= 2
+    assert len([event for event in events if isinstance(event, Finished)]) == 2
+    assert list(launch([], store, "cpu", False, workers=8)) == []
+
+
+@pytest.mark.parametrize(
+    ("seed", "problem"),
+    [
+        (EXITS, "the worker process exited with code 3"),
+        (KILLED, "the worker process was killed by signal SIGKILL; the machine may have run out of memory"),
+    ],
+)
+def test_a_worker_that_dies_costs_one_trial(seed: int, problem: str, store: Store) -> None:
+    wanted = jobs(5, seed, 6)
+    events = list(launch(wanted, store, "cpu", False, workers=1))
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert [event.trial_id for event in finished] == [job.trial.id for job in wanted]
+    assert finished[1].problem == problem
+    record = store.read(wanted[1].trial.id)
+    assert record is not None
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.message) == ("WorkerDied", problem)
+    first, _, last = [event.stage for event in events if isinstance(event, Progressed)]
+    assert first != last, "another worker takes over"
+
+
+def test_closing_it_ends_the_workers(store: Store) -> None:
+    events = launch(jobs(5, 6, 7), store, "cpu", False, workers=2)
+    next(events)
+    assert active_children()
+    events.close()
+    assert not active_children()
+
+
+def test_running_names_the_trials_of_live_processes(tmp_path: Path) -> None:
+    assert running(tmp_path) == set()
+    with running_marker(tmp_path, "one"):
+        assert running(tmp_path) == {"one"}
+        marker = tmp_path / "running" / "one.json"
+        text = marker.read_text()
+        (tmp_path / "running" / "dead.json").write_text(text.replace(str(os.getpid()), str(dead_process())))
+        (tmp_path / "running" / "elsewhere.json").write_text(text.replace('"host": "', '"host": "not-'))
+        (tmp_path / "running" / "broken.json").write_text("{")
+        assert running(tmp_path) == {"one"}
+    assert running(tmp_path) == set()
+
+
+def dead_process() -> int:
+    """The id of a process that has ended."""
+    process = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(process, 0)
+    return process

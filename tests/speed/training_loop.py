@@ -1,0 +1,101 @@
+"""Time per step of the training loop against a minimal loop of the same mathematics in plain torch."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import Optimizer
+
+from mlabench import registry
+from mlabench.encoders.features import MLP
+from mlabench.method import Method
+from mlabench.missing import Missing
+from mlabench.runner import make_fabric
+from mlabench.tensors import SplitTensors
+from mlabench.training import Observers, fit, stable_seed
+from mlabench.trial import Adam, Training
+
+EPOCHS, BATCH, REPEATS, SEED = 2, 64, 5, 0
+LR = 1e-3
+
+Inputs = dict[str, Tensor]
+
+
+def plain_loop(method: Method, train: SplitTensors, step: Callable[..., Tensor]) -> float:
+    """All that a benchmark needs to do: shuffle, index, step. Returns the last epoch's mean loss."""
+    optimizer = torch.optim.Adam(method.parameters(), LR, fused=True)
+    for epoch in range(EPOCHS):
+        generator = torch.Generator().manual_seed(stable_seed(SEED, "train", epoch))
+        losses = []
+        for rows in torch.randperm(len(train), generator=generator).split(BATCH):
+            inputs = {modality: values[rows] for modality, values in train.inputs.items()}
+            losses.append(step(method, inputs, train.label[rows], optimizer))
+    return torch.stack(losses).mean().item()
+
+
+def concat(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimizer) -> Tensor:
+    features = [method.encoders[modality](values) for modality, values in inputs.items()]
+    loss = F.cross_entropy(method.head(torch.cat(features, dim=1)), label)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def mla(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimizer) -> Tensor:
+    projector, weight = method.gradient_modification.projector, method.head.weight
+    losses = []
+    for modality, values in inputs.items():
+        feature = method.encoders[modality](values)
+        loss = F.cross_entropy(method.head(feature), label)
+        optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            mean = feature.mean(dim=0)
+            direction = projector @ mean
+            projector -= torch.outer(direction, direction) / (0.1 + mean @ direction)
+            weight.grad = weight.grad @ projector
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean()
+
+
+def main() -> None:
+    fabric = make_fabric("cpu", "32")
+    dataset = registry.get("datasets", "stamps").load()
+    data = dataset(dataset.Config()).load()
+    present = Missing().pattern("stamps", data.train.ids, data.task.modalities)
+    train = SplitTensors(data.train, data.task.modalities, present, fabric.device)
+    training = Training(epochs=EPOCHS, batch_size=BATCH, optimizer=Adam(lr=LR), selection="last")
+    observers = Observers(lambda: {"multimodal": 0.0}, dict, lambda *_: None)
+    steps = EPOCHS * -(-len(train) // BATCH)
+    for name, step in {"concat": concat, "mla": mla}.items():
+        kind = registry.get("methods", name).load()
+        torch.manual_seed(SEED)
+        encoders = {modality: MLP(shape, MLP.Config()) for modality, shape in data.task.shapes.items()}
+        start = kind(data.task, encoders, kind.Config(), len(train))
+        ours, plain = [], []
+        # In turns, so that a busy moment of the machine hits both; the first turn only warms up.
+        for _ in range(1 + REPEATS):
+            first, second = copy.deepcopy(start), copy.deepcopy(start)
+            begin = time.perf_counter()
+            curves, _ = fit(first, train, training, SEED, fabric, observers)
+            middle = time.perf_counter()
+            loss = plain_loop(second, train, step)
+            ours.append((middle - begin) / steps)
+            plain.append((time.perf_counter() - middle) / steps)
+        mine, other = (1e3 * statistics.median(values[1:]) for values in (ours, plain))
+        print(
+            f"{name}: mlabench {mine:.2f} ms a step, plain torch {other:.2f} ms, ratio {mine / other:.2f}; "
+            f"final loss {curves[-1].logs['loss']:.5f} and {loss:.5f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

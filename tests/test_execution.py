@@ -1,0 +1,242 @@
+"""What a run does with a plan: where trials stand, what is left, how long it will take."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mlabench import execution, registry
+from mlabench.execution import (
+    Overwrite,
+    State,
+    default_jobs,
+    estimate_seconds,
+    jobs_to_run,
+    run_plan,
+    survey,
+)
+from mlabench.launchers import Event, Finished, Job
+from mlabench.launchers.local import running_marker
+from mlabench.missing import Missing
+from mlabench.plan import Cell, Plan
+from mlabench.store import Store
+from mlabench.trial import Failure, Record, Training, Trial
+from tests.records import make_record, make_trial
+
+COMPLETE, HALF = Missing(), Missing.at("balanced", 0.5)
+DONE, INCOMPLETE, FAILED, RUNNING, NEW = (make_trial(seed=seed) for seed in range(5))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """One trial in each state; of the incomplete one the pattern ``HALF`` is not evaluated."""
+    store = Store(tmp_path / "results")
+    for trial in (DONE, INCOMPLETE, RUNNING):
+        store.write(record(trial))
+    store.write(failure(FAILED))
+    return store
+
+
+def record(trial: Trial, **cost: float) -> Record:
+    source = registry.get("methods", trial.method.name).source_hash
+    return make_record(trial).model_copy(update={"environment": {"method_source": source}, "cost": cost})
+
+
+def failure(trial: Trial) -> Record:
+    return Record(trial=trial, status="failed", failure=Failure(kind="E", message="m"))
+
+
+def plan(*trials: Trial) -> Plan:
+    tests = {INCOMPLETE.id: (COMPLETE, HALF)}
+    cells = [Cell(label="Concat", trial=trial, tests=tests.get(trial.id, (COMPLETE,))) for trial in trials]
+    return Plan(name="some", modalities=("audio",), cells=tuple(cells))
+
+
+EVERYTHING = plan(DONE, INCOMPLETE, FAILED, RUNNING, NEW, DONE)
+
+
+# -- where trials stand ---------------------------------------------------------------------------
+
+
+def test_survey(store: Store) -> None:
+    with running_marker(store.root, RUNNING.id):
+        standings = survey(EVERYTHING, store)
+    assert [(entry.trial, entry.state) for entry in standings] == [
+        (DONE, State.DONE),
+        (INCOMPLETE, State.INCOMPLETE),
+        (FAILED, State.FAILED),
+        (RUNNING, State.RUNNING),
+        (NEW, State.MISSING),
+    ]
+    assert standings[1].tests == (COMPLETE, HALF)
+    assert standings[0].record == store.read(DONE.id)
+    assert standings[4].record is None
+    assert not any(entry.stale for entry in standings)
+
+
+def test_a_trial_without_its_process_is_not_running(store: Store) -> None:
+    (standing,) = survey(plan(RUNNING), store)
+    assert standing.state == State.DONE
+
+
+def test_stale_is_what_another_source_made(store: Store) -> None:
+    other = record(DONE).model_copy(update={"environment": {"method_source": "0123456789ab"}})
+    store.write(other)
+    store.write(make_record(INCOMPLETE))  # does not say
+    assert [entry.stale for entry in survey(EVERYTHING, store)] == [True, True, False, False, False]
+    assert survey(plan(DONE), store)[0].state == State.DONE, "it is reported, not run again"
+
+
+# -- what is left ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "left"),
+    [
+        (Overwrite.NEVER, [NEW]),
+        (Overwrite.ONLY_MISSING, [INCOMPLETE, NEW]),
+        (Overwrite.FAILED, [INCOMPLETE, FAILED, NEW]),
+        (Overwrite.ALWAYS, [DONE, INCOMPLETE, FAILED, NEW]),
+    ],
+)
+def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Store) -> None:
+    """A trial that is running is left alone whatever the strategy."""
+    with running_marker(store.root, RUNNING.id):
+        jobs = jobs_to_run(survey(EVERYTHING, store), overwrite)
+    assert [job.trial for job in jobs] == left
+    assert {job.afresh for job in jobs} == {overwrite == Overwrite.ALWAYS}
+    assert all(job.tests == ((COMPLETE, HALF) if job.trial == INCOMPLETE else (COMPLETE,)) for job in jobs)
+
+
+# -- how long it will take ------------------------------------------------------------------------
+
+
+def timed(method: str, seed: int, epochs: int, seconds: float) -> Record:
+    trial = make_trial(method, seed).model_copy(update={"training": Training(epochs=epochs)})
+    return record(trial, wall_seconds_train=seconds)
+
+
+def test_an_estimate_by_hand(tmp_path: Path) -> None:
+    """The median time per epoch of the same method; of all methods where it has not run."""
+    store = Store(tmp_path)
+    jobs = [
+        Job(make_trial(method).model_copy(update={"training": Training(epochs=10)}), (COMPLETE,))
+        for method in ("mla", "mla", "qmf")
+    ]
+    assert estimate_seconds(jobs, store, 1) is None
+    store.write(failure(make_trial("mla", 9)))
+    store.write(record(make_trial("mla", 8)))
+    assert estimate_seconds(jobs, store, 1) is None, "neither tells a time"
+    for seed, epochs, seconds in [(0, 10, 10.0), (1, 10, 20.0), (2, 5, 500.0)]:  # 1, 2 and 100 seconds an epoch
+        store.write(timed("mla", seed, epochs, seconds))
+    store.write(timed("concat", 0, 10, 40.0))  # 4 seconds an epoch
+    total = 2 * 10 * 2 + 10 * (2 + 4) / 2
+    assert estimate_seconds(jobs, store, 1) == pytest.approx(total)
+    assert estimate_seconds(jobs, store, 4) == pytest.approx(total / 4)
+    assert estimate_seconds([], store, 2) == 0
+
+
+def test_default_jobs_are_the_cores_that_may_be_used() -> None:
+    assert 1 <= default_jobs() <= (os.cpu_count() or 1)
+
+
+# -- running a plan -------------------------------------------------------------------------------
+
+
+class FakeLauncher:
+    """Finishes every job at once; those with an odd seed fail."""
+
+    def __init__(self) -> None:
+        self.launched: list[Trial] = []
+        self.workers = 0
+        self.closed = False
+
+    def __call__(
+        self, jobs: Sequence[Job], store: Store, device: str, keep_models: bool, workers: int
+    ) -> Iterator[Event]:
+        self.workers = workers
+        try:
+            for job in jobs:
+                self.launched.append(job.trial)
+                yield Finished(job.trial.id, "too odd" if job.trial.seed % 2 else "", 1.0)
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
+    launcher = FakeLauncher()
+    monkeypatch.setattr(execution, "launch", launcher)
+    return launcher
+
+
+@pytest.fixture
+def run(store: Store, launcher: FakeLauncher) -> Callable[..., tuple[int, str]]:
+    """Runs a plan; returns the number of failures and what was shown."""
+
+    def run(plan: Plan, overwrite: Overwrite = Overwrite.ONLY_MISSING, **options: Any) -> tuple[int, str]:
+        written = io.StringIO()
+        console = Console(file=written, width=200, highlight=False, _environ={})
+        options = {"workers": 1, "keep_models": False, "fail_fast": False, **options}
+        failed = run_plan(plan, store, console, overwrite, device="cpu", **options)
+        return failed, written.getvalue()
+
+    return run
+
+
+def test_a_plan_is_kept_beside_its_results(run: Callable[..., tuple[int, str]], store: Store) -> None:
+    run(EVERYTHING)
+    assert store.plans() == [EVERYTHING]
+
+
+def test_nothing_to_run(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+    failed, text = run(plan(DONE))
+    assert failed == 0
+    assert launcher.launched == []
+    assert "nothing to run" in text
+
+
+def test_failures_of_now_and_before_are_counted(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+    seeds = [make_trial(seed=seed) for seed in (10, 11, 12, 13)]
+    failed, text = run(plan(DONE, FAILED, *seeds))
+    assert launcher.launched == seeds
+    assert failed == 3
+    assert text.count("too odd") == 2
+    assert "--overwrite failed" in text
+    failed, text = run(plan(DONE, FAILED), Overwrite.FAILED)
+    assert launcher.launched[4:] == [FAILED]
+    assert failed == 0
+    assert "--overwrite failed" not in text
+
+
+def test_failing_fast_stops_the_launcher(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+    seeds = [make_trial(seed=seed) for seed in (10, 11, 12, 13)]
+    failed, _ = run(plan(*seeds), fail_fast=True)
+    assert launcher.launched == seeds[:2]
+    assert launcher.closed
+    assert failed == 1
+
+
+def test_no_more_workers_than_jobs(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+    run(plan(NEW, make_trial(seed=10)), workers=5)
+    assert launcher.workers == 2
+    run(plan(*(make_trial(seed=seed) for seed in range(10, 20))), workers=5)
+    assert launcher.workers == 5
+
+
+def test_a_crash_is_mended_unless_somebody_is_writing(run: Callable[..., tuple[int, str]], store: Store) -> None:
+    folder, half_written = store.folder(DONE.id), store.trials / ".other.tmp"
+    half_written.mkdir()
+    folder.rename(store.trials / f".{DONE.id}.old")
+    with running_marker(store.root, RUNNING.id):
+        run(plan(RUNNING))
+    assert half_written.exists()
+    run(plan(RUNNING))
+    assert not half_written.exists()
+    assert folder.exists()

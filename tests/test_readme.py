@@ -1,0 +1,112 @@
+"""What the README says is true: its commands run, its snippets work, its table is the reference's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mlabench.method import Batch, Method, Task
+from mlabench.planning import expand
+from mlabench.suite import load_suite
+from tests.command_line import ROOT, mlabench
+from tests.methods import TinyEncoder, fit, make_batch, make_task
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "results" / "reference"
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("mlabench ")]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a fresh checkout, in which the README's commands run one after another."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "suites", folder / "suites")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_works(command: str, workplace: Path):
+    arguments = shlex.split(command)[1:]
+    if arguments[0] == "run":  # the same command on few samples
+        arguments += ["--limit", "60", "--set", "training.epochs=1"]
+    done = mlabench(*arguments, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_first_command_runs_a_suite_and_a_report():
+    (command,) = [block for block in blocks("sh") if "venv .venv" in block]
+    suite = re.search(r"mlabench run (\S+)", command)
+    assert suite is not None
+    assert (ROOT / suite[1]).is_file()
+    assert command.rstrip().endswith("mlabench report")
+
+
+def test_the_suite_is_a_suite(tmp_path: Path):
+    (text,) = blocks("yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    plan = expand(load_suite(path))
+    assert plan.labels == ("Concat", "MLA", "MLA w/o HGM")
+    assert len(plan.cells) == 3 * 2 * 2
+
+
+def test_the_method_is_a_method():
+    (code,) = blocks("python")
+    namespace: dict[str, object] = {"__name__": "readme"}
+    exec(code, namespace)
+    kind = namespace["SumOfLogits"]
+    assert isinstance(kind, type)
+    assert issubclass(kind, Method)
+    task: Task = make_task()
+    encoders = {m: TinyEncoder(task.shapes[m], TinyEncoder.Config()) for m in task.modalities}
+    torch.manual_seed(0)
+    method = kind(task, encoders, kind.Config(), 40)
+    batch: Batch = make_batch(task, missing=0.3)
+    fit(method, [batch], epochs=300)
+    method.eval()
+    with torch.no_grad():
+        prediction = method.predict(batch)
+    assert (prediction.fused.argmax(1) == batch.label).float().mean() > 0.9
+
+
+def test_the_table_is_the_reference():
+    shown = README.split("<!-- table: main -->\n")[1].split("<!-- end -->")[0].strip()
+    table = (REFERENCE / "report" / "stamps_full" / "tables" / "main.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert shown == "\n".join(rows)
+
+
+PAGES = sorted(
+    page for pattern in ("*.md", "suites/*.md", "results/*.md", "mlabench/**/*.md") for page in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_exist(path: Path):
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_commands_that_ci_runs_are_the_readme_s():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for marker in ("set-up", "tests"):
+        assert f"<!-- {marker} -->\n```sh\n" in README
+        assert marker in script
+
+
+def test_suites_named_in_the_readme_exist_and_are_yaml():
+    for name in set(re.findall(r"suites/\w+\.yaml", README)):
+        assert yaml.safe_load((ROOT / name).read_text())

@@ -1,0 +1,408 @@
+"""One trial from data to record, on a few of the embedded samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mlabench import __version__, registry, runner
+from mlabench.datasets import Data, Split
+from mlabench.launchers import Job
+from mlabench.missing import Missing
+from mlabench.runner import RunOptions, build_method, load_data, run_trial
+from mlabench.store import MODEL, Store
+from mlabench.tensors import HIDDEN_LABEL, SplitTensors
+from mlabench.trial import Component, DatasetComponent, Epoch, MethodComponent, Record, Training, Trial
+from tests.command_line import lasting
+from tests.records import make_record, make_trial
+from tests.spies import Spy
+
+METHODS = list(registry.entries("methods"))
+HALF = Missing.at("balanced", 0.5)
+AUDIO = Missing(protocol="subset", keep=("audio",))
+CPU = RunOptions("cpu")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def spies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers the classes of ``spies.py`` beside the others."""
+    known = registry.entries
+    names = {"spy": "Spy", "failing": "Failing", "diverging": "Diverging"}
+
+    def entries(kind: registry.Kind) -> dict[str, registry.Entry]:
+        extra = names if kind == "methods" else {}
+        odd = {name: registry.Entry(kind, name, "tests.spies", attribute, "tests") for name, attribute in extra.items()}
+        return {**known(kind), **odd}
+
+    monkeypatch.setattr(registry, "entries", entries)
+    monkeypatch.setattr(Spy, "trained", [])
+    monkeypatch.setattr(Spy, "predicted", [])
+
+
+def small_trial(method: str = "concat", *, seed: int = 0, limit: int | None = 60, **training: Any) -> Trial:
+    dataset = registry.get("datasets", "stamps").load()
+    options = dataset.Config()
+    encoder = registry.get("encoders", "mlp").config(hidden=(16,), width=8)  # type: ignore[call-arg]
+    config = registry.get("methods", method).config()
+    return Trial(
+        dataset=DatasetComponent(
+            name="stamps", config=options.model_dump(mode="json"), fingerprint=dataset(options).fingerprint()
+        ),
+        encoders={m: Component(name="mlp", config=encoder.model_dump(mode="json")) for m in options.modalities},
+        method=MethodComponent(name=method, config=config.model_dump(mode="json")),
+        missing=HALF,
+        seed=seed,
+        training=Training(**{"epochs": 2, "batch_size": 16, **training}),
+        limit=limit,
+    )
+
+
+def run(trial: Trial, store: Store, *tests: Missing, options: RunOptions = CPU, **job: Any) -> Record:
+    record = run_trial(Job(trial, tests or (HALF,), **job), store, options)
+    assert record.failure is None, record.failure.traceback
+    return record
+
+
+# -- from the same start --------------------------------------------------------------------------
+
+
+def encoder_weights(trial: Trial) -> dict[str, torch.Tensor]:
+    torch.rand(3)  # what was drawn before does not matter
+    return build_method(trial, load_data(trial)).encoders.state_dict()
+
+
+def test_all_methods_of_a_seed_start_from_the_same_encoders() -> None:
+    expected = encoder_weights(small_trial(METHODS[0]))
+    assert {name.split(".")[0] for name in expected} == {"audio", "image", "text"}
+    for method in METHODS[1:]:
+        weights = encoder_weights(small_trial(method))
+        assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_another_seed_starts_elsewhere() -> None:
+    first, second = (encoder_weights(small_trial(seed=seed)) for seed in (0, 1))
+    assert not any(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_modalities_of_one_shape_start_differently() -> None:
+    data = load_data(small_trial())
+    task = dataclasses.replace(data.task, shapes=dict.fromkeys(data.task.modalities, (5,)))
+    encoders = build_method(small_trial(), dataclasses.replace(data, task=task)).encoders
+    first, second = (encoders[modality].state_dict() for modality in ("audio", "image"))
+    assert not any(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_same_trial_gives_the_same_record(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    for target in (store, other):
+        torch.rand(3)
+        run(small_trial("mla"), target)
+    assert lasting(store.root) == lasting(other.root)
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def macro_f1(predicted: NDArray[Any], labels: NDArray[Any]) -> float:
+    scores = []
+    for name in set(predicted) | set(labels):
+        right = np.sum((predicted == name) & (labels == name))
+        wrong = np.sum((predicted == name) != (labels == name))
+        scores.append(right / (right + wrong / 2))
+    return float(np.mean(scores))
+
+
+@pytest.mark.parametrize("method", ["concat", "mla"])
+def test_scores_follow_from_the_stored_predictions(method: str, store: Store) -> None:
+    trial = small_trial(method, epochs=4)
+    record = run(trial, store, HALF, Missing(), AUDIO)
+    arrays = store.predictions(trial.id)
+    assert arrays is not None
+    test = load_data(trial).test
+    assert tuple(arrays["ids"]) == test.ids
+    assert np.array_equal(arrays["labels"], test.labels)
+    assert list(record.evaluations) == ["balanced-0.5", "complete", "subset-audio"]
+    for key, evaluation in record.evaluations.items():
+        present, predicted = arrays[f"{key}/present"], arrays[f"{key}/fused"].argmax(axis=1)
+        assert evaluation.missing_rate == pytest.approx(1 - present.mean())
+        assert evaluation.multimodal.n == len(test)
+        assert evaluation.multimodal.accuracy == pytest.approx(np.mean(predicted == test.labels))
+        assert evaluation.multimodal.macro_f1 == pytest.approx(macro_f1(predicted, test.labels))
+        for column, modality in enumerate(("audio", "image", "text")):
+            scores, here = evaluation.unimodal[modality], present[:, column]
+            if not here.any():
+                assert scores is None
+                continue
+            own, truth = arrays[f"{key}/{modality}"][here].argmax(axis=1), test.labels[here]
+            assert scores is not None
+            assert scores.n == here.sum()
+            assert scores.accuracy == pytest.approx(np.mean(own == truth))
+            assert scores.macro_f1 == pytest.approx(macro_f1(own, truth))
+    assert np.array_equal(arrays["balanced-0.5/present"], HALF.pattern("stamps", test.ids, ("audio", "image", "text")))
+    assert not arrays["subset-audio/present"][:, 1:].any()
+
+
+@pytest.mark.parametrize("selection", ["best_val", "last", "best_test"])
+def test_the_evaluated_model_is_that_of_the_selected_epoch(selection: str, store: Store) -> None:
+    record = run(small_trial(epochs=5, selection=selection), store, HALF, Missing())
+    assert [epoch.epoch for epoch in record.curves] == [1, 2, 3, 4, 5]
+    assert record.selected_epoch is not None
+    validation = [epoch.validation["multimodal"] for epoch in record.curves]
+    curve = [epoch.test["balanced-0.5"] for epoch in record.curves]
+    best = {"best_val": np.argmax(validation), "last": 4, "best_test": np.argmax(curve)}[selection]
+    assert record.selected_epoch == best + 1
+    chosen = record.curves[best]
+    assert set(chosen.test) == set(record.evaluations)
+    assert len(set(curve)) > 1
+    for key, evaluation in record.evaluations.items():
+        assert chosen.test[key] == pytest.approx(evaluation.multimodal.accuracy, abs=1e-6)
+    assert record.oracle_gap("balanced-0.5") == pytest.approx(max(curve) - curve[best], abs=1e-6)
+
+
+def test_oracle_gap_by_hand() -> None:
+    """The best test accuracy of the last stage less that of the selected epoch; earlier stages do not count."""
+
+    def epoch(stage: str, number: int, accuracy: float) -> Epoch:
+        return Epoch(stage=stage, epoch=number, logs={}, validation={}, test={"balanced-0.5": accuracy})
+
+    curves = [epoch("teacher", 1, 0.9), epoch("final", 1, 0.4), epoch("final", 2, 0.7), epoch("final", 3, 0.5)]
+    record = make_record(make_trial(rate=0.5), 0.55).model_copy(update={"curves": curves})
+    assert record.oracle_gap("balanced-0.5") == pytest.approx(0.15)
+    assert record.oracle_gap("complete") is None
+    assert make_record(make_trial(), 0.5).oracle_gap("complete") is None
+
+
+class Poisoned(SplitTensors):
+    """Starts from a split whose absent inputs are no numbers."""
+
+    def __init__(
+        self, split: Split, modalities: tuple[str, ...], present: NDArray[np.bool_], device: torch.device
+    ) -> None:
+        inputs = {
+            modality: np.where(present[:, [column]], split.inputs[modality], np.float32(np.nan))
+            for column, modality in enumerate(modalities)
+        }
+        assert present.all() or any(np.isnan(array).any() for array in inputs.values())
+        super().__init__(dataclasses.replace(split, inputs=inputs), modalities, present, device)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_absent_inputs_change_nothing(
+    method: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, poisoned = small_trial(method), Store(tmp_path / "poisoned")
+    run(trial, store, HALF, AUDIO)
+    monkeypatch.setattr(runner, "SplitTensors", Poisoned)
+    run(trial, poisoned, HALF, AUDIO)
+    assert lasting(poisoned.root) == lasting(store.root)
+
+
+# -- who sees what --------------------------------------------------------------------------------
+
+
+def test_training_sees_the_training_split_only(spies: None, store: Store) -> None:
+    trial = small_trial("spy", epochs=3)
+    run(trial, store)
+    train = load_data(trial).train
+    present = HALF.pattern("stamps", train.ids, ("audio", "image", "text"))
+    visits = np.zeros(len(train), int)
+    for batch in Spy.trained:
+        rows = batch.index.numpy()
+        visits[rows] += 1
+        assert np.array_equal(batch.label, train.labels[rows])
+        assert np.array_equal(batch.present, present[rows])
+        for column, (modality, values) in enumerate(batch.inputs.items()):
+            assert np.array_equal(values, train.inputs[modality][rows] * present[rows][:, [column]])
+    assert (visits == 3).all()
+    assert Spy.predicted
+    assert all((batch.label == HIDDEN_LABEL).all() for batch in Spy.predicted)
+
+
+@pytest.mark.parametrize("method", ["concat", "mmin"])
+def test_test_labels_reach_neither_the_weights_nor_the_choice_of_the_epoch(
+    method: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, other = small_trial(method, epochs=4), Store(tmp_path / "other")
+    first = run(trial, store)
+    data = load_data(trial)
+    shifted = dataclasses.replace(data, test=dataclasses.replace(data.test, labels=(data.test.labels + 1) % 10))
+    monkeypatch.setattr(runner, "load_data", lambda trial: shifted)
+    second = run(trial, other)
+    assert second.evaluations != first.evaluations
+    assert second.selected_epoch == first.selected_epoch
+    assert [epoch.validation for epoch in second.curves] == [epoch.validation for epoch in first.curves]
+    models = [(target.folder(trial.id) / MODEL).read_bytes() for target in (store, other)]
+    assert models[0] == models[1]
+
+
+# -- the record -----------------------------------------------------------------------------------
+
+
+def test_the_record_tells_cost_and_surroundings(store: Store) -> None:
+    trial = small_trial("mla")
+    record = run(trial, store)
+    assert store.read(trial.id) is not None
+    phases = {f"{clock}_seconds_{phase}" for clock in ("wall", "cpu") for phase in ("data", "train", "evaluate")}
+    assert set(record.cost) == {"samples_per_second", "peak_memory_mib", *phases}
+    assert record.cost["samples_per_second"] == pytest.approx(2 * 60 / record.cost["wall_seconds_train"])
+    assert all(value > 0 for value in record.cost.values())
+    environment = record.environment
+    assert environment["mlabench"] == __version__
+    assert environment["python"] == platform.python_version()
+    assert environment["packages"]["numpy"] == np.__version__
+    assert torch.__version__.startswith(environment["packages"]["torch"])
+    assert environment["device"] == "cpu"
+    assert environment["method_source"] == registry.get("methods", "mla").source_hash
+    assert "stands in for IEMOCAP" in record.notes[0]
+    # Per modality an encoder with 16 hidden and 8 output units, and one head for 10 classes.
+    inputs = 130 + 1280 + 1024
+    assert record.parameters == (inputs + 3) * 16 + 3 * (16 + 1) * 8 + (8 + 1) * 10
+
+
+def test_progress_runs_over_all_stages(store: Store) -> None:
+    seen: list[tuple[str, int, int]] = []
+    job = Job(small_trial("mmin", epochs=4), (HALF,))
+    run_trial(job, store, CPU, lambda stage, done, total: seen.append((stage, done, total)))
+    assert seen == [("teacher", 1, 4), ("imagination", 2, 4), ("imagination", 3, 4), ("imagination", 4, 4)]
+
+
+def test_small_models_are_kept_and_large_ones_on_demand(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = small_trial()
+    run(trial, store)
+    assert store.has_model(trial.id)
+    monkeypatch.setattr(runner, "SMALL_MODEL_MIB", 0.1)
+    run(trial, store, afresh=True)
+    assert not store.has_model(trial.id)
+    run(trial, store, options=RunOptions("cpu", keep_models=True), afresh=True)
+    assert store.has_model(trial.id)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "place"),
+    [("failing", "ArithmeticError", "tests/spies.py"), ("diverging", "TrainingDivergedError", "mlabench/training.py")],
+)
+def test_a_failure_becomes_a_record(method: str, kind: str, place: str, spies: None, store: Store) -> None:
+    trial = small_trial(method)
+    record = run_trial(Job(trial, (HALF,)), store, CPU)
+    assert store.read(trial.id) == record
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert record.failure.kind == kind
+    assert record.failure.message
+    assert record.failure.traceback.startswith("Traceback")
+    assert str(Path(place)) in record.failure.traceback
+    assert record.environment["method_source"]
+    assert record.cost["wall_seconds_train"] > 0
+    assert not record.evaluations
+
+
+def test_a_failed_trial_that_runs_again_starts_afresh(spies: None, store: Store) -> None:
+    trial = small_trial("spy")
+    failure = run_trial(Job(small_trial("failing"), (HALF,)), store, CPU).failure
+    store.write(Record(trial=trial, status="failed", failure=failure))
+    run(trial, store)
+    assert Spy.trained
+    read = store.read(trial.id)
+    assert read is not None
+    assert read.status == "ok"
+
+
+# -- adding evaluations ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.xfail(reason="parameters are counted again, when none is frozen", strict=True)
+            if name == "mmin"
+            else (),
+        )
+        for name in METHODS
+    ],
+)
+def test_an_evaluation_can_be_added(method: str, store: Store, tmp_path: Path) -> None:
+    """The record is the one that asking for both at once would have made."""
+    trial, whole = small_trial(method), Store(tmp_path / "whole")
+    first = run(trial, store, HALF)
+    added = run(trial, store, AUDIO)
+    run(trial, whole, HALF, AUDIO)
+    assert list(added.evaluations) == ["balanced-0.5", "subset-audio"]
+    assert added.cost["samples_per_second"] == first.cost["samples_per_second"]
+    assert lasting(store.root) == lasting(whole.root)
+
+
+def test_kept_weights_spare_the_training(spies: None, store: Store) -> None:
+    trial = small_trial("spy")
+    for tests, afresh, kept, trains in [
+        ((HALF,), False, True, True),
+        ((AUDIO,), False, True, False),
+        ((Missing(),), False, False, True),
+        ((HALF,), True, True, True),
+    ]:
+        Spy.trained.clear()
+        if not kept:
+            (store.folder(trial.id) / MODEL).unlink()
+        record = run(trial, store, *tests, afresh=afresh)
+        assert bool(Spy.trained) == trains
+    assert list(record.evaluations) == ["balanced-0.5"], "what is run afresh forgets what was there"
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+def test_the_limit_spreads_over_each_split() -> None:
+    whole, cut = load_data(small_trial(limit=None)), load_data(small_trial(limit=7))
+    for name in ("train", "validation", "test"):
+        every, some = getattr(whole, name), getattr(cut, name)
+        rows = [int(place * (len(every) - 1) / 6) for place in range(7)]
+        assert some.ids == tuple(every.ids[row] for row in rows)
+        assert np.array_equal(some.labels, every.labels[rows])
+        assert all(np.array_equal(array, every.inputs[m][rows]) for m, array in some.inputs.items())
+    assert cut.task == whole.task
+    assert cut.notes == whole.notes
+
+
+def test_a_limit_beyond_the_split_changes_nothing() -> None:
+    whole, cut = load_data(small_trial(limit=None)), load_data(small_trial(limit=10**6))
+    assert cut.train.ids == whole.train.ids
+    assert cut.test.ids == whole.test.ids
+
+
+def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner._load.cache_clear()
+    dataset = registry.get("datasets", "stamps").load()
+    load: Callable[[Any], Data] = dataset.load
+    loads: list[str] = []
+    monkeypatch.setattr(dataset, "load", lambda self: loads.append("stamps") or load(self))
+    for trial in (small_trial(), small_trial("mla", seed=1), small_trial(limit=5)):
+        load_data(trial)
+    assert load_data(small_trial(limit=None)) is load_data(small_trial(limit=None))
+    assert loads == ["stamps"]
+
+
+def test_data_that_changed_since_the_plan_are_refused(store: Store) -> None:
+    trial = small_trial()
+    changed = trial.model_copy(
+        update={"dataset": trial.dataset.model_copy(update={"fingerprint": "0123456789ab"}), "limit": None}
+    )
+    with pytest.raises(RuntimeError, match="'stamps' have changed since the trial was planned"):
+        load_data(changed)
+    record = run_trial(Job(changed, (HALF,)), store, CPU)
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert "plan it again" in record.failure.message

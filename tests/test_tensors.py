@@ -1,0 +1,96 @@
+"""Splits as tensors: what a method is shown, and what is made of its answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mlabench import tensors
+from mlabench.datasets import Split, Task
+from mlabench.hyperparameters import Hyperparameters
+from mlabench.method import Batch, Method, Prediction
+from mlabench.runner import make_fabric
+from mlabench.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict
+
+TASK = Task(("audio", "text"), ("a", "b"), {"audio": (2,), "text": (2,)})
+#: Logits of five samples, so that the accuracies can be counted by hand.
+AUDIO = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+TEXT = np.array([[0, 2], [2, 0], [0, 2], [2, 0], [0, 2]], np.float32)
+LABELS = np.array([0, 0, 1, 1, 1])
+PRESENT = np.array([[1, 1], [0, 1], [1, 0], [1, 1], [0, 1]], bool)
+
+
+class Echo(Method):
+    """Its inputs are its logits; the sum is the fused one."""
+
+    def __init__(self) -> None:
+        super().__init__(TASK, {}, Hyperparameters(), 5)
+        self.seen: list[Batch] = []
+
+    def predict(self, batch: Batch) -> Prediction:
+        assert not self.training
+        assert torch.is_inference_mode_enabled()
+        self.seen.append(batch)
+        inputs: dict[str, Tensor] = dict(batch.inputs)
+        weight = batch.present / batch.present.sum(dim=1, keepdim=True)
+        return Prediction(inputs["audio"] + inputs["text"], inputs, inputs, weight)
+
+
+@pytest.fixture
+def split(monkeypatch: pytest.MonkeyPatch) -> SplitTensors:
+    """Two samples per batch when predicting."""
+    monkeypatch.setattr(tensors, "PREDICTION_BATCH", 2)
+    names = tuple("vwxyz")
+    return SplitTensors(
+        Split(names, LABELS, {"audio": AUDIO, "text": TEXT}, names), TASK.modalities, PRESENT, torch.device("cpu")
+    )
+
+
+def test_absent_inputs_are_zero_and_the_dataset_stays_as_it_is(split: SplitTensors) -> None:
+    assert np.array_equal(split.inputs["audio"], AUDIO * PRESENT[:, [0]])
+    assert np.array_equal(split.inputs["text"], TEXT * PRESENT[:, [1]])
+    assert AUDIO[1].any()
+    assert TEXT[2].any()
+
+
+def test_a_training_batch_has_the_rows_asked_for(split: SplitTensors) -> None:
+    batch = split.training_batch(torch.tensor([4, 0]))
+    assert batch.label.tolist() == [1, 0]
+    assert batch.index.tolist() == [4, 0]
+    assert batch.present.tolist() == [[False, True], [True, True]]
+    assert batch.inputs["text"].tolist() == [[0, 2], [0, 2]]
+
+
+def test_a_predicting_method_never_sees_a_label(split: SplitTensors) -> None:
+    for ask in (predict, accuracies):
+        method = Echo()
+        ask(method, split, make_fabric("cpu", "32"))
+        assert [len(batch) for batch in method.seen] == [2, 2, 1]
+        assert torch.cat([batch.label for batch in method.seen]).tolist() == [HIDDEN_LABEL] * 5
+        assert torch.cat([batch.index for batch in method.seen]).tolist() == [0, 1, 2, 3, 4]
+        assert np.array_equal(torch.cat([batch.present for batch in method.seen]), PRESENT)
+    assert np.array_equal(split.label, LABELS)
+
+
+def test_predictions_are_joined_in_order(split: SplitTensors) -> None:
+    outputs = predict(Echo(), split, make_fabric("cpu", "32"))
+    audio, text = AUDIO * PRESENT[:, [0]], TEXT * PRESENT[:, [1]]
+    assert np.array_equal(outputs.fused, audio + text)
+    assert np.array_equal(outputs.unimodal["text"], text)
+    assert np.array_equal(outputs.embedding["audio"], audio)
+    assert outputs.weight is not None
+    assert np.array_equal(outputs.weight, PRESENT / PRESENT.sum(axis=1, keepdims=True))
+    assert outputs.fused.dtype == np.float32
+
+
+def test_accuracies_by_hand(split: SplitTensors) -> None:
+    # Fused: b a b a b against a a b b b. Audio of samples 0, 2, 3: a b b. Text of samples 0, 1, 3, 4: b a a b.
+    expected = {"multimodal": 3 / 5, "audio": 3 / 3, "text": 2 / 4}
+    assert accuracies(Echo(), split, make_fabric("cpu", "32")) == pytest.approx(expected)
+
+
+def test_a_modality_that_nobody_has_gets_no_accuracy(split: SplitTensors) -> None:
+    split.present[:, 0] = False
+    assert set(accuracies(Echo(), split, make_fabric("cpu", "32"))) == {"multimodal", "text"}
