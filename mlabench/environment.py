@@ -18,10 +18,13 @@ _PACKAGES = ("torch", "lightning-fabric", "numpy", "safetensors", "pydantic")
 
 
 def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
-    """Versions, device, threads, git commit and the hash of the method's source."""
+    """Versions, device, threads, git commit and the hash of the method's source. Imports torch."""
+    import torch
+
     return {
         **_machine(),
         "device": device,
+        "threads": torch.get_num_threads(),
         "method_source": registry.get("methods", trial.method.name).source_hash,
     }
 
@@ -50,7 +53,7 @@ def _machine() -> dict[str, Any]:
     return {
         "mlabench": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": platform.system(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
         "git_commit": _git_commit(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import sys
 import time
 import traceback
 import warnings
@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import psutil
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
@@ -98,7 +99,9 @@ def _run(
     kept = store.folder(trial.id) / MODEL
     if old is not None and kept.is_file():
         method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
+        # What was said of the training stays: these are its weights, not those of today's code.
         curves, selected, cost = old.curves, old.selected_epoch, old.cost
+        parameters, environment = old.parameters, old.environment
     else:
         validation = tensors(data.validation, trial.missing)
         watched = {missing.key: tensors(data.test, missing) for missing in (trial.missing, Missing())}
@@ -117,6 +120,8 @@ def _run(
         with clock.phase("train"):
             curves, selected = fit(method, train, trial.training, trial.seed, fabric, observers)
         cost = {"samples_per_second": total * len(train) / clock.wall["train"]}
+        parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
+        environment = describe_environment(trial, str(fabric.device))
     with clock.phase("evaluate"):
         evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric)
     state = {name: value.contiguous() for name, value in method.state_dict().items()}
@@ -128,10 +133,10 @@ def _run(
         selected_epoch=selected,
         evaluations=evaluations,
         curves=curves,
-        parameters=sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
+        parameters=parameters,
         notes=list(data.notes),
         cost={**cost, "peak_memory_mib": peak_memory_mib(fabric.device)},
-        environment=describe_environment(trial, str(fabric.device)),
+        environment=environment,
     )
     return record, predictions, model
 
@@ -225,7 +230,12 @@ def peak_memory_mib(device: torch.device) -> float:
     """Highest memory so far: of the device on CUDA, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
 
 
 def _union(old: Record | None, tests: Sequence[Missing]) -> list[Missing]:

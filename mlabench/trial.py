@@ -218,7 +218,8 @@ class Record(_Frozen):
         evaluations: By key of the test pattern (:attr:`Missing.key`).
         curves: One entry per epoch.
         parameters: Number of trainable parameters.
-        cost: Seconds of wall clock and processor by phase, samples/s, peak memory in MiB.
+        cost: Seconds of wall clock and processor by phase (training includes its evaluations after each epoch),
+            training samples per second of that, peak memory in MiB.
         environment: Versions, device, threads, git commit, source hash of the method.
         files: SHA-256 of the files beside the record.
     """
@@ -243,5 +244,4 @@ class Record(_Frozen):
         """
         last_stage = self.curves[-1].stage if self.curves else ""
         curve = [epoch.test[key] for epoch in self.curves if epoch.stage == last_stage and key in epoch.test]
-        evaluation = self.evaluations.get(key)
-        return max(curve) - evaluation.multimodal.accuracy if curve and evaluation else None
+        return max(curve) - curve[self.selected_epoch - 1] if curve and self.selected_epoch else None

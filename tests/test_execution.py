@@ -123,7 +123,7 @@ def timed(method: str, seed: int, epochs: int, seconds: float) -> Record:
 
 
 def test_an_estimate_by_hand(tmp_path: Path) -> None:
-    """The median time per epoch of the same method; of all methods where it has not run."""
+    """The median time per epoch of the same method on the same samples; of all methods where it has not run."""
     store = Store(tmp_path)
     jobs = [
         Job(make_trial(method).model_copy(update={"training": Training(epochs=10)}), (COMPLETE,))
@@ -140,6 +140,8 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
     assert estimate_seconds(jobs, store, 1) == pytest.approx(total)
     assert estimate_seconds(jobs, store, 4) == pytest.approx(total / 4)
     assert estimate_seconds([], store, 2) == 0
+    limited = [Job(job.trial.model_copy(update={"limit": 9}), job.tests) for job in jobs]
+    assert estimate_seconds(limited, store, 1) is None, "fewer samples tell nothing about all of them"
 
 
 def test_default_jobs_are_the_cores_that_may_be_used() -> None:

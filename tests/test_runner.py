@@ -325,15 +325,7 @@ def test_a_failed_trial_that_runs_again_starts_afresh(spies: None, store: Store)
 
 @pytest.mark.parametrize(
     "method",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(reason="parameters are counted again, when none is frozen", strict=True)
-            if name == "mmin"
-            else (),
-        )
-        for name in METHODS
-    ],
+    METHODS,
 )
 def test_an_evaluation_can_be_added(method: str, store: Store, tmp_path: Path) -> None:
     """The record is the one that asking for both at once would have made."""

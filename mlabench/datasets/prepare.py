@@ -30,7 +30,7 @@ from mlabench.datasets.stamps_raw import (
     read_picture,
     read_speech,
 )
-from mlabench.errors import UserError
+from mlabench.errors import UserError, cannot_write
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -223,11 +223,14 @@ def _staged(out: Path) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         staging = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
     except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}.", remedy="Choose another folder.") from error
+        raise cannot_write("features", out, error) from error
     with staging as name:
         yield Path(name)
-        for path in Path(name).iterdir():
-            path.replace(out / path.name)
+        try:
+            for path in Path(name).iterdir():
+                path.replace(out / path.name)
+        except OSError as error:
+            raise cannot_write("features", out, error) from error
 
 
 def _write(folder: Path, rows: list[dict[str, str]], tensors: Tensors, metadata: dict[str, str]) -> None:

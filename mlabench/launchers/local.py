@@ -23,6 +23,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from mlabench.launchers import Event, Finished, Job, Progressed
 from mlabench.store import Store
 from mlabench.trial import Failure, Record
@@ -185,8 +187,7 @@ def running(root: Path) -> set[str]:
     for path in (root / "running").glob("*.json"):
         try:
             marker = json.loads(path.read_text(encoding="utf-8"))
-            if marker["host"] == socket.gethostname():
-                os.kill(marker["pid"], 0)
+            if marker["host"] == socket.gethostname() and psutil.pid_exists(marker["pid"]):
                 alive.add(path.stem)
         except (OSError, ValueError, KeyError):
             continue  # finished meanwhile, or left behind by a process that was killed

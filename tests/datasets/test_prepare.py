@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlabench.datasets import Inventory, stamps_encoders
-from mlabench.datasets.prepare import check_stamps, prepare_stamps
+from mlabench.datasets.prepare import _staged, check_stamps, prepare_stamps
 from mlabench.datasets.stamps import SHIPPED, ngram_features, read_features
 from mlabench.datasets.stamps_encoders import count_ngrams, encode_speech
 from mlabench.errors import UserError
@@ -107,8 +107,17 @@ def test_a_limit_needs_a_folder_of_its_own(raw: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_reported_first(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write to .*Choose another folder"):
+    with pytest.raises(UserError, match=r"cannot write features .*Choose another place"):
         prepare_stamps(raw, tmp_path / "file" / "features")
+
+
+def test_features_that_cannot_be_replaced_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "out" / "features.safetensors" / "inside").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match=r"cannot write features .*Choose another place"),
+        _staged(tmp_path / "out") as new,
+    ):
+        (new / "features.safetensors").write_text("")
 
 
 @pytest.mark.parametrize("package", ["resvg_py", "soundfile", "efficientnet_lite_pytorch", "transformers"])
