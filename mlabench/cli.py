@@ -94,7 +94,8 @@ def run(
     suites: SuiteFiles,
     results: Results = Path("results"),
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one on a GPU."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: PrecisionOption = None,
@@ -179,7 +180,7 @@ def plan(
     _report_set_aside(store)
     if not as_json:
         left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
-        workers = jobs or default_jobs()
+        workers = jobs or default_jobs("auto")
         seconds = estimate_seconds(left, store, workers)
         time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
         trials, by = counted(len(standings), "trial"), counted(workers, "worker")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -122,8 +125,15 @@ def _likenesses(trial: Trial) -> list[tuple[object, ...]]:
     return [(*samples, trial.method.name), samples]
 
 
-def default_jobs() -> int:
-    """One worker per core that this process may use."""
+def default_jobs(device: str) -> int:
+    """One worker per core that this process may use; one in all where they would share a GPU.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; whether ``auto`` finds a GPU is guessed without torch.
+    """
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    if device in ("cuda", "mps") or (device == "auto" and (apple or shutil.which("nvidia-smi"))):
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -146,7 +156,7 @@ def run_plan(
     jobs = jobs_to_run(standings, overwrite)
     failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
     failed -= {job.trial.id for job in jobs}
-    workers = min(workers or default_jobs(), max(len(jobs), 1))
+    workers = min(workers or default_jobs(device), max(len(jobs), 1))
     if jobs:
         reused, by = len(standings) - len(jobs), counted(workers, "worker")
         console.print(f"{plan.name}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")

@@ -167,8 +167,10 @@ def write_pattern(
 ) -> str:
     """Writes a pattern as CSV (``id`` and one 0/1 column per modality) for use by other benchmarks.
 
-    The first line is a comment with ``about`` as JSON. Returns the SHA-256 of the rows, which
-    :func:`read_pattern` checks.
+    The first line is a comment with ``about`` and the SHA-256 of the rows as JSON, for people.
+
+    Returns:
+        The SHA-256 of the rows, by which a trial pins the pattern it was planned with (:attr:`Missing.sha256`).
     """
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")

@@ -19,10 +19,7 @@ class Cell(BaseModel):
     Attributes:
         label: Name of the method in this suite's tables.
         trial: The training.
-        tests: The test patterns asked for. The first is the one that the suite's tables show for ``condition``;
-            ``matrix`` and ``subsets`` add the others.
-        condition: The recipe of the suite that this cell stands for: its table column. Cells of one method and
-            seed share a trial where the recipe applies to the test split only.
+        tests: The test patterns asked for; the suite's own first, then what ``matrix`` and ``subsets`` add.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,7 +27,6 @@ class Cell(BaseModel):
     label: str
     trial: Trial
     tests: tuple[Missing, ...]
-    condition: Missing = Missing()
 
 
 class Plan(BaseModel):
@@ -40,7 +36,7 @@ class Plan(BaseModel):
         name: The suite's name.
         title: One line for headings.
         questions: Which of Q1 to Q4 it answers.
-        paper: Key of the published table set beside ours, if any.
+        paper: The published table that the suite re-runs, if any.
         modalities: The dataset's modalities, in order.
         cells: The trainings, in the order of the suite's methods.
         source: The resolved suite as YAML.

@@ -103,10 +103,6 @@ class Store:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    def has_model(self, trial_id: str) -> bool:
-        """Whether the selected weights were kept."""
-        return (self.folder(trial_id) / MODEL).is_file()
-
     def write(self, record: Record, predictions: Mapping[str, NDArray[Any]] | None = None, model: bytes = b"") -> None:
         """Writes a trial's folder as one atomic step; an older one is replaced.
 

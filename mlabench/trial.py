@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,8 +15,15 @@ from mlabench.missing import Missing
 #: Version of the record format; readers refuse newer ones.
 SCHEMA_VERSION = 1
 
+#: Increase it whenever a change to the training loop, the missing patterns or the evaluation changes results;
+#: all trials then run again. A single method, encoder or dataset has a version of its own.
+PROTOCOL_VERSION = 1
+
 Selection = Literal["best_val", "last", "best_test"]
 Precision = Literal["32", "bf16-mixed"]
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Frozen(BaseModel):
@@ -28,7 +35,7 @@ class Adam(_Frozen):
 
     name: Literal["adam"] = "adam"
     lr: float = Field(default=1e-3, gt=0, description="Learning rate.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
 
 
@@ -37,7 +44,7 @@ class AdamW(_Frozen):
 
     name: Literal["adamw"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, description="Learning rate.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Decay of the moment estimates.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay.")
 
 
@@ -86,9 +93,10 @@ class Training(_Frozen):
 
 
 class Component(_Frozen):
-    """A registered class and its options, every default filled in."""
+    """A registered class, the version of its code, and its options with every default filled in."""
 
     name: str
+    version: int = 1
     config: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -98,19 +106,13 @@ class DatasetComponent(Component):
     fingerprint: str
 
 
-class MethodComponent(Component):
-    """A method and the version of its code."""
-
-    version: int = 1
-
-
 class Trial(_Frozen):
     """One training: everything that decides its result, and nothing else.
 
     Attributes:
-        dataset: What is learned, with the fingerprint of its content.
+        dataset: What is learned.
         encoders: One per modality.
-        method: The method, its version and hyper-parameters.
+        method: The method.
         missing: The recipe applied to the training and validation splits.
         seed: Seed of initialisation, batch order and dropout.
         training: Budget, optimiser, selection.
@@ -119,7 +121,7 @@ class Trial(_Frozen):
 
     dataset: DatasetComponent
     encoders: dict[str, Component]
-    method: MethodComponent
+    method: Component
     missing: Missing = Missing()
     seed: int = 0
     training: Training = Training()
@@ -129,6 +131,7 @@ class Trial(_Frozen):
         """The canonical content that is hashed into :attr:`id`."""
         content = self.model_dump(mode="json", exclude={"missing"})
         content["missing"] = self.missing.identity()
+        content["protocol_version"] = PROTOCOL_VERSION
         return content
 
     @cached_property

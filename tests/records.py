@@ -7,7 +7,6 @@ from mlabench.trial import (
     Component,
     DatasetComponent,
     Evaluation,
-    MethodComponent,
     Record,
     Scores,
     Trial,
@@ -18,7 +17,7 @@ def make_trial(method: str = "concat", seed: int = 0, rate: float = 0.0) -> Tria
     return Trial(
         dataset=DatasetComponent(name="stamps", fingerprint="abc"),
         encoders={"audio": Component(name="mlp")},
-        method=MethodComponent(name=method),
+        method=Component(name=method),
         missing=Missing.at("balanced", rate),
         seed=seed,
     )

@@ -145,7 +145,8 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
 
 
 def test_default_jobs_are_the_cores_that_may_be_used() -> None:
-    assert 1 <= default_jobs() <= (os.cpu_count() or 1)
+    assert 1 <= default_jobs("cpu") <= (os.cpu_count() or 1)
+    assert default_jobs("cuda") == 1, "workers would share the GPU"
 
 
 # -- running a plan -------------------------------------------------------------------------------

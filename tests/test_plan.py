@@ -13,7 +13,7 @@ COMPLETE, HALF, AUDIO = Missing(), Missing.at("balanced", 0.5), Missing(protocol
 
 
 def cell(label: str, method: str, *tests: Missing, seed: int = 0) -> Cell:
-    return Cell(label=label, trial=make_trial(method, seed), tests=tests, condition=tests[0])
+    return Cell(label=label, trial=make_trial(method, seed), tests=tests)
 
 
 PLAN = Plan(

@@ -113,6 +113,8 @@ class Dataset(ABC):
         """The dataset's options, e.g. which modalities or which published split."""
 
     config: Hyperparameters
+    #: Increase it whenever a change to the code changes what is loaded; trials of older versions then run again.
+    version: ClassVar[int] = 1
     #: Where the data come from and under which licence, in one sentence.
     source: ClassVar[str] = ""
     #: The published dataset this one stands in for, if any; tables say so.

@@ -5,6 +5,8 @@ An encoder is a class registered under the entry-point group ``mlabench.encoders
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mlabench.hyperparameters import Hyperparameters
@@ -24,6 +26,8 @@ class Encoder(nn.Module):
         """The encoder's hyper-parameters."""
 
     config: Hyperparameters
+    #: Increase it whenever a change to the code changes results; trials with older versions then run again.
+    version: ClassVar[int] = 1
     #: Width ``d`` of the output; set by the constructor.
     width: int
 

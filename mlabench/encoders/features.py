@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ class MLP(Encoder):
     class Config(Hyperparameters):
         """Options of ``mlp``."""
 
-        hidden: tuple[int, ...] = Field(default=(256,), description="Widths of the hidden layers.")
+        hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+            default=(256,), description="Widths of the hidden layers."
+        )
         width: int = Field(
             default=128, ge=1, description="Width of the output; a shared head needs it equal everywhere."
         )

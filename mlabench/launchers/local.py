@@ -32,7 +32,14 @@ from mlabench.trial import Failure, Record
 if TYPE_CHECKING:
     from mlabench.runner import RunOptions
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+#: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
 
 
 @dataclass
@@ -89,7 +96,7 @@ def _join(worker: _Worker, store: Store) -> None:
 def _spawn(root: Path, device: str, keep_models: bool) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    with _one_thread():
+    with _worker_environment():
         process = context.Process(target=_work, args=(theirs, root, device, keep_models), daemon=True)
         process.start()
     theirs.close()
@@ -97,10 +104,10 @@ def _spawn(root: Path, device: str, keep_models: bool) -> _Worker:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _worker_environment() -> Iterator[None]:
     """Children inherit the environment at the moment they are spawned."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:

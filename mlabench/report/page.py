@@ -93,6 +93,8 @@ def markdown(results: Results, tables: Sequence[Table], figures: Sequence[str]) 
 def _caveats(results: Results) -> Iterator[str]:
     scores = results.scores
     yield wording.dataset_sentence(results.plan)
+    if results.plan.paper:
+        yield f"It re-runs {results.plan.paper}. Numbers of another dataset, split or encoder are not comparable."
     yield f"{wording.samples(scores)}; {wording.seeds(scores)}. {wording.spread_sentence(scores)}"
     yield wording.DEFINITIONS
     for sentence in (wording.selection_sentences(scores), wording.limit_sentence(scores)):

@@ -12,7 +12,7 @@ from mlabench.registry import Kind, suggest
 from mlabench.suite.model import EVERY, LabelledMethod
 from mlabench.suite.source import Keys, Node
 from mlabench.suite.validation import Problems
-from mlabench.trial import Component, MethodComponent
+from mlabench.trial import Component
 
 
 def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component | None:
@@ -31,7 +31,9 @@ def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component
         problems.adopt(path, error, at=[*path, "name"])
         return None
     config = problems.validate(entry.config, options, path)
-    return None if config is None else Component(name=name, config=config.model_dump(mode="json"))
+    return (
+        None if config is None else Component(name=name, version=entry.version, config=config.model_dump(mode="json"))
+    )
 
 
 def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, tuple[str, ...] | None]:
@@ -76,14 +78,13 @@ def _resolve_method(node: Node, path: Keys, problems: Problems) -> LabelledMetho
     if label is not None and (not isinstance(label.value, str) or not label.value.strip()):
         problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
         return None
-    component = resolve("methods", node.without("label"), path, problems)
-    if component is None:
+    method = resolve("methods", node.without("label"), path, problems)
+    if method is None:
         return None
-    method = MethodComponent(**component.model_dump(), version=registry.get("methods", component.name).version)
     return LabelledMethod(label=str(label.value) if label else _title(method), method=method)
 
 
-def _title(method: MethodComponent) -> str:
+def _title(method: Component) -> str:
     """The method's title and what differs from its defaults, e.g. ``MLA (gradient_modification=false)``."""
     entry = registry.get("methods", method.name)
     defaults: dict[str, Any] = {

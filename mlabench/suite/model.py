@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, T
 from mlabench.missing import Missing, pattern_hash
 from mlabench.plan import Question
 from mlabench.suite.source import Node, dotted
-from mlabench.trial import Component, MethodComponent, Training
+from mlabench.trial import Component, Training
 
 #: In ``encoders``: every modality that is not named.
 EVERY = "*"
@@ -86,7 +86,7 @@ class Settings(_Section):
     missing: MissingSection = Field(default=MissingSection(), description="Which modalities are missing where.")
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="One training each.")
     training: Training = Field(default=Training(), description="Budget and rules that all methods share.")
-    paper: str = Field(default="", description="Published table to set beside ours.")
+    paper: str = Field(default="", description="The published table that this suite re-runs; named in its report.")
     limit: int | None = Field(
         default=None, ge=1, description="Use only so many samples per split: a smoke test, kept out of reports."
     )
@@ -96,7 +96,7 @@ class LabelledMethod(_Section):
     """A method and its name in the suite's tables."""
 
     label: str
-    method: MethodComponent
+    method: Component
 
 
 class Suite(Settings):
