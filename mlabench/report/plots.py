@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +96,20 @@ class Look:
 
 
 def looks(plans: Sequence[Plan]) -> dict[str, Look]:
-    """One look per method over all plans of a report, so that a colour means the same everywhere."""
-    labels = sorted({label for plan in plans for label in plan.labels} - {HIGHLIGHT})
+    """One look per method over all plans of a report, so that a colour means the same everywhere.
+
+    When colours run out, they are shared by methods that never meet in a plan before lines get dashed.
+    """
+    rivals: dict[str, set[str]] = {}
+    for plan in plans:
+        for label in plan.labels:
+            rivals.setdefault(label, set()).update(plan.labels)
+    places: dict[str, int] = {}
     cycle = len(_COLOURS)
+    for label in sorted(set(rivals) - {HIGHLIGHT}):
+        taken = {places[rival] for rival in rivals[label] if rival in places}
+        unused = [place for place in range(cycle) if place not in places.values()]
+        places[label] = unused[0] if unused else next(place for place in count() if place not in taken)
     chosen = {
         label: Look(
             colour=_COLOURS[place % cycle],
@@ -107,7 +119,7 @@ def looks(plans: Sequence[Plan]) -> dict[str, Look]:
             width=1.2,
             layer=3,
         )
-        for place, label in enumerate(labels)
+        for label, place in places.items()
     }
     return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", "", width=1.8, layer=4)}
 

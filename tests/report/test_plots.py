@@ -153,3 +153,14 @@ def test_spread_keeps_order_distance_and_bounds(wanted: list[float], gap: float)
 def test_spread_leaves_alone_what_is_apart() -> None:
     assert spread([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1.0, 5.0, 9.0]
     assert spread([5.0, 5.0], 2.0, 0.0, 10.0) == [4.0, 6.0]
+
+
+def test_methods_of_one_suite_differ_whatever_other_suites_hold(store: Store) -> None:
+    plans = [
+        sweep(store, ["A", "B", "C", "MLA"], name="one", write=False),
+        sweep(store, ["MLA", "X", "Y", "Z", "Z2"], name="two", write=False),
+    ]
+    chosen = looks(plans)
+    for plan in plans:
+        assert len({chosen[label].colour for label in plan.labels}) == len(plan.labels)
+        assert {chosen[label].hatch for label in plan.labels} == {""}, "there are colours enough"
