@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -62,14 +61,14 @@ class Watch:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}/{task.total:.0f}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
             disable=not console.is_terminal,
         )
-        self._overall: TaskID = self._bars.add_task("all trials", total=total)
+        self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
         self._tasks: dict[str, TaskID] = {}
         self._start = time.monotonic()
         self.problems: list[Finished] = []
@@ -88,15 +87,17 @@ class Watch:
             self._finish(event)
             return
         if event.trial_id not in self._tasks:
-            self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total)
+            self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total, count=0)
         description = f"{event.trial_id} [dim]{escape(event.stage)}[/]"
-        self._bars.update(self._tasks[event.trial_id], completed=event.done, description=description)
+        task = self._tasks[event.trial_id]
+        self._bars.update(task, completed=event.done, count=event.done, description=description)
+        self._advance()
 
     def _finish(self, event: Finished) -> None:
         self.finished += 1
         if event.trial_id in self._tasks:
             self._bars.remove_task(self._tasks.pop(event.trial_id))
-        self._bars.update(self._overall, completed=self.finished)
+        self._advance()
         if event.problem:
             self.problems.append(event)
             # In one go: what a second print would continue is gone, where bars are redrawn in between.
@@ -107,6 +108,12 @@ class Watch:
             self._console.print(
                 f"{self.finished}/{self._total} {event.trial_id} in {duration(event.seconds)}, {duration(left)} left"
             )
+
+    def _advance(self) -> None:
+        """Moves the bar of all trials; those that are running count in part, so that time left is known early."""
+        running = set(self._tasks.values())
+        parts = sum(task.completed / (task.total or 1) for task in self._bars.tasks if task.id in running)
+        self._bars.update(self._overall, completed=self.finished + parts, count=self.finished)
 
 
 def print_listing(
