@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,8 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         text=True,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        # Shells start background jobs with interrupts ignored, which children inherit: CI may be such a job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
