@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mlabench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -43,16 +45,27 @@ def mlabench(*arguments: str | Path, cwd: Path | None = None, **environment: str
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """Starts ``mlabench`` in a process group of its own, to be interrupted or killed."""
-    return subprocess.Popen(
-        [MLABENCH, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        # Shells start background jobs with interrupts ignored, which children inherit: CI may be such a job.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Shells start background jobs with interrupts ignored, which children inherit: CI may be such a job.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [MLABENCH, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def lasting(results: Path) -> dict[str, Any]:

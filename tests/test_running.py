@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.store import MODEL, RECORD, Store
-from tests.command_line import SMALL, lasting, mlabench, start
+from tests.command_line import SMALL, alive, lasting, mlabench, start
 
 TRIALS = 8
 
@@ -80,7 +80,7 @@ def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, 
     assert len(Store(results).ids()) < TRIALS
     for pid in workers:  # orphaned workers notice that nobody listens, and leave
         deadline = time.monotonic() + 60
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        while alive(pid) and time.monotonic() < deadline:
             time.sleep(0.05)
     done = mlabench("run", suite, "--results", results, "--jobs", "2")
     assert done.returncode == 0, done.stderr
@@ -97,7 +97,7 @@ def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbr
     assert process.returncode == 130, output
     assert "resume" in output
     assert "Traceback" not in output
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not any(alive(pid) for pid in workers)
     assert not running(results), "its markers would pass for live trials once the process ids are used again"
     assert mlabench("run", suite, "--results", results).returncode == 0
     assert lasting(results) == lasting(unbroken)
