@@ -374,7 +374,7 @@ def _refuse_namesakes(suites: list[Path], plans: list[Plan]) -> None:
 
 def _report_set_aside(store: Store) -> None:
     for trial_id, reason in store.set_aside:
-        typer.echo(f"warning: {trial_id}: {reason}; moved to {store.root / 'set_aside'}, it will run again", err=True)
+        typer.echo(f"warning: {trial_id}: {reason}; it will run again", err=True)
 
 
 def main() -> None:

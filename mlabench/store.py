@@ -172,8 +172,9 @@ class Store:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.folder(trial_id).rename(target)
+            reason += f"; moved to {target.parent}"
         except OSError:
-            reason += " (it could not be moved)"
+            reason += "; it could not be moved"
         self.set_aside.append((trial_id, reason))
 
     # -- plans ----------------------------------------------------------------------------------
