@@ -329,5 +329,5 @@ def missing_extra(error: ImportError) -> UserError:
     """The error to raise where a decoder or an encoder is not installed."""
     return UserError(
         f"rebuilding features needs {error.name}, which is not installed.",
-        remedy="Run `pip install -e '.[prepare]'`.",
+        remedy="Run `pip install -e '.[prepare]'` in a checkout of mlabench.",
     )
