@@ -125,7 +125,7 @@ def test_a_missing_extra_says_what_to_install(
     package: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"needs {package}.*pip install 'mlabench\[prepare\]'"):
+    with pytest.raises(UserError, match=rf"needs {package}.*pip install -e '\.\[prepare\]'"):
         prepare_stamps(raw, tmp_path / "out")
 
 
