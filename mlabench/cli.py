@@ -115,6 +115,7 @@ def run(
     from mlabench.display import make_console
     from mlabench.environment import require_device
     from mlabench.execution import Overwrite, run_plan
+    from mlabench.launchers import RunOptions
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
@@ -123,13 +124,11 @@ def run(
     # All suites are read and checked before the first trial starts.
     plans = [_plan(_suite(path, settings, method, seeds, rates, limit, dataset, precision)) for path in suites]
     _refuse_namesakes(suites, plans)
-    console, store = make_console(), Store(results)
+    console, store, options = make_console(), Store(results), RunOptions(device, keep_models)
     failed = 0
     for plan in plans:
         try:
-            failed += run_plan(
-                plan, store, console, strategy, jobs, device, keep_models=keep_models, fail_fast=fail_fast
-            )
+            failed += run_plan(plan, store, console, strategy, jobs, options, fail_fast=fail_fast)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mlabench import registry
 from mlabench.display import Watch, counted, duration
-from mlabench.launchers import Job
+from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.local import launch, running
 from mlabench.missing import Missing
 from mlabench.plan import Plan
@@ -143,9 +143,8 @@ def run_plan(
     console: Console,
     overwrite: Overwrite,
     workers: int | None,
-    device: str,
+    options: RunOptions,
     *,
-    keep_models: bool,
     fail_fast: bool,
 ) -> int:
     """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed."""
@@ -156,7 +155,7 @@ def run_plan(
     jobs = jobs_to_run(standings, overwrite)
     failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
     failed -= {job.trial.id for job in jobs}
-    workers = min(workers or default_jobs(device), max(len(jobs), 1))
+    workers = min(workers or default_jobs(options.device), max(len(jobs), 1))
     if jobs:
         reused, by = len(standings) - len(jobs), counted(workers, "worker")
         console.print(f"{plan.name}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
@@ -168,7 +167,7 @@ def run_plan(
             f"{plan.name}: nothing to run: {', '.join(f'{count} {state}' for state, count in states.items())}."
         )
     start = time.monotonic()
-    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, device, keep_models, workers)) as events:
+    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers)) as events:
         for event in events:
             watch.see(event)
             if fail_fast and watch.problems:

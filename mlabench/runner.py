@@ -23,7 +23,7 @@ from mlabench import registry
 from mlabench.datasets import Data, Split
 from mlabench.environment import describe_environment
 from mlabench.evaluation import evaluate
-from mlabench.launchers import Job
+from mlabench.launchers import Job, RunOptions
 from mlabench.method import Method, Stage
 from mlabench.missing import Missing
 from mlabench.store import MODEL, Arrays, Store
@@ -35,26 +35,11 @@ from mlabench.trial import Evaluation, Failure, Record, Trial
 SMALL_MODEL_MIB = 8.0
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How trials are run; none of it changes a result on the CPU.
-
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        keep_models: Keep the selected weights whatever their size.
-    """
-
-    device: str = "auto"
-    keep_models: bool = False
-
-
 #: Called with (stage name, epochs done in all stages, epochs in all stages).
 ReportProgress = Callable[[str, int, int], None]
 
 
-def run_trial(
-    job: Job, store: Store, options: RunOptions = RunOptions(), report: ReportProgress = lambda *_: None
-) -> Record:
+def run_trial(job: Job, store: Store, options: RunOptions, report: ReportProgress = lambda *_: None) -> Record:
     """Runs a job's trial, evaluates it under the job's test patterns and writes the record.
 
     A record that exists and lacks some of them is added to: from the kept weights if there are any,

@@ -21,7 +21,7 @@ from mlabench.execution import (
     run_plan,
     survey,
 )
-from mlabench.launchers import Event, Finished, Job
+from mlabench.launchers import Event, Finished, Job, RunOptions
 from mlabench.launchers.local import running_marker
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
@@ -160,9 +160,7 @@ class FakeLauncher:
         self.workers = 0
         self.closed = False
 
-    def __call__(
-        self, jobs: Sequence[Job], store: Store, device: str, keep_models: bool, workers: int
-    ) -> Iterator[Event]:
+    def __call__(self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int) -> Iterator[Event]:
         self.workers = workers
         try:
             for job in jobs:
@@ -186,8 +184,8 @@ def run(store: Store, launcher: FakeLauncher) -> Callable[..., tuple[int, str]]:
     def run(plan: Plan, overwrite: Overwrite = Overwrite.ONLY_MISSING, **options: Any) -> tuple[int, str]:
         written = io.StringIO()
         console = Console(file=written, width=200, highlight=False, _environ={})
-        options = {"workers": 1, "keep_models": False, "fail_fast": False, **options}
-        failed = run_plan(plan, store, console, overwrite, device="cpu", **options)
+        options = {"workers": 1, "fail_fast": False, **options}
+        failed = run_plan(plan, store, console, overwrite, options=RunOptions("cpu"), **options)
         return failed, written.getvalue()
 
     return run

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mlabench import __version__, registry, runner
 from mlabench.datasets import Data, Split
-from mlabench.launchers import Job
+from mlabench.launchers import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.runner import RunOptions, build_method, load_data, run_trial
+from mlabench.runner import build_method, load_data, run_trial
 from mlabench.store import MODEL, Store
 from mlabench.tensors import HIDDEN_LABEL, SplitTensors
 from mlabench.trial import Component, DatasetComponent, Epoch, Record, Training, Trial

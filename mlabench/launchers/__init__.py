@@ -28,8 +28,21 @@ class Job:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How trials are run; none of it changes a result on the CPU.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        keep_models: Keep the selected weights whatever their size.
+    """
+
+    device: str = "auto"
+    keep_models: bool = False
+
+
+@dataclass(frozen=True)
 class Progressed:
-    """A trial has finished ``done`` of ``total`` epochs; sent with ``done=0`` when it starts."""
+    """A trial has finished ``done`` of ``total`` epochs."""
 
     trial_id: str
     stage: str

@@ -15,22 +15,18 @@ import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
-from mlabench.launchers import Event, Finished, Job, Progressed
+from mlabench.launchers import Event, Finished, Job, Progressed, RunOptions
 from mlabench.store import Store
 from mlabench.trial import Failure, Record
-
-if TYPE_CHECKING:
-    from mlabench.runner import RunOptions
 
 #: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
 _ENVIRONMENT = {
@@ -50,7 +46,7 @@ class _Worker:
     started: float = 0.0
 
 
-def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, workers: int) -> Generator[Event]:
+def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int) -> Generator[Event]:
     """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
 
     A worker that dies (killed, out of memory) costs the trial it was running, which gets a record
@@ -61,21 +57,19 @@ def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, wo
     try:
         while queue or any(worker.job for worker in pool):
             while len(pool) < min(workers, len(queue) + sum(1 for worker in pool if worker.job)):
-                pool.append(_spawn(store.root, device, keep_models))
+                pool.append(_spawn(store.root, options))
             for worker in pool:
                 if worker.job is None and queue:
                     worker.job, worker.started = queue.popleft(), time.monotonic()
-                    worker.connection.send(worker.job)
+                    with suppress(OSError):  # it has just died, as the next reading of its connection will tell
+                        worker.connection.send(worker.job)
             for ready in wait([worker.connection for worker in pool]):
                 worker = next(worker for worker in pool if worker.connection is ready)
-                try:
-                    event: Event = worker.connection.recv()
-                except (EOFError, OSError):
-                    pool.remove(worker)
-                    event = _bury(worker, store)
+                event = _receive(worker, pool, store)
                 if isinstance(event, Finished):
                     worker.job = None
-                yield event
+                if event is not None:
+                    yield event
     finally:
         for worker in pool:
             if worker.job is None:
@@ -86,6 +80,17 @@ def launch(jobs: Sequence[Job], store: Store, device: str, keep_models: bool, wo
             _join(worker, store)
 
 
+def _receive(worker: _Worker, pool: list[_Worker], store: Store) -> Event | None:
+    """What a worker has to say. One that has died leaves the pool; None if that was between two jobs."""
+    try:
+        event: Event = worker.connection.recv()
+    except (EOFError, OSError):
+        pool.remove(worker)
+        _join(worker, store)
+        return _bury(worker, worker.job, store) if worker.job else None
+    return event
+
+
 def _join(worker: _Worker, store: Store) -> None:
     """Waits for a worker's end and takes away the marker that a killed one leaves behind."""
     worker.process.join()
@@ -93,11 +98,11 @@ def _join(worker: _Worker, store: Store) -> None:
         _marker(store.root, worker.job.trial.id).unlink(missing_ok=True)
 
 
-def _spawn(root: Path, device: str, keep_models: bool) -> _Worker:
+def _spawn(root: Path, options: RunOptions) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     with _worker_environment():
-        process = context.Process(target=_work, args=(theirs, root, device, keep_models), daemon=True)
+        process = context.Process(target=_work, args=(theirs, root, options), daemon=True)
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -118,25 +123,22 @@ def _worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _bury(worker: _Worker, store: Store) -> Finished:
+def _bury(worker: _Worker, job: Job, store: Store) -> Finished:
     """Records the trial whose worker died."""
-    _join(worker, store)
     code = worker.process.exitcode or 0
     how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
     hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-    assert worker.job is not None, f"an idle worker {how}"  # noqa: S101
     failure = Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
-    store.write_failure(Record(trial=worker.job.trial, status="failed", failure=failure))
-    return Finished(worker.job.trial.id, failure.message, time.monotonic() - worker.started)
+    store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
+    return Finished(job.trial.id, failure.message, time.monotonic() - worker.started)
 
 
-def _work(connection: Connection, root: Path, device: str, keep_models: bool) -> None:
+def _work(connection: Connection, root: Path, options: RunOptions) -> None:
     """The life of a worker: take a job, run it, say so, until the other end hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    from mlabench.runner import RunOptions, run_trial
+    from mlabench.runner import run_trial
 
     store = Store(root)
-    options: RunOptions = RunOptions(device, keep_models)
     while True:
         try:
             job: Job = connection.recv()

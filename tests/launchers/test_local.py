@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from multiprocessing import active_children
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from mlabench.launchers import Finished, Job, Progressed, local
+from mlabench.launchers import Finished, Job, Progressed, RunOptions, local
 from mlabench.launchers.local import launch, running, running_marker
 from mlabench.store import Store
 from tests.records import make_trial
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 #: Seeds whose trials end badly.
-EXITS, KILLED = 1, 2
+CPU = RunOptions("cpu")
+EXITS, KILLED, DIES_IDLE, SLOW = 1, 2, 3, 4
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def pretence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_work", pretend)
 
 
-def pretend(connection: Connection, root: Path, device: str, keep_models: bool) -> None:
+def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
     """A worker: says which process it is, and how many threads its libraries may have."""
     while True:
         try:
@@ -42,7 +44,11 @@ def pretend(connection: Connection, root: Path, device: str, keep_models: bool) 
             os._exit(3)
         if job.trial.seed == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
+        if job.trial.seed == SLOW:
+            time.sleep(2.0)
         connection.send(Finished(job.trial.id, ",".join(os.environ.get(name, "?") for name in THREADS), 0.0))
+        if job.trial.seed == DIES_IDLE:
+            os._exit(3)
 
 
 def jobs(*seeds: int) -> list[Job]:
@@ -52,7 +58,7 @@ def jobs(*seeds: int) -> list[Job]:
 
 def test_one_worker_takes_the_jobs_in_order(store: Store) -> None:
     wanted = jobs(7, 5, 6)
-    events = list(launch(wanted, store, "cpu", keep_models=False, workers=1))
+    events = list(launch(wanted, store, CPU, workers=1))
     started = [event for event in events if isinstance(event, Progressed)]
     assert [event.trial_id for event in started] == [job.trial.id for job in wanted]
     assert len({event.stage for event in started}) == 1, "the worker is kept"
@@ -64,16 +70,16 @@ def test_workers_have_one_thread_and_their_parent_keeps_its_own(store: Store, mo
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     for name in THREADS[1:]:
         monkeypatch.delenv(name, raising=False)
-    finished = [event for event in launch(jobs(5), store, "cpu", False, 1) if isinstance(event, Finished)]
+    finished = [event for event in launch(jobs(5), store, CPU, 1) if isinstance(event, Finished)]
     assert [event.problem for event in finished] == ["1,1,1,1"]
     assert [os.environ.get(name) for name in THREADS] == ["7", None, None, None]
 
 
 def test_no_more_workers_than_jobs(store: Store) -> None:
-    events = list(launch(jobs(5, 6), store, "cpu", False, workers=8))
+    events = list(launch(jobs(5, 6), store, CPU, workers=8))
     assert len({event.stage for event in events if isinstance(event, Progressed)}) <= 2
     assert len([event for event in events if isinstance(event, Finished)]) == 2
-    assert list(launch([], store, "cpu", False, workers=8)) == []
+    assert list(launch([], store, CPU, workers=8)) == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_no_more_workers_than_jobs(store: Store) -> None:
 )
 def test_a_worker_that_dies_costs_one_trial(seed: int, problem: str, store: Store) -> None:
     wanted = jobs(5, seed, 6)
-    events = list(launch(wanted, store, "cpu", False, workers=1))
+    events = list(launch(wanted, store, CPU, workers=1))
     finished = [event for event in events if isinstance(event, Finished)]
     assert [event.trial_id for event in finished] == [job.trial.id for job in wanted]
     assert finished[1].problem == problem
@@ -98,8 +104,15 @@ def test_a_worker_that_dies_costs_one_trial(seed: int, problem: str, store: Stor
     assert first != last, "another worker takes over"
 
 
+@pytest.mark.parametrize("others", [[SLOW], [SLOW, 5, 6]], ids=["nothing left to do", "more to do"])
+def test_a_worker_that_dies_between_jobs_stops_nothing(others: list[int], store: Store) -> None:
+    events = list(launch(jobs(DIES_IDLE, *others), store, CPU, workers=2))
+    finished = {event.trial_id for event in events if isinstance(event, Finished)}
+    assert finished == {job.trial.id for job in jobs(DIES_IDLE, *others)}
+
+
 def test_closing_it_ends_the_workers(store: Store) -> None:
-    events = launch(jobs(5, 6, 7), store, "cpu", False, workers=2)
+    events = launch(jobs(5, 6, 7), store, CPU, workers=2)
     next(events)
     assert active_children()
     events.close()
