@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -13,12 +15,17 @@ from mlabench.errors import UserError, cannot_write
 if TYPE_CHECKING:
     from mlabench.datasets import Data, Dataset
     from mlabench.missing import Missing
+    from mlabench.suite import Overrides
 
 data_app = typer.Typer(name="data", help="What data are there, and how to prepare them.", no_args_is_help=True)
 masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, e.g. stamps.")]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Where the raw files are.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="An option of the dataset, e.g. split=speaker. Repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SPLITS = ("train", "validation", "test")
 
@@ -32,73 +39,110 @@ def list_data(as_json: AsJson = False) -> None:
     rows = []
     for name, entry in registry.entries("datasets").items():
         kind = entry.load()
-        try:
-            state = f"ready ({kind(kind.Config()).fingerprint()})"
-        except UserError as error:
-            state = str(error)
-        rows.append((name, entry.summary, kind.source, kind.twin_of, state))
+        rows.append((name, entry.summary, kind.source, kind.twin_of, _state(kind)))
     columns = ("Name", "Summary", "Source", "Stands in for", "State")
     print_listing(make_console(), f"{len(rows)} datasets", columns, rows, as_json=as_json)
 
 
+def _state(kind: type[Dataset]) -> str:
+    """Whether a dataset can be used without being told where it lies."""
+    needed = [name for name, field in kind.Config.model_fields.items() if field.is_required()]
+    if needed:
+        return f"needs the options {', '.join(needed)}"
+    if "root" in kind.Config.model_fields:
+        return "needs its files: dataset.root=DIR"
+    try:
+        return f"ready ({kind(kind.Config()).fingerprint()})"
+    except UserError as error:
+        return str(error)
+
+
 @data_app.command()
-def stats(name: Name, as_json: AsJson = False) -> None:
+def stats(name: Name, root: Root = None, settings: SetOption = None, as_json: AsJson = False) -> None:
     """Count a dataset's samples by class and split, and what its splits share."""
     from mlabench.display import make_console, print_listing
 
-    data = _default(name).load()
-    splits = {split: getattr(data, split) for split in SPLITS}
-    rows = []
-    for label, title in enumerate(data.task.classes):
-        counts = [int((split.labels == label).sum()) for split in splits.values()]
-        rows.append((title, *counts, sum(counts)))
-    sizes = [len(split) for split in splits.values()]
-    rows.append(("all", *sizes, sum(sizes)))
-    groups = [len(set(split.groups)) for split in splits.values()]
-    rows.append(("independent groups", *groups, sum(groups)))
-    console = make_console()
-    print_listing(console, f"Samples of {name}", ("Class", *SPLITS, "all"), rows, as_json=as_json)
-    if not as_json:
-        shapes = ", ".join(f"{modality} {shape}" for modality, shape in data.task.shapes.items())
-        console.print(f"Inputs: {shapes}.", f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n")
+    dataset = _dataset(name, root, settings)
+    data, console = dataset.load(), make_console()
+    columns = ("Class", *SPLITS, "all")
+    print_listing(console, f"Samples of {name}", columns, _class_counts(data), as_json=as_json)
+    if as_json:
+        return
+    shapes = ", ".join(f"{modality} {shape}" for modality, shape in data.task.shapes.items())
+    media = ", ".join(f"{modality} ({medium})" for modality, medium in dataset.media.items())
+    console.print(f"Inputs: {shapes or media}.", f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n")
+    _print_counts({}, data.skipped)
 
 
 @data_app.command()
-def check(name: Name, root: Root = None) -> None:
-    """Say what is found among a dataset's raw files, and what will be skipped."""
-    from mlabench.display import make_console
+def check(name: Name, root: Root = None, settings: SetOption = None) -> None:
+    """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
+    from mlabench.display import make_console, print_listing
 
-    found = _kind(name).check(root)
+    dataset = _dataset(name, root, settings)
+    found = dataset.check(root)
     console = make_console()
-    console.print(f"{found.folder}: {sum(found.samples.values())} samples", soft_wrap=True)
-    _print_counts(found.samples, found.skipped)
+    console.print(f"{found.folder}: {sum(found.samples.values())} samples", soft_wrap=True, markup=False)
+    if "root" in type(dataset).Config.model_fields:
+        data = dataset.load()
+        print_listing(console, f"Samples of {name}", ("Class", *SPLITS, "all"), _class_counts(data), as_json=False)
+        console.print(f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n", markup=False)
+    else:
+        _print_counts(found.samples, {})
+    _print_counts({}, found.skipped)
 
 
 @data_app.command()
 def prepare(
-    name: Name,
+    what: Annotated[
+        str, typer.Argument(metavar="DATASET|SUITE", help="A dataset, e.g. stamps, or a suite whose inputs to prepare.")
+    ],
     root: Root = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: where the dataset reads them.")
+    settings: SetOption = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", metavar="MODALITY=NAME", help="For a raw dataset, what reads it. Repeatable."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="For rebuilt features; default: where they are read.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Samples per split, for a smoke test.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where frozen networks run: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Rebuild a dataset's frozen features from its raw files."""
-    from rich.progress import Progress
-
-    from mlabench.display import make_console
+    """Prepare a suite's inputs: decode them and compute frozen features, once, into the cache; or rebuild the
+    features of an embedded dataset from its raw files. What is prepared is kept if you interrupt.
+    """  # noqa: D205
+    from mlabench.display import Bars, make_console
+    from mlabench.execution import default_jobs, prepare_inputs
+    from mlabench.planning import expand, with_fingerprint
+    from mlabench.suite import Overrides, load_inputs, load_suite
+    from mlabench.suite.components import instantiate
+    from mlabench.trial import Inputs
 
     console = make_console()
-    with Progress(console=console, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done)
-
-        made = _kind(name).prepare(root, out, report)
-    console.print(f"{made.folder}: {sum(made.samples.values())} samples", soft_wrap=True)
-    _print_counts(made.samples, made.skipped)
+    if Path(what).suffix in (".yaml", ".yml"):
+        suite = load_suite(Path(what), Overrides(settings=tuple(settings or ()), limit=limit))
+        wanted: list[Inputs] = [cell.trial for cell in expand(suite).cells]
+    elif "root" in _kind(what).Config.model_fields:
+        component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
+        dataset = with_fingerprint(component, instantiate(component))
+        wanted = [Inputs(dataset=dataset, encoders=encoders, limit=limit)]
+    else:
+        with Bars(console) as bars:
+            made = _dataset(what, None, settings).prepare(root, out, bars.report)
+        console.print(f"{made.folder}: {sum(made.samples.values())} samples", soft_wrap=True, markup=False)
+        _print_counts(made.samples, made.skipped)
+        return
+    prepared = prepare_inputs(wanted, console, jobs or default_jobs("cpu"), device)
+    if not prepared:
+        console.print(f"{what} reads features only: there is nothing to prepare.", markup=False)
+    for data in prepared:
+        shapes = ", ".join(f"{modality} {list(shape)}" for modality, shape in data.task.shapes.items())
+        console.print(f"{what} is prepared: {shapes}.", markup=False)
+        _print_counts({split: len(getattr(data, split)) for split in SPLITS}, data.skipped)
 
 
 @masks_app.command()
@@ -179,9 +223,40 @@ def _kind(name: str) -> type[Dataset]:
     return registry.get("datasets", name).load()
 
 
-def _default(name: str) -> Dataset:
-    kind = _kind(name)
-    return kind(kind.Config())
+def _dataset(name: str, root: Path | None, settings: list[str] | None) -> Dataset:
+    """The dataset with its options from the command line.
+
+    Raises:
+        UserError: If an option is unknown or has a wrong value.
+    """
+    from mlabench.suite import load_inputs
+    from mlabench.suite.components import instantiate
+
+    return instantiate(load_inputs(name, _overrides(name, root, settings))[0])
+
+
+def _overrides(
+    name: str, root: Path | None, settings: list[str] | None, encoders: list[str] | None = None
+) -> Overrides:
+    """Flags of these commands as overrides of a suite."""
+    from mlabench.suite import Overrides
+
+    given = [f"dataset.{setting.removeprefix('dataset.')}" for setting in settings or ()]
+    if root is not None and "root" in _kind(name).Config.model_fields:
+        given.append(f"dataset.root={json.dumps(str(root))}")
+    return Overrides(settings=(*given, *(f"encoders.{choice}" for choice in encoders or ())))
+
+
+def _class_counts(data: Data) -> list[tuple[str | int, ...]]:
+    """Rows of a table: samples of each class in each split and in all, then the sums and the independent groups."""
+    splits = [getattr(data, split) for split in SPLITS]
+    counted = [
+        (title, [int((split.labels == label).sum()) for split in splits])
+        for label, title in enumerate(data.task.classes)
+    ]
+    counted.append(("all", [len(split) for split in splits]))
+    counted.append(("independent groups", [len(set(split.groups)) for split in splits]))
+    return [(title, *counts, sum(counts)) for title, counts in counted]
 
 
 def _overlap(data: Data) -> str:
@@ -194,8 +269,8 @@ def _overlap(data: Data) -> str:
     return ", ".join(parts)
 
 
-def _print_counts(samples: dict[str, int], skipped: dict[str, int]) -> None:
+def _print_counts(samples: Mapping[str, int], skipped: Mapping[str, int]) -> None:
     for what, count in samples.items():
         typer.echo(f"  {what}: {count}")
-    for reason, count in skipped.items():
+    for reason, count in sorted(skipped.items()):
         typer.echo(f"  skipped, {reason}: {count}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -114,6 +115,41 @@ class Watch:
         running = set(self._tasks.values())
         parts = sum(task.completed / (task.total or 1) for task in self._bars.tasks if task.id in running)
         self._bars.update(self._overall, completed=self.finished + parts, count=self.finished)
+
+
+class Bars:
+    """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done.
+
+    Args:
+        console: Where it is shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` items of a stage are finished."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(escape(stage), total=total)
+        self._bars.update(self._tasks[stage], completed=done)
+        if done == total and not self._console.is_terminal:
+            self._console.print(f"{stage}: {total:,} prepared", markup=False)
 
 
 def print_listing(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,13 +17,15 @@ from statistics import median
 from rich.console import Console
 
 from mlabench import registry
-from mlabench.display import Watch, counted, duration
+from mlabench.datasets import Data
+from mlabench.display import Bars, Watch, counted, duration
 from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.local import launch, running
 from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.store import Store
-from mlabench.trial import Record, Trial
+from mlabench.suite.components import has_raw_inputs
+from mlabench.trial import Inputs, Record, Trial
 
 
 class Overwrite(StrEnum):
@@ -137,6 +139,25 @@ def default_jobs(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, device: str) -> list[Data]:
+    """Decodes raw inputs that are not in the cache yet, with progress, so that no trial has to.
+
+    Returns:
+        The data of each distinct combination of dataset and encoders; nothing, quickly, where all are features.
+
+    Raises:
+        UserError: If the data cannot be read, or the cache cannot be written.
+    """
+    trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
+    if not trials:
+        return []
+    from mlabench.inputs import prepare
+    from mlabench.runner import make_fabric
+
+    with Bars(console) as bars:
+        return prepare(trials, make_fabric(device, "32").device, workers, bars.report)
+
+
 def run_plan(
     plan: Plan,
     store: Store,
@@ -167,6 +188,7 @@ def run_plan(
             f"{plan.name}: nothing to run: {', '.join(f'{count} {state}' for state, count in states.items())}."
         )
     start = time.monotonic()
+    prepare_inputs([job.trial for job in jobs], console, workers, options.device)
     with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers)) as events:
         for event in events:
             watch.see(event)

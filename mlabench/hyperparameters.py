@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Hyperparameters(BaseModel):
@@ -11,6 +13,28 @@ class Hyperparameters(BaseModel):
     A ``Config`` is nested in its class and built from names of ``typing``, ``pydantic`` and this
     module only. Listings and suite validation can then read it from the source file without
     importing torch (see :func:`mlabench.registry.Entry.config`).
+
+    An option whose value is a :class:`pathlib.Path` says where something lies on this machine. It is no
+    part of a trial's identity, so that results do not depend on where the data were put; what lies there
+    is, through the fingerprint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class BackboneOptions(Hyperparameters):
+    """Options of every encoder that is built around a published network."""
+
+    pretrained: bool | Path = Field(
+        default=True,
+        description="Published weights (true), random ones (false), or those in the file or folder of this path.",
+    )
+    frozen: bool = Field(
+        default=False, description="Keep the network as it is; its features are then computed once and cached."
+    )
+    lr_scale: float = Field(
+        default=1.0, gt=0, description="Factor on the learning rate of the network; what is put on top takes 1."
+    )
+    project: int | None = Field(
+        default=None, ge=1, description="Width of a trainable linear layer on top, e.g. to make all widths equal."
+    )

@@ -6,12 +6,12 @@ from itertools import combinations
 
 import yaml
 
-from mlabench.datasets import Data
+from mlabench.datasets import Data, Dataset
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
 from mlabench.suite import Suite
 from mlabench.suite.components import instantiate
-from mlabench.trial import DatasetComponent, Trial
+from mlabench.trial import Component, DatasetComponent, Trial
 
 
 def expand(suite: Suite) -> Plan:
@@ -21,7 +21,7 @@ def expand(suite: Suite) -> Plan:
         UserError: If the dataset is not there, or a pattern file does not cover it.
     """
     source = instantiate(suite.dataset)
-    dataset = DatasetComponent(**suite.dataset.model_dump(), fingerprint=source.fingerprint())
+    dataset = with_fingerprint(suite.dataset, source)
     conditions = suite.missing.conditions()
     if suite.missing.protocol == "file":
         _check_pattern_file(suite, conditions[0], source.load())
@@ -53,6 +53,15 @@ def expand(suite: Suite) -> Plan:
         cells=tuple(cells),
         source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
     )
+
+
+def with_fingerprint(component: Component, dataset: Dataset) -> DatasetComponent:
+    """The component and the hash of what the dataset holds.
+
+    Raises:
+        UserError: If the data are not there.
+    """
+    return DatasetComponent(**dict(component), fingerprint=dataset.fingerprint())
 
 
 def _check_pattern_file(suite: Suite, missing: Missing, data: Data) -> None:

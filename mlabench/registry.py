@@ -29,7 +29,7 @@ from mlabench.hyperparameters import Hyperparameters
 Kind = Literal["methods", "datasets", "encoders"]
 
 #: Modules that a ``Config`` may use, besides :class:`Hyperparameters` itself.
-_CONFIG_MODULES = frozenset({"typing", "pydantic", "collections.abc", "pathlib"})
+_CONFIG_MODULES = frozenset({"typing", "pydantic", "collections.abc", "pathlib", "mlabench.hyperparameters"})
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Entry:
         except NameError as error:
             raise UserError(
                 f"Config uses {error.name!r}, but may use names of typing, pydantic, collections.abc, "
-                "pathlib and Hyperparameters only, so that it can be read without importing torch.",
+                "pathlib and mlabench.hyperparameters only, so that it can be read without importing torch.",
                 file=str(self.path),
                 field=f"{self.attribute}.Config",
             ) from error
@@ -211,6 +211,22 @@ def get(kind: Kind, name: str) -> Entry:
     if name in known:
         return known[name]
     raise UserError(f"unknown {kind[:-1]} {name!r}.", remedy=suggest(name, known) or f"Known: {', '.join(known)}.")
+
+
+def parse_name(kind: Kind, name: str) -> tuple[Entry, str]:
+    """The registered class of ``name`` or ``name:model``, and that model; the latter is empty in the first case.
+
+    Raises:
+        UserError: If there is no such class, or it has no option ``model``.
+    """
+    prefix, colon, model = name.partition(":")
+    if not colon or name in entries(kind):
+        return get(kind, name), ""
+    entry = get(kind, prefix)
+    if not model or "model" not in entry.config.model_fields:
+        takes = "needs a model after the colon" if not model else "takes no model"
+        raise UserError(f"{name!r}: {prefix!r} {takes}.", remedy=f"`mlabench ls {kind} {prefix}` lists its options.")
+    return entry, model
 
 
 def suggest(name: str, known: dict[str, Any] | list[str]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,14 @@ from lightning_fabric import Fabric
 
 from mlabench import registry
 from mlabench.datasets import Data, Split
+from mlabench.encoders import Encoder
 from mlabench.environment import describe_environment
 from mlabench.evaluation import evaluate
+from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.method import Method, Stage
 from mlabench.missing import Missing
+from mlabench.representations import drop_frozen_networks
 from mlabench.store import MODEL, Arrays, Store
 from mlabench.tensors import SplitTensors, accuracies, predict
 from mlabench.training import Observers, fit, stable_seed
@@ -74,13 +75,15 @@ def _run(
     fabric = make_fabric(options.device, trial.training.precision)
     with clock.phase("data"):
         data = load_data(trial)
+        encoders = build_encoders(trial, data.task)
+        data = drop_frozen_networks(data, encoders, fabric.device)
         modalities = data.task.modalities
 
         def tensors(split: Split, missing: Missing) -> SplitTensors:
             present = missing.pattern(trial.dataset.name, split.ids, modalities)
             return SplitTensors(split, modalities, present, fabric.device)
 
-        method = build_method(trial, data).to(fabric.device)
+        method = build_method(trial, data, encoders).to(fabric.device)
     kept = store.folder(trial.id) / MODEL
     if old is not None and kept.is_file():
         method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
@@ -119,7 +122,7 @@ def _run(
         evaluations=evaluations,
         curves=curves,
         parameters=parameters,
-        notes=list(data.notes),
+        notes=[*data.notes, *_left_out(data.skipped)],
         cost={**cost, "peak_memory_mib": peak_memory_mib(fabric.device)},
         environment=environment,
     )
@@ -157,45 +160,18 @@ def evaluate_all(
     return evaluations, arrays
 
 
-def build_method(trial: Trial, data: Data) -> Method:
-    """The untrained method of a trial.
-
-    Encoders are seeded one by one, so all methods of one seed start from the same encoders.
-    """
-    encoders = {}
-    for modality in data.task.modalities:
-        component = trial.encoders[modality]
-        entry = registry.get("encoders", component.name)
-        encoder = entry.load()
-        torch.manual_seed(stable_seed(trial.seed, "encoder", modality))
-        encoders[modality] = encoder(data.task.shapes[modality], encoder.Config(**component.config))
+def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:
+    """The untrained method of a trial, around ``encoders``."""
     method = registry.get("methods", trial.method.name).load()
     torch.manual_seed(stable_seed(trial.seed, "method"))
-    built: Method = method(data.task, encoders, method.Config(**trial.method.config), len(data.train))
+    built: Method = method(data.task, encoders, method.Config(**trial.method.options), len(data.train))
     return built
 
 
-def load_data(trial: Trial) -> Data:
-    """The trial's dataset, cut to ``trial.limit`` samples per split; kept in memory between trials."""
-    data = _load(trial.dataset.name, json.dumps(trial.dataset.config, sort_keys=True), trial.dataset.fingerprint)
-    if trial.limit is None:
-        return data
-
-    def cut(split: Split) -> Split:
-        size = min(len(split), trial.limit or 0)
-        return split.take(np.linspace(0, len(split) - 1, size).astype(np.int64))
-
-    return Data(data.task, cut(data.train), cut(data.validation), cut(data.test), data.notes)
-
-
-@lru_cache(maxsize=2)
-def _load(name: str, config: str, fingerprint: str) -> Data:
-    dataset = registry.get("datasets", name).load()
-    instance = dataset(dataset.Config(**json.loads(config)))
-    if instance.fingerprint() != fingerprint:
-        raise RuntimeError(f"the data of {name!r} have changed since the trial was planned; plan it again")
-    data: Data = instance.load()
-    return data
+def _left_out(skipped: Mapping[str, int]) -> list[str]:
+    """What was skipped, as a note."""
+    counts = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(skipped.items()))
+    return [f"Left out: {counts}."] if counts else []
 
 
 def make_fabric(device: str, precision: Any) -> Fabric:

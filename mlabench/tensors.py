@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -11,19 +13,25 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlabench.datasets import Split
+from mlabench.datasets import Split, StoredRows
 from mlabench.method import Batch, Method, Prediction
 
-#: Samples per batch when predicting.
-PREDICTION_BATCH = 4096
+#: Samples per batch when predicting, and how many input values such a batch holds at most.
+PREDICTION_BATCH, PREDICTION_VALUES = 4096, 2**25
 #: What a method sees in place of the label when it predicts.
 HIDDEN_LABEL = -1
 
 
-class SplitTensors:
-    """Holds a split on the device; features live in memory, so a batch is an indexing operation.
+def prediction_batch(shapes: Iterable[Sequence[int]]) -> int:
+    """Samples per batch when predicting from inputs of these shapes. It depends on nothing else, so results do not."""
+    return max(1, min(PREDICTION_BATCH, PREDICTION_VALUES // sum(prod(shape) for shape in shapes)))
 
-    Inputs of absent modalities are overwritten with zeros.
+
+class SplitTensors:
+    """A split on the device, or on disk where its inputs are decoded pictures, sounds or texts.
+
+    Features live in memory, so a batch of them is an indexing operation; what lies on disk is read while the
+    batch before it is worked on. Inputs of absent modalities are overwritten with zeros.
 
     Args:
         split: The samples.
@@ -35,32 +43,71 @@ class SplitTensors:
     def __init__(
         self, split: Split, modalities: tuple[str, ...], present: NDArray[np.bool_], device: torch.device
     ) -> None:
+        self.device = device
         self.present = torch.from_numpy(present).to(device)
         self.label = torch.from_numpy(split.labels).to(device)
         self.index = torch.arange(len(split), device=device)
-        self.inputs: dict[str, Tensor] = {}
+        self._in_memory: dict[str, Tensor] = {}
+        self._on_disk: dict[str, tuple[StoredRows, NDArray[np.bool_]]] = {}
+        shapes = []
         for column, modality in enumerate(modalities):
-            array = split.inputs[modality]
-            if not present[:, column].all():
-                array = array.copy()
-                array[~present[:, column]] = 0
-            self.inputs[modality] = torch.from_numpy(array).to(device)
+            values, here = split.inputs[modality], present[:, column]
+            if isinstance(values, tuple):
+                raise TypeError(f"the inputs of {modality!r} are not decoded")
+            if isinstance(values, StoredRows):
+                self._on_disk[modality] = (values, here)
+                shapes.append(values.array.shape[1:])
+            else:
+                self._in_memory[modality] = torch.from_numpy(_without_absent(values, here)).to(device)
+                shapes.append(values.shape[1:])
+        self._prediction_batch = prediction_batch(shapes)
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def training_batch(self, rows: Tensor) -> Batch:
-        """The samples at ``rows [B]``, with their labels."""
-        inputs = {modality: values[rows] for modality, values in self.inputs.items()}
-        return Batch(inputs, self.present[rows], self.label[rows], self.index[rows])
+    def training_batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
+        """The samples in the ``order`` (int64 ``[N]`` on the CPU), with their labels."""
+        for rows, inputs in self._batches(torch.split(order, batch_size)):
+            yield Batch(inputs, self.present[rows], self.label[rows], self.index[rows])
 
     def prediction_batches(self) -> Iterator[Batch]:
         """All samples in order, in large batches, with every label hidden."""
-        for start in range(0, len(self), PREDICTION_BATCH):
-            part = slice(start, start + PREDICTION_BATCH)
-            inputs = {modality: values[part] for modality, values in self.inputs.items()}
-            hidden = torch.full_like(self.label[part], HIDDEN_LABEL)
-            yield Batch(inputs, self.present[part], hidden, self.index[part])
+        for rows, inputs in self._batches(torch.split(torch.arange(len(self)), self._prediction_batch)):
+            hidden = torch.full_like(self.label[rows], HIDDEN_LABEL)
+            yield Batch(inputs, self.present[rows], hidden, self.index[rows])
+
+    def _batches(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Rows on the device and inputs, for each of the ``parts`` (rows on the CPU)."""
+        if not self._on_disk:
+            for part in parts:
+                rows = part.to(self.device)
+                yield rows, {modality: values[rows] for modality, values in self._in_memory.items()}
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = reader.submit(self._read, parts[0])
+            for place, part in enumerate(parts):
+                read = ahead.result()
+                if place + 1 < len(parts):
+                    ahead = reader.submit(self._read, parts[place + 1])
+                rows = part.to(self.device)
+                inputs = {modality: values[rows] for modality, values in self._in_memory.items()}
+                yield rows, inputs | {modality: values.to(self.device) for modality, values in read.items()}
+
+    def _read(self, part: Tensor) -> dict[str, Tensor]:
+        rows = part.numpy()
+        return {
+            modality: torch.from_numpy(_without_absent(values.read(rows), here[rows]))
+            for modality, (values, here) in self._on_disk.items()
+        }
+
+
+def _without_absent(values: NDArray[np.generic], here: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """``values [n, ...]`` with zeros where the modality is not ``here [n]``; what was given stays as it is."""
+    if here.all():
+        return values
+    values = values.copy()
+    values[~here] = 0
+    return values
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from mlabench.encoders import Encoder
 from mlabench.method import Method, Progress, Stage
 from mlabench.tensors import SplitTensors
 from mlabench.trial import SGD, Adam, Cosine, Epoch, Step, Training
@@ -136,14 +137,14 @@ def _train_epoch(
     """One pass over the training split in an order that depends on ``seed`` alone. Returns the mean logs."""
     method.train()
     torch.manual_seed(seed)
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).to(train.label.device)
-    batches = torch.split(order, batch_size)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    steps = math.ceil(len(train) / batch_size)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for step, rows in enumerate(batches):
-        updater.progress = Progress(progress.epoch, progress.epochs, step, len(batches))
+    for step, batch in enumerate(train.training_batches(order, batch_size)):
+        updater.progress = Progress(progress.epoch, progress.epochs, step, steps)
         with fabric.autocast():
-            logs = method.training_step(train.training_batch(rows), updater)
+            logs = method.training_step(batch, updater)
         for name, value in logs.items():
             sums[name] = sums[name] + value if name in sums else value
             counts[name] = counts.get(name, 0) + 1
@@ -159,9 +160,22 @@ def _selection_score(epoch: Epoch, training: Training) -> float:
 
 
 def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
-    """The optimiser over the parameters that require gradients, with its fast kernels."""
-    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    """The optimiser over the parameters that require gradients, with its fast kernels.
+
+    What an encoder asks a smaller learning rate for is a group of its own.
+    """
     settings = training.optimizer
+    scales = {
+        parameter: module.lr_scale(name)
+        for module in method.modules()
+        if isinstance(module, Encoder)
+        for name, parameter in module.named_parameters()
+    }
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in method.parameters():
+        if parameter.requires_grad:
+            groups.setdefault(scales.get(parameter, 1.0), []).append(parameter)
+    parameters = [{"params": members, "lr": settings.lr * scale} for scale, members in groups.items()]
     if isinstance(settings, SGD):
         # Not fused: that kernel fails when only some parameters have had a gradient before, as in alternating updates.
         return torch.optim.SGD(

@@ -93,11 +93,24 @@ class Training(_Frozen):
 
 
 class Component(_Frozen):
-    """A registered class, the version of its code, and its options with every default filled in."""
+    """A registered class, the version of its code, and its options with every default filled in.
+
+    Attributes:
+        name: Its registered name.
+        version: Version of its code.
+        config: The options that decide results. In place of a file there is a hash of its content.
+        location: The options that say where files lie on this machine; no part of what is compared or stored.
+    """
 
     name: str
     version: int = 1
     config: dict[str, Any] = Field(default_factory=dict)
+    location: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the class's ``Config`` is made from on this machine."""
+        return {**self.config, **self.location}
 
 
 class DatasetComponent(Component):
@@ -106,26 +119,34 @@ class DatasetComponent(Component):
     fingerprint: str
 
 
-class Trial(_Frozen):
-    """One training: everything that decides its result, and nothing else.
+class Inputs(_Frozen):
+    """What is learned from, and the networks that read it.
 
     Attributes:
         dataset: What is learned.
         encoders: One per modality.
-        method: The method.
-        missing: The recipe applied to the training and validation splits.
         seed: Seed of initialisation, batch order and dropout.
-        training: Budget, optimiser, selection.
         limit: Only this many samples per split were used (a smoke test); None for all.
     """
 
     dataset: DatasetComponent
     encoders: dict[str, Component]
+    seed: int = 0
+    limit: int | None = None
+
+
+class Trial(Inputs):
+    """One training: everything that decides its result, and nothing else.
+
+    Attributes:
+        method: The method.
+        missing: The recipe applied to the training and validation splits.
+        training: Budget, optimiser, selection.
+    """
+
     method: Component
     missing: Missing = Missing()
-    seed: int = 0
     training: Training = Training()
-    limit: int | None = None
 
     def identity(self) -> dict[str, Any]:
         """The canonical content that is hashed into :attr:`id`."""

@@ -13,11 +13,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mlabench import __version__, registry, runner
+from mlabench import __version__, inputs, registry, runner
 from mlabench.datasets import Data, Split
 from mlabench.launchers import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.runner import build_method, load_data, run_trial
+from mlabench.inputs import build_encoders, load_data
+from mlabench.runner import build_method, run_trial
 from mlabench.store import MODEL, Store
 from mlabench.tensors import HIDDEN_LABEL, SplitTensors
 from mlabench.trial import Component, DatasetComponent, Epoch, Record, Training, Trial
@@ -81,7 +82,8 @@ def run(trial: Trial, store: Store, *tests: Missing, options: RunOptions = CPU, 
 
 def encoder_weights(trial: Trial) -> dict[str, torch.Tensor]:
     torch.rand(3)  # what was drawn before does not matter
-    return build_method(trial, load_data(trial)).encoders.state_dict()
+    data = load_data(trial)
+    return build_method(trial, data, build_encoders(trial, data.task)).encoders.state_dict()
 
 
 def test_all_methods_of_a_seed_start_from_the_same_encoders() -> None:
@@ -100,7 +102,7 @@ def test_another_seed_starts_elsewhere() -> None:
 def test_modalities_of_one_shape_start_differently() -> None:
     data = load_data(small_trial())
     task = dataclasses.replace(data.task, shapes=dict.fromkeys(data.task.modalities, (5,)))
-    encoders = build_method(small_trial(), dataclasses.replace(data, task=task)).encoders
+    encoders = build_encoders(small_trial(), task)
     first, second = (encoders[modality].state_dict() for modality in ("audio", "image"))
     assert not any(torch.equal(first[name], second[name]) for name in first)
 
@@ -373,7 +375,7 @@ def test_a_limit_beyond_the_split_changes_nothing() -> None:
 
 
 def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner._load.cache_clear()
+    inputs._load.cache_clear()
     dataset = registry.get("datasets", "stamps").load()
     load: Callable[[Any], Data] = dataset.load
     loads: list[str] = []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlabench import tensors
-from mlabench.datasets import Split, Task
+from mlabench.cache import open_array
+from mlabench.datasets import Inputs, Split, StoredRows, Task
 from mlabench.hyperparameters import Hyperparameters
+from mlabench.media import Text
 from mlabench.method import Batch, Method, Prediction
 from mlabench.runner import make_fabric
-from mlabench.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict
+from mlabench.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
 
 TASK = Task(("audio", "text"), ("a", "b"), {"audio": (2,), "text": (2,)})
 #: Logits of five samples, so that the accuracies can be counted by hand.
@@ -38,29 +43,54 @@ class Echo(Method):
         return Prediction(inputs["audio"] + inputs["text"], inputs, inputs, weight)
 
 
-@pytest.fixture
-def split(monkeypatch: pytest.MonkeyPatch) -> SplitTensors:
+def _on_disk(values: NDArray[np.float32], path: Path) -> StoredRows:
+    """The same rows from a file that holds others, too, and these in reverse order."""
+    np.save(path, np.concatenate([values[::-1], np.full((3, 2), np.nan, np.float32)]))
+    return StoredRows(open_array(path), np.arange(4, -1, -1))
+
+
+@pytest.fixture(params=["memory", "disk", "both"])
+def split(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SplitTensors:
     """Two samples per batch when predicting."""
     monkeypatch.setattr(tensors, "PREDICTION_BATCH", 2)
     names = tuple("vwxyz")
-    return SplitTensors(
-        Split(names, LABELS, {"audio": AUDIO, "text": TEXT}, names), TASK.modalities, PRESENT, torch.device("cpu")
-    )
+    inputs: dict[str, Inputs] = {"audio": AUDIO, "text": TEXT}
+    if request.param != "memory":
+        inputs["audio"] = _on_disk(AUDIO, tmp_path / "audio.npy")
+    if request.param == "disk":
+        inputs["text"] = _on_disk(TEXT, tmp_path / "text.npy")
+    return SplitTensors(Split(names, LABELS, inputs, names), TASK.modalities, PRESENT, torch.device("cpu"))
 
 
 def test_absent_inputs_are_zero_and_the_dataset_stays_as_it_is(split: SplitTensors) -> None:
-    assert np.array_equal(split.inputs["audio"], AUDIO * PRESENT[:, [0]])
-    assert np.array_equal(split.inputs["text"], TEXT * PRESENT[:, [1]])
+    (batch,) = split.training_batches(torch.arange(5), batch_size=5)
+    assert np.array_equal(batch.inputs["audio"], AUDIO * PRESENT[:, [0]])
+    assert np.array_equal(batch.inputs["text"], TEXT * PRESENT[:, [1]])
     assert AUDIO[1].any()
     assert TEXT[2].any()
 
 
-def test_a_training_batch_has_the_rows_asked_for(split: SplitTensors) -> None:
-    batch = split.training_batch(torch.tensor([4, 0]))
-    assert batch.label.tolist() == [1, 0]
-    assert batch.index.tolist() == [4, 0]
-    assert batch.present.tolist() == [[False, True], [True, True]]
-    assert batch.inputs["text"].tolist() == [[0, 2], [0, 2]]
+def test_training_batches_have_the_rows_asked_for(split: SplitTensors) -> None:
+    first, second = split.training_batches(torch.tensor([4, 0, 2]), batch_size=2)
+    assert first.label.tolist() == [1, 0]
+    assert first.index.tolist() == [4, 0]
+    assert first.present.tolist() == [[False, True], [True, True]]
+    assert first.inputs["text"].tolist() == [[0, 2], [0, 2]]
+    assert second.index.tolist() == [2]
+    assert second.inputs["audio"].tolist() == [[0, 1]]
+
+
+def test_raw_inputs_are_refused() -> None:
+    raw = Split(("v",), LABELS[:1], {"audio": (Text("a word"),), "text": TEXT[:1]}, ("v",))
+    with pytest.raises(TypeError, match="'audio' are not decoded"):
+        SplitTensors(raw, TASK.modalities, PRESENT[:1], torch.device("cpu"))
+
+
+def test_prediction_batches_are_smaller_for_larger_inputs() -> None:
+    assert prediction_batch([(1280,), (128,)]) == 4096
+    assert prediction_batch([(3, 224, 224)]) == 2**25 // (3 * 224 * 224)
+    assert prediction_batch([(3, 3, 224, 224), (1024, 128)]) == 2**25 // (9 * 224 * 224 + 1024 * 128)
+    assert prediction_batch([(2**26,)]) == 1
 
 
 def test_a_predicting_method_never_sees_a_label(split: SplitTensors) -> None:

@@ -7,16 +7,17 @@ options into a :class:`Data`: a task and its train, validation and test splits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
+from mlabench.media import Item, Medium
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Task:
     Attributes:
         modalities: Names of the modalities; this order is the column order of ``present`` everywhere.
         classes: Names of the classes; a label is an index into it.
-        shapes: Shape of one sample's input per modality, without the sample axis, e.g. ``(1280,)``.
+        shapes: Shape of one sample's input per modality, without the sample axis, e.g. ``(1280,)``. A raw
+            modality has one only when it has been decoded as its encoder wants it.
     """
 
     modalities: tuple[str, ...]
@@ -35,19 +37,47 @@ class Task:
 
 
 @dataclass(frozen=True)
+class StoredRows:
+    """Rows of an array on disk that is read when asked for, so that it may be larger than memory.
+
+    Attributes:
+        array: Memory-mapped. ``[R, *shape]``
+        rows: Which of its rows these are, in order. int64 ``[N]``
+    """
+
+    array: NDArray[Any]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: NDArray[np.int64]) -> StoredRows:
+        """The rows at ``rows``, not read yet."""
+        return StoredRows(self.array, self.rows[rows])
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """A copy in memory of the rows at ``rows [n]``. ``[n, *shape]``"""
+        return self.array[self.rows[rows]]
+
+
+#: One modality of a split: values ``[N, *shape]`` in memory or on disk, or raw items that are not decoded yet.
+Inputs = NDArray[Any] | StoredRows | tuple[Item, ...]
+
+
+@dataclass(frozen=True)
 class Split:
-    """One split, held in memory.
+    """One split.
 
     Attributes:
         ids: Sample ids, unique over the whole dataset; missing patterns are drawn from them. ``[N]``
         labels: Class indices. int64 ``[N]``
-        inputs: One float32 array ``[N, *shape]`` per modality.
+        inputs: Per modality, in memory, on disk, or raw. Features are float32.
         groups: What samples share when they are not independent (a stamp, a speaker). ``[N]``
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
-    inputs: dict[str, NDArray[np.float32]]
+    inputs: Mapping[str, Inputs]
     groups: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -59,9 +89,15 @@ class Split:
         return Split(
             ids=tuple(self.ids[row] for row in rows),
             labels=self.labels[rows],
-            inputs={modality: array[rows] for modality, array in self.inputs.items()},
+            inputs={modality: _take(values, rows) for modality, values in self.inputs.items()},
             groups=tuple(self.groups[row] for row in rows),
         )
+
+
+def _take(values: Inputs, rows: NDArray[np.int64]) -> Inputs:
+    if isinstance(values, StoredRows):
+        return values.take(rows)
+    return tuple(values[row] for row in rows) if isinstance(values, tuple) else values[rows]
 
 
 @dataclass(frozen=True)
@@ -73,7 +109,8 @@ class Data:
         train: The split that methods are trained on.
         validation: The split that epochs are selected on; never the test split.
         test: Seen by the evaluator only.
-        notes: Caveats that reports print with every number, e.g. skipped samples or leaking speakers.
+        notes: Caveats that reports print with every number, e.g. that speakers stand in train and test.
+        skipped: Number of items left out, by reason.
     """
 
     task: Task
@@ -81,6 +118,7 @@ class Data:
     validation: Split
     test: Split
     notes: tuple[str, ...] = field(default=())
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,18 +157,21 @@ class Dataset(ABC):
     source: ClassVar[str] = ""
     #: The published dataset this one stands in for, if any; tables say so.
     twin_of: ClassVar[str] = ""
+    #: Encoders and training that suit these data, as a suite would write them. ``--dataset`` puts them in place
+    #: of a suite's own, which were meant for other data.
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Hyperparameters) -> None:
         self.config = config
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities, in the task's order. Override it where that needs no loading.
+    def media(self) -> Mapping[str, Medium]:
+        """What each modality consists of, in the task's order. Override it where that needs no loading.
 
         Raises:
             UserError: As :meth:`load`.
         """
-        return self.load().task.modalities
+        return dict.fromkeys(self.load().task.modalities, "features")
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -148,26 +189,24 @@ class Dataset(ABC):
             UserError: If the data are not there or do not have the expected layout.
         """
 
-    @classmethod
-    def check(cls, root: Path | None = None) -> Inventory:  # noqa: ARG003
+    def check(self, root: Path | None = None) -> Inventory:  # noqa: ARG002
         """Counts the samples that the raw files hold. Optional.
 
         Args:
-            root: Where the raw files are; ``None`` for where they are installed.
+            root: Where the raw files are; ``None`` for where they are installed, or where an option says.
 
         Raises:
             UserError: If the dataset has no raw files, or they are not found.
         """
-        raise UserError(f"{cls.__name__} is not made from raw files, so there is nothing to check.")
+        raise UserError(f"{type(self).__name__} is not made from raw files, so there is nothing to check.")
 
-    @classmethod
     def prepare(
-        cls,
-        root: Path | None = None,  # noqa: ARG003
-        out: Path | None = None,  # noqa: ARG003
-        progress: Progress | None = None,  # noqa: ARG003
+        self,
+        root: Path | None = None,  # noqa: ARG002
+        out: Path | None = None,  # noqa: ARG002
+        progress: Progress | None = None,  # noqa: ARG002
     ) -> Inventory:
-        """Rebuilds what :meth:`load` reads from the raw files. Optional.
+        """Rebuilds the features that :meth:`load` reads from the raw files. Optional.
 
         Args:
             root: Where the raw files are; ``None`` for where they are installed.
@@ -177,4 +216,4 @@ class Dataset(ABC):
         Raises:
             UserError: If the dataset has no raw files, they are not found, or ``out`` cannot be written.
         """
-        raise UserError(f"{cls.__name__} is not made from raw files, so there is nothing to prepare.")
+        raise UserError(f"{type(self).__name__} is not made from raw files, so there is nothing to prepare.")

@@ -1,9 +1,8 @@
-"""Rebuilds the embedded features from raw files: ``mlabench data prepare``."""
+"""What rebuilding the embedded features from raw files has in common: ``mlabench data prepare``."""
 
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -16,22 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from mlabench.datasets import Inventory, Progress
-from mlabench.datasets import stamps_encoders as encoders
-from mlabench.datasets.splits import split_groups
-from mlabench.datasets.stamps import COLUMNS, SHIPPED, TABLE, TENSORS, Tensors
-from mlabench.datasets.stamps_raw import (
-    LANGUAGES,
-    Sample,
-    Stamp,
-    UnreadableError,
-    find_stamps,
-    list_samples,
-    read_picture,
-    read_speech,
-)
-from mlabench.errors import UserError, cannot_write
+from mlabench.datasets import Progress
+from mlabench.datasets.shipped import TABLE, TENSORS, Rows, Tensors
+from mlabench.errors import cannot_write
+from mlabench.media import UnreadableError
 
+#: Share of the samples per split.
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 Features = NDArray[np.float32]
@@ -39,114 +28,7 @@ _Item = TypeVar("_Item")
 _Values = TypeVar("_Values")
 
 
-def check_stamps(root: Path | None = None) -> Inventory:
-    """Counts the samples among the files of the Debian package, without decoding them.
-
-    Args:
-        root: The unpacked package or its stamps folder; ``None`` for the installed package.
-
-    Raises:
-        UserError: If the raw files are missing.
-    """
-    folder = find_stamps(root)
-    listing = list_samples(folder)
-    split = split_samples(listing.samples)
-    return Inventory(folder, _count(split[sample.stamp.concept] for sample in listing.samples), dict(listing.skipped))
-
-
-def prepare_stamps(
-    root: Path | None = None, out: Path | None = None, progress: Progress | None = None, *, limit: int | None = None
-) -> Inventory:
-    """Rebuilds the features of ``stamps`` from the files of the Debian package.
-
-    Takes about two minutes on one core; nothing in ``out`` changes before all is done.
-
-    Args:
-        root: The unpacked package or its stamps folder; ``None`` for the installed package.
-        out: Folder for the features, made if need be; ``None`` for the one that ``stamps`` is loaded from.
-        progress: Called after each picture and recording and after the texts.
-        limit: Use about this many samples only, evenly spread, for a try; needs an ``out``.
-
-    Raises:
-        UserError: If the raw files or ``mlabench[prepare]`` are missing, ``out`` cannot be written, or
-            ``limit`` is less than one or given without another ``out``.
-    """
-    out = out or SHIPPED
-    if limit is not None and (limit < 1 or out == SHIPPED):
-        raise UserError(
-            f"cannot rebuild {limit} samples into {out}.",
-            remedy="Give a limit of at least 1 and another folder, so that the shipped features stay whole.",
-        )
-    report = progress or _silent
-    listing = list_samples(find_stamps(root))
-    split = split_samples(listing.samples)
-    samples = listing.samples[:: max(1, len(listing.samples) // limit)] if limit else listing.samples
-    with _staged(out) as folder, encoders.one_thread():
-        rows, tensors = _encode(samples, split, listing.skipped, report)
-        made = {"skipped": listing.skipped, "limit": limit}
-        _write(folder, rows, tensors, {"made": json.dumps(made, sort_keys=True)})
-    return Inventory(out, _count(row["split"] for row in rows), dict(listing.skipped))
-
-
-def _silent(*_: object) -> None:
-    """No progress shown."""
-
-
-def split_samples(samples: Sequence[Sample]) -> dict[str, str]:
-    """The split of each concept, from all samples listed, whether they can be decoded or not."""
-    return split_groups(
-        [sample.stamp.concept for sample in samples], [sample.stamp.label for sample in samples], SHARES
-    )
-
-
-def _encode(
-    samples: Sequence[Sample], split: dict[str, str], skipped: Counter[str], report: Progress
-) -> tuple[list[dict[str, str]], Tensors]:
-    stamps = list(dict.fromkeys(sample.stamp for sample in samples))
-    pictures: list[Stamp] = []
-    image = encoders.encode_pictures(
-        _decode("pictures", stamps, lambda stamp: read_picture(stamp.picture), pictures, skipped, report)
-    )
-    pictured = set(pictures)
-    samples = [sample for sample in samples if sample.stamp in pictured]
-    kept: list[Sample] = []
-    audio = encoders.encode_speech(
-        _decode("recordings", samples, lambda sample: read_speech(sample.speech), kept, skipped, report)
-    )
-    image_row = _number(stamp.name for stamp in pictures)
-    english_row = _number(sample.stamp.english for sample in kept)
-    text_row = _number(sample.text for sample in kept)
-    english = encoders.encode_sentences(list(english_row))
-    counts = encoders.count_ngrams(list(text_row))
-    report("texts", len(english_row) + len(text_row), len(english_row) + len(text_row))
-
-    rows = [
-        {
-            "id": sample.id,
-            "class": sample.stamp.label,
-            "language": sample.language,
-            "concept": sample.stamp.concept,
-            "split": split[sample.stamp.concept],
-            "image": str(image_row[sample.stamp.name]),
-            "text": str(text_row[sample.text]),
-            "english": str(english_row[sample.stamp.english]),
-            "audio": str(number),
-        }
-        for number, sample in enumerate(kept)
-    ]
-    train = [row for row in rows if row["split"] == "train"]
-    if not train:
-        raise UserError("no sample of the training split is left.", remedy="Raise the limit.")
-
-    def used(column: str) -> NDArray[np.int64]:
-        return np.array([int(row[column]) for row in train])
-
-    language = np.array([LANGUAGES.index(sample.language) for sample in kept])
-    tensors = _standardised("image", image, used("image")) | _standardised("english", english, used("english"))
-    return rows, tensors | _speech_tensors(audio, used("audio"), language) | _text_tensors(counts, used("text"))
-
-
-def _decode(
+def decode(
     stage: str,
     items: Sequence[_Item],
     read: Callable[[_Item], _Values],
@@ -166,58 +48,35 @@ def _decode(
         report(stage, done, len(items))
 
 
-def _count(splits: Iterable[str]) -> dict[str, int]:
+def count_splits(splits: Iterable[str]) -> dict[str, int]:
+    """Number of samples per split, in the order of :data:`SHARES`."""
     sizes = Counter(splits)
     return {split: sizes[split] for split in SHARES}
 
 
-def _number(keys: Iterable[str]) -> dict[str, int]:
+def numbered(keys: Iterable[str]) -> dict[str, int]:
     """Numbers distinct keys in the order of their first appearance."""
     return {key: number for number, key in enumerate(dict.fromkeys(keys))}
 
 
-def _moments(values: Features) -> tuple[Features, Features]:
+def moments(values: Features) -> tuple[Features, Features]:
     """Mean and standard deviation per dimension; the latter is one where nothing varies."""
     std = values.std(axis=0, dtype=np.float64)
     return values.mean(axis=0, dtype=np.float64).astype(np.float32), np.where(std < 1e-6, 1, std).astype(np.float32)
 
 
-def _standardised(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
+def standardised(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
     """Standardises with the training samples' moments, each counted as often as it is used."""
-    mean, std = _moments(values[train])
+    mean, std = moments(values[train])
     return {name: ((values - mean) / std).astype(np.float16), f"{name}.mean": mean, f"{name}.std": std}
 
 
-def _speech_tensors(audio: Features, train: NDArray[np.int64], language: NDArray[np.int64]) -> Tensors:
-    """Standardises per language: mostly one person, with one microphone, reads one language."""
-    result = np.zeros_like(audio)
-    means, stds = np.zeros((2, len(LANGUAGES), audio.shape[1]), np.float32)
-    for number in range(len(LANGUAGES)):
-        own = train[language[train] == number]
-        means[number], stds[number] = _moments(audio[own]) if len(own) else _moments(audio[train])
-        rows = language == number
-        result[rows] = (audio[rows] - means[number]) / stds[number]
-    return {"audio": result.astype(np.float16), "audio.mean": means, "audio.std": stds}
-
-
-def _text_tensors(counts: Features, train: NDArray[np.int64]) -> Tensors:
-    """Sparse n-gram weights; :func:`mlabench.datasets.stamps.ngram_features` reads them."""
-    idf = encoders.inverse_document_frequency(counts[train])
-    weights = encoders.weigh_ngrams(counts, idf)
-    mean, std = _moments(weights[train])
-    row, bucket = np.nonzero(weights)
-    return {
-        "text.start": np.searchsorted(row, np.arange(len(weights) + 1)).astype(np.int32),
-        "text.bucket": bucket.astype(np.uint16),
-        "text.weight": weights[row, bucket].astype(np.float16),
-        "text.idf": idf,
-        "text.mean": mean,
-        "text.std": std,
-    }
+def silent(*_: object) -> None:
+    """No progress shown."""
 
 
 @contextmanager
-def _staged(out: Path) -> Iterator[Path]:
+def staged(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` whose files are moved in at the end, so that an interruption changes nothing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -233,13 +92,21 @@ def _staged(out: Path) -> Iterator[Path]:
             raise cannot_write("features", out, error) from error
 
 
-def _write(folder: Path, rows: list[dict[str, str]], tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Writes the tensors and the table, with the data card and the licence, which go wherever the features go."""
+def write_features(folder: Path, rows: Rows, tensors: Tensors, metadata: dict[str, str], shipped: Path) -> None:
+    """Writes the tensors and the table.
+
+    Args:
+        folder: Where to write.
+        rows: At least one; all have the columns of the first.
+        tensors: By name.
+        metadata: Stored with the tensors.
+        shipped: The dataset's folder in the package; its data card and licence go wherever the features go.
+    """
     (folder / TENSORS).write_bytes(save(tensors, metadata=metadata))
     with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    for path in SHIPPED.iterdir():
+    for path in shipped.iterdir():
         if path.name not in {TENSORS, TABLE}:
             shutil.copyfile(path, folder / path.name)

@@ -51,3 +51,29 @@ def _split_at(position: float, shares: Mapping[str, float]) -> str:
         if position < end:
             return split
     return last
+
+
+def join_groups(keys: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Groups items that share a key, directly or through others.
+
+    Args:
+        keys: At least one key per item.
+
+    Returns:
+        The group of each item: the alphabetically first of its members' first keys.
+    """
+    parent: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            key = parent[key]
+        return key
+
+    for first, *others in keys.values():
+        for other in others:
+            parent[find(other)] = find(first)
+    members: dict[str, list[str]] = {}
+    for first, *_ in keys.values():
+        members.setdefault(find(first), []).append(first)
+    return {item: min(members[find(own[0])]) for item, own in keys.items()}

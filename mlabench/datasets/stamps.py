@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from safetensors import safe_open
 
-from mlabench.datasets import Data, Dataset, Inventory, Progress, Split, Task
+from mlabench.datasets import Data, Dataset, Inventory, Progress
+from mlabench.datasets.shipped import Tensors, assemble, fingerprint, read_features
 from mlabench.datasets.stamps_raw import CLASSES, LANGUAGES, PACKAGE
-from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
+from mlabench.media import Medium
 
 #: The shipped features; ``README.md`` there is the data card.
 SHIPPED = Path(__file__).with_name("stamps_features")
-TENSORS, TABLE = "features.safetensors", "samples.csv"
-#: Columns of the table; the last four are rows of the feature tensors.
-COLUMNS = ("id", "class", "language", "concept", "split", "image", "text", "english", "audio")
-
-Rows = list[dict[str, str]]
-Tensors = dict[str, NDArray[Any]]
+#: What to do if the shipped features are missing.
+_REMEDY = (
+    "Reinstall mlabench, or rebuild the features: "
+    f"`mlabench data prepare stamps --root DIR`, DIR holding the Debian package {PACKAGE}."
+)
 
 
 class Stamps(Dataset):
@@ -71,14 +68,22 @@ class Stamps(Dataset):
     config: Config
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."
     twin_of = "IEMOCAP"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.5}},
+        "training": {
+            "epochs": 20,
+            "batch_size": 64,
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4},
+        },
+    }
 
     @property
-    def modalities(self) -> tuple[str, ...]:
+    def media(self) -> dict[str, Medium]:
         """The chosen modalities, in the order of the columns."""
-        return self.config.modalities
+        return dict.fromkeys(self.config.modalities, "features")
 
     def fingerprint(self) -> str:
-        """First 12 hex digits of a SHA-256 over the shipped files and the options.
+        """First 12 hex digits of a SHA-256 over the shipped files and the options that matter.
 
         Raises:
             UserError: If the shipped files are missing.
@@ -86,7 +91,7 @@ class Stamps(Dataset):
         options = self.config.model_dump(mode="json")
         if "text" not in self.config.modalities:
             del options["text"]
-        return hashlib.sha256((_hash(SHIPPED) + json.dumps(options, sort_keys=True)).encode()).hexdigest()[:12]
+        return fingerprint(SHIPPED, options, _REMEDY)
 
     def load(self) -> Data:
         """Loads the three splits from the shipped features.
@@ -94,48 +99,23 @@ class Stamps(Dataset):
         Raises:
             UserError: If the shipped files are missing.
         """
-        rows, tensors, metadata = read_features(SHIPPED)
+        rows, tensors, metadata = read_features(SHIPPED, _REMEDY)
         columns = {modality: self._column(modality) for modality in self.config.modalities}
         features = {
             modality: ngram_features(tensors) if column == "text" else tensors[column].astype(np.float32)
             for modality, column in columns.items()
         }
+        return assemble(rows, CLASSES, features, columns, self._notes(json.loads(metadata["made"])["skipped"]))
 
-        def split(name: str) -> Split:
-            own = [row for row in rows if row["split"] == name]
-            return Split(
-                ids=tuple(row["id"] for row in own),
-                labels=np.array([CLASSES.index(row["class"]) for row in own], dtype=np.int64),
-                inputs={
-                    modality: features[modality][[int(row[column]) for row in own]]
-                    for modality, column in columns.items()
-                },
-                groups=tuple(row["concept"] for row in own),
-            )
-
-        return Data(
-            task=Task(
-                modalities=self.config.modalities,
-                classes=CLASSES,
-                shapes={modality: array.shape[1:] for modality, array in features.items()},
-            ),
-            train=split("train"),
-            validation=split("validation"),
-            test=split("test"),
-            notes=self._notes(json.loads(metadata["made"])["skipped"]),
-        )
-
-    @classmethod
-    def check(cls, root: Path | None = None) -> Inventory:
-        """See :func:`mlabench.datasets.prepare.check_stamps`."""
-        from mlabench.datasets.prepare import check_stamps
+    def check(self, root: Path | None = None) -> Inventory:
+        """See :func:`mlabench.datasets.stamps_prepare.check_stamps`."""
+        from mlabench.datasets.stamps_prepare import check_stamps
 
         return check_stamps(root)
 
-    @classmethod
-    def prepare(cls, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
-        """See :func:`mlabench.datasets.prepare.prepare_stamps`."""
-        from mlabench.datasets.prepare import prepare_stamps
+    def prepare(self, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+        """See :func:`mlabench.datasets.stamps_prepare.prepare_stamps`."""
+        from mlabench.datasets.stamps_prepare import prepare_stamps
 
         return prepare_stamps(root, out, progress)
 
@@ -155,19 +135,6 @@ class Stamps(Dataset):
         return tuple(notes)
 
 
-def read_features(folder: Path) -> tuple[Rows, Tensors, dict[str, str]]:
-    """Reads a folder of features: the table of samples, the tensors and their metadata.
-
-    Raises:
-        UserError: If one of the two files is missing.
-    """
-    _require(folder)
-    with (folder / TABLE).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with safe_open(folder / TENSORS, framework="numpy") as file:
-        return rows, {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-
-
 def ngram_features(tensors: Tensors) -> NDArray[np.float32]:
     """Standardised n-gram features of every distinct text.
 
@@ -184,22 +151,3 @@ def ngram_features(tensors: Tensors) -> NDArray[np.float32]:
     features -= mean
     features /= std
     return features
-
-
-@cache
-def _hash(folder: Path) -> str:
-    _require(folder)
-    digest = hashlib.sha256()
-    for name in (TENSORS, TABLE):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
-
-
-def _require(folder: Path) -> None:
-    for name in (TENSORS, TABLE):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder / name} is missing.",
-                remedy="Reinstall mlabench, or rebuild the features: "
-                f"`mlabench data prepare stamps --root DIR`, DIR holding the Debian package {PACKAGE}.",
-            )

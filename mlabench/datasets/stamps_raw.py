@@ -11,7 +11,6 @@ Listing needs the standard library only; decoding needs ``mlabench[prepare]``.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -22,7 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mlabench.datasets.splits import join_groups
 from mlabench.errors import UserError
+from mlabench.media import Audio, UnreadableError
+from mlabench.media.pictures import contain, decode_picture
+from mlabench.media.sound import read_sound
 
 CLASSES = (
     "symbols",
@@ -55,10 +58,6 @@ _INSTALLED = Path("/usr/share/tuxpaint/stamps")
 
 _MIRRORED = re.compile(r"_(mirror|flip|mirror_flip)$")
 _TRANSLATION = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
-
-
-class UnreadableError(Exception):
-    """One file cannot be decoded; the sample is skipped and the reason counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,25 +244,11 @@ def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
     Returns:
         For each stamp's name its concept: the alphabetically first description of the group.
     """
-    parent: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            key = parent[key]
-        return key
-
-    described: dict[str, str] = {}
+    keys = {}
     for name, english, picture in stamps:
-        described[name] = normalise(english)
-        keys = ["picture:" + hashlib.sha256(picture).hexdigest()]
-        keys += ["family:" + family for family in _FAMILIES if re.fullmatch(family, name)]
-        for key in keys:
-            parent[find(key)] = find("text:" + described[name])
-    members: dict[str, list[str]] = {}
-    for text in described.values():
-        members.setdefault(find("text:" + text), []).append(text)
-    return {name: min(members[find("text:" + text)]) for name, text in described.items()}
+        families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
+        keys[name] = [normalise(english), f"picture:{hashlib.sha256(picture).hexdigest()}", *families]
+    return join_groups(keys)
 
 
 def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
@@ -277,24 +262,9 @@ def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
         UserError: If ``mlabench[prepare]`` is not installed.
     """
     try:
-        import resvg_py
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise missing_extra(error) from error
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".svg":
-            text = data.decode("utf-8", errors="replace")
-            # Without a resolution, sizes given in points would be zero.
-            data = resvg_py.svg_to_bytes(svg_string=text, width=2 * size, dpi=96.0, skip_system_fonts=True)
-        with Image.open(io.BytesIO(data)) as image:
-            picture = image.convert("RGBA")
-    except Exception as error:  # the decoders raise whatever their parsers do
+        return np.asarray(contain(decode_picture(path, svg_width=2 * size), size))
+    except UnreadableError as error:
         raise UnreadableError("stamp with an unreadable picture") from error
-    picture = ImageOps.contain(picture, (size, size), Image.Resampling.BICUBIC)
-    canvas = Image.new("RGBA", (size, size), "white")
-    canvas.alpha_composite(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
-    return np.asarray(canvas.convert("RGB"))
 
 
 def read_speech(path: Path) -> NDArray[np.float32]:
@@ -308,26 +278,9 @@ def read_speech(path: Path) -> NDArray[np.float32]:
         UserError: If ``mlabench[prepare]`` is not installed.
     """
     try:
-        import soundfile
-        import torch
-        from torchaudio.functional import resample
-    except ImportError as error:
-        raise missing_extra(error) from error
-    try:
-        # Not torchaudio.load: since 2.9 that needs TorchCodec and FFmpeg.
-        waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
+        speech = read_sound(Audio(path, end=SPEECH_LIMIT), SPEECH_RATE)
+    except UnreadableError as error:
         raise UnreadableError("unreadable recording") from error
-    mono = torch.from_numpy(waveform[: round(SPEECH_LIMIT * rate)].mean(axis=1))
-    if not mono.abs().any():
+    if not speech.any():
         raise UnreadableError("silent recording")
-    speech: NDArray[np.float32] = resample(mono, rate, SPEECH_RATE).numpy()
     return speech
-
-
-def missing_extra(error: ImportError) -> UserError:
-    """The error to raise where a decoder or an encoder is not installed."""
-    return UserError(
-        f"rebuilding features needs {error.name}, which is not installed.",
-        remedy="Run `pip install -e '.[prepare]'` in a checkout of mlabench.",
-    )

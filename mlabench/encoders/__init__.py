@@ -9,13 +9,18 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import BackboneOptions, Hyperparameters
+from mlabench.media import Medium
+from mlabench.preprocessing import Preprocessing
 
-__all__ = ["Encoder", "Hyperparameters"]
+__all__ = ["BackboneOptions", "Encoder", "Hyperparameters"]
 
 
 class Encoder(nn.Module):
     """Maps an input ``[n, *shape]`` to features ``[n, d]``; sees present samples only.
+
+    Raw inputs come as :meth:`preprocessing` made them (for instance uint8 pictures); scaling and random
+    augmentation are done in :meth:`forward`, on the device.
 
     Args:
         shape: Shape of one sample's input, e.g. ``(1280,)``.
@@ -28,6 +33,8 @@ class Encoder(nn.Module):
     config: Hyperparameters
     #: Increase it whenever a change to the code changes results; trials with older versions then run again.
     version: ClassVar[int] = 1
+    #: What it can read; written as a literal, since suites are checked against it without importing torch.
+    reads: ClassVar[tuple[Medium, ...]] = ("features",)
     #: Width ``d`` of the output; set by the constructor.
     width: int
 
@@ -36,6 +43,19 @@ class Encoder(nn.Module):
         self.shape = shape
         self.config = config
 
+    @classmethod
+    def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:
+        """How raw items of a ``medium`` among :attr:`reads` become this encoder's input. Not for features.
+
+        Raises:
+            UserError: If the options do not fit the medium, or name something that is not there.
+        """
+        raise NotImplementedError(f"{cls.__name__} reads no raw {medium}")
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Features ``[n, d]`` of ``inputs [n, *shape]``."""
         raise NotImplementedError
+
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002
+        """Factor on the learning rate of a parameter of this name, e.g. to spare pretrained weights."""
+        return 1.0

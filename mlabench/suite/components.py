@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Any
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
 
 from mlabench import registry
 from mlabench.datasets import Dataset
 from mlabench.errors import UserError
-from mlabench.registry import Kind, suggest
+from mlabench.hyperparameters import Hyperparameters
+from mlabench.media import Medium
+from mlabench.registry import Entry, Kind, suggest
 from mlabench.suite.model import EVERY, LabelledMethod
 from mlabench.suite.source import Keys, Node
 from mlabench.suite.validation import Problems
@@ -16,7 +22,10 @@ from mlabench.trial import Component
 
 
 def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component | None:
-    """The registered class that ``node`` names, with every option filled in; None after noting mistakes."""
+    """The registered class that ``node`` names, with every option filled in; None after noting mistakes.
+
+    Where a class has an option ``model``, ``name:model`` is short for both.
+    """
     options = node.plain()
     if not isinstance(options, dict):
         problems.add(path, f"must be a name or a mapping with a 'name', not {json.dumps(options)}.")
@@ -26,25 +35,48 @@ def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component
         problems.add(path, f"needs the 'name' of one of the {kind}: {', '.join(registry.entries(kind))}.")
         return None
     try:
-        entry = registry.get(kind, name)
+        entry, model = registry.parse_name(kind, name)
     except UserError as error:
         problems.adopt(path, error, at=[*path, "name"])
         return None
+    if model:
+        options["model"] = model
     config = problems.validate(entry.config, options, path)
-    return (
-        None if config is None else Component(name=name, version=entry.version, config=config.model_dump(mode="json"))
-    )
+    if config is None:
+        return None
+    try:
+        return _component(kind, entry, config)
+    except UserError as error:
+        problems.adopt(path, error)
+        return None
 
 
-def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, tuple[str, ...] | None]:
-    """The dataset and its modalities; None after noting mistakes."""
+def _component(kind: Kind, entry: Entry, config: Hyperparameters) -> Component:
+    """Options that say where something lies are kept apart, so that they are no part of a trial's identity.
+
+    What lies there is: a dataset's fingerprint covers its files, and of any other file the hash of its content
+    stands among the options.
+    """
+    paths = {name: value.expanduser() for name, value in config if isinstance(value, Path)}
+    plain = config.model_dump(mode="json")
+    for name, field in entry.config.model_fields.items():
+        if kind == "datasets" and Path in (field.annotation, *get_args(field.annotation)):
+            del plain[name]
+        elif name in paths:
+            plain[name] = f"sha256:{content_hash(paths[name])}"
+    location = {name: str(value) for name, value in paths.items()}
+    return Component(name=entry.name, version=entry.version, config=plain, location=location)
+
+
+def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, Mapping[str, Medium] | None]:
+    """The dataset and what its modalities consist of; None after noting mistakes."""
     node = tree.child("dataset")
     if node is None:
         problems.add(["dataset"], "is required.", f"Known: {', '.join(registry.entries('datasets'))}.")
         return None, None
     component = resolve("datasets", node, ["dataset"], problems)
     try:
-        return component, instantiate(component).modalities if component else None
+        return component, instantiate(component).media if component else None
     except UserError as error:
         problems.adopt(["dataset"], error)
         return component, None
@@ -104,18 +136,27 @@ def instantiate(component: Component) -> Dataset:
         UserError: If its options name something that is not there.
     """
     dataset = registry.get("datasets", component.name).load()
-    instance: Dataset = dataset(dataset.Config(**component.config))
+    instance: Dataset = dataset(dataset.Config(**component.options))
     return instance
 
 
+def has_raw_inputs(component: Component) -> bool:
+    """Whether a dataset has inputs that need decoding.
+
+    Raises:
+        UserError: As :func:`instantiate`.
+    """
+    return any(medium != "features" for medium in instantiate(component).media.values())
+
+
 def resolve_encoders(
-    tree: Node, modalities: tuple[str, ...] | None, problems: Problems, *, adapt: bool
+    tree: Node, media: Mapping[str, Medium] | None, problems: Problems, *, adapt: bool
 ) -> dict[str, Component]:
     """One encoder per modality, in the dataset's order; mistakes are noted.
 
     Args:
         tree: The suite.
-        modalities: The dataset's modalities; None if the dataset itself is at fault.
+        media: The dataset's modalities and what they consist of; None if the dataset itself is at fault.
         problems: Where mistakes go.
         adapt: The dataset was replaced on the command line: encoders of modalities that it does not
             have are left out, and those it has beyond the suite's take ``"*"``, or ``mlp``.
@@ -127,21 +168,67 @@ def resolve_encoders(
         return {}
     wanted = written.value
     if adapt:
-        fitting = {key: node for key, node in wanted.items() if key in (modalities or ())}
+        fitting = {key: node for key, node in wanted.items() if key in (media or ())}
         wanted = {**fitting, EVERY: wanted.get(EVERY, fallback)}
     found = {key: resolve("encoders", node, ["encoders", key], problems) for key, node in wanted.items()}
     for key in found:
         if key != EVERY:
-            check_modality(key, modalities, ["encoders", key], problems)
-    for modality in modalities or ():
-        if modality not in found and EVERY not in found:
+            check_modality(key, media, ["encoders", key], problems)
+    resolved = {}
+    for modality, medium in (media or {}).items():
+        key = modality if modality in found else EVERY
+        encoder = found.get(key)
+        if key not in found:
             problems.add(["encoders"], f"no encoder for the modality {modality!r}.", f"Add '{modality}: mlp'.")
-    resolved = {modality: found.get(modality, found.get(EVERY)) for modality in modalities or ()}
-    return {modality: component for modality, component in resolved.items() if component is not None}
+        elif encoder is not None:
+            _check_medium(encoder, modality, medium, ["encoders", key], problems)
+            resolved[modality] = encoder
+    return resolved
 
 
-def check_modality(name: str, modalities: tuple[str, ...] | None, path: Keys, problems: Problems) -> None:
+def _check_medium(encoder: Component, modality: str, medium: Medium, path: Keys, problems: Problems) -> None:
+    """Notes if an encoder cannot read what a modality consists of."""
+    reads = _reads(encoder.name)
+    if medium not in reads:
+        able = [name for name in registry.entries("encoders") if medium in _reads(name)]
+        problem = f"the encoder {encoder.name!r} reads {', '.join(reads)}, but the modality {modality!r} is {medium}."
+        problems.add(path, problem, f"Encoders that read it: {', '.join(able) or 'none'}.")
+
+
+def _reads(encoder: str) -> tuple[str, ...]:
+    reads: tuple[str, ...] = registry.get("encoders", encoder).literal("reads", ("features",))
+    return reads
+
+
+def check_modality(name: str, modalities: Collection[str] | None, path: Keys, problems: Problems) -> None:
     """Notes if the dataset lacks a modality; None stands for a dataset that is itself at fault."""
     if modalities is not None and name not in modalities:
         remedy = suggest(name, list(modalities)) or f"It has {', '.join(modalities)}."
         problems.add(path, f"the dataset has no modality {name!r}.", remedy)
+
+
+def content_hash(path: Path) -> str:
+    """First 12 hex digits of a SHA-256 over a file, or over the files of a folder.
+
+    Raises:
+        UserError: If there is no such file or folder, or it cannot be read.
+    """
+    try:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return _hash(tuple(states), str(path))
+    except OSError as error:
+        raise UserError(
+            f"cannot be read ({error.strerror or error}).", remedy="Correct the path.", file=str(path)
+        ) from error
+
+
+@lru_cache
+def _hash(files: tuple[tuple[str, int, int], ...], root: str) -> str:
+    """The size and the time of each file stand for its content within one run of the program."""
+    digest = hashlib.sha256()
+    for name, *_ in files:
+        digest.update(Path(name).relative_to(root).as_posix().encode())
+        with open(name, "rb") as file:  # noqa: PTH123
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mlabench.errors import UserError
@@ -10,8 +11,9 @@ from mlabench.suite.components import check_modality, resolve_dataset, resolve_e
 from mlabench.suite.layers import name_optimizer, read_layers
 from mlabench.suite.model import MissingSection, Rate, Settings, Suite
 from mlabench.suite.overrides import Overrides
-from mlabench.suite.source import Keys, Node
+from mlabench.suite.source import Keys, Node, Origin
 from mlabench.suite.validation import Problems
+from mlabench.trial import Component
 
 _COMPONENTS = ("dataset", "encoders", "methods")
 
@@ -31,17 +33,36 @@ def load_suite(path: Path, overrides: Overrides | None = None) -> Suite:
     return _check(tree, adapt=overrides.dataset is not None)
 
 
+def load_inputs(dataset: str, overrides: Overrides) -> tuple[Component, dict[str, Component]]:
+    """A dataset with its options, and encoders for it, from the command line alone.
+
+    Args:
+        dataset: Its name.
+        overrides: Settings of ``dataset`` and ``encoders``; by default, encoders are those that the dataset recommends.
+
+    Raises:
+        UserError: If an option is unknown or has a wrong value, or an encoder does not fit.
+    """
+    tree = replace(overrides, dataset=dataset).apply(Node({}, Origin(dataset)))
+    problems = Problems(tree)
+    component, media = resolve_dataset(tree, problems)
+    encoders = resolve_encoders(tree, media, problems, adapt=False) if tree.child("encoders") else {}
+    if problems.errors or component is None:
+        raise problems.error()
+    return component, encoders
+
+
 def _check(tree: Node, *, adapt: bool) -> Suite:
     problems = Problems(tree)
     settings = problems.validate(Settings, tree.without(*_COMPONENTS).plain(), known=(*_COMPONENTS, "extends"))
-    dataset, modalities = resolve_dataset(tree, problems)
-    encoders = resolve_encoders(tree, modalities, problems, adapt=adapt)
+    dataset, media = resolve_dataset(tree, problems)
+    encoders = resolve_encoders(tree, media, problems, adapt=adapt)
     methods = resolve_methods(tree, problems)
     if settings is not None:
         for at, seed in enumerate(settings.seeds):
             if seed in settings.seeds[:at]:
                 problems.add(["seeds", at], f"duplicate trial: the seed {seed} is listed twice.")
-        _check_missing(settings.missing, modalities, problems)
+        _check_missing(settings.missing, media, problems)
     if problems.errors or settings is None or dataset is None:
         raise problems.error()
     suite = Suite(**dict(settings), dataset=dataset, encoders=encoders, methods=tuple(methods))
@@ -49,7 +70,7 @@ def _check(tree: Node, *, adapt: bool) -> Suite:
     return suite
 
 
-def _check_missing(missing: MissingSection, modalities: tuple[str, ...] | None, problems: Problems) -> None:
+def _check_missing(missing: MissingSection, modalities: Collection[str] | None, problems: Problems) -> None:
     before = len(problems.errors)
     rates = missing.rates if missing.rates != MissingSection().rates else ()
     if missing.protocol == "file":
@@ -76,7 +97,7 @@ def _check_missing(missing: MissingSection, modalities: tuple[str, ...] | None, 
             problems.add(["missing", "rates", at], f"duplicate trial: the rate {missing.rates[at]} is listed twice.")
 
 
-def _check_rate(protocol: str, rate: Rate, path: Keys, modalities: tuple[str, ...] | None, problems: Problems) -> None:
+def _check_rate(protocol: str, rate: Rate, path: Keys, modalities: Collection[str] | None, problems: Problems) -> None:
     if isinstance(rate, Mapping) and protocol != "per_modality":
         problems.add(path, f"the protocol {protocol!r} takes numbers; 'per_modality' takes mappings.")
     elif isinstance(rate, Mapping):

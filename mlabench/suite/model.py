@@ -141,7 +141,7 @@ class Suite(Settings):
 
 
 def _inline(component: Component) -> dict[str, Any]:
-    return {"name": component.name, **component.config}
+    return {"name": component.name, **component.options}
 
 
 def describe(suite: Suite) -> list[tuple[str, Any, str]]:

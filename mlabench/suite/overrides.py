@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlabench import registry
 from mlabench.errors import UserError
@@ -26,8 +28,9 @@ class Overrides:
         seeds: ``--seeds``: ``0-4`` or ``0,2,5``.
         rates: ``--rates``: ``0,0.5``.
         limit: ``--limit``: samples per split.
-        dataset: ``--dataset``: its name. The suite's encoders are kept where they fit; other modalities
-            take the suite's ``"*"``, or ``mlp``.
+        dataset: ``--dataset``: its name. Encoders and training are those that the dataset recommends. If it
+            recommends none, the suite's encoders are kept where they fit; other modalities take the suite's
+            ``"*"``, or ``mlp``.
         precision: ``--precision``.
     """
 
@@ -49,6 +52,8 @@ class Overrides:
             origin = Origin("--dataset")
             named = Node({"dataset": Node({"name": Node(self.dataset, origin)}, origin)}, tree.origin)
             tree = merge(tree, named)
+            for field, value in _defaults(self.dataset).items():
+                tree = tree.assign([field], parse(json.dumps(value), "--dataset", numbered=False))
         for flag, path, node in self._assignments():
             try:
                 tree = write_out(tree.assign(path, node))
@@ -80,6 +85,14 @@ class Overrides:
                 raise UserError("a file has to say what it extends.", remedy="Give that suite instead.", file=flag)
             found.append((flag, keys, parse(value, flag, numbered=False)))
         return found
+
+
+def _defaults(dataset: str) -> Mapping[str, Any]:
+    """What the dataset recommends; nothing if there is no such dataset, which is noticed later."""
+    if dataset not in registry.entries("datasets"):
+        return {}
+    defaults: Mapping[str, Any] = registry.get("datasets", dataset).load().defaults
+    return defaults
 
 
 def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.datasets import Inventory, stamps_encoders
-from mlabench.datasets.prepare import _staged, check_stamps, prepare_stamps
-from mlabench.datasets.stamps import SHIPPED, ngram_features, read_features
-from mlabench.datasets.stamps_encoders import count_ngrams, encode_speech
+from mlabench.datasets import Inventory, frozen_features
+from mlabench.datasets.frozen_features import count_ngrams, encode_speech
+from mlabench.datasets.prepare import staged
+from mlabench.datasets.shipped import read_features
+from mlabench.datasets.stamps import SHIPPED, ngram_features
+from mlabench.datasets.stamps_prepare import check_stamps, prepare_stamps
 from mlabench.errors import UserError
 from tests.datasets.stamps_tree import make_tree
 
@@ -91,7 +93,7 @@ def test_a_failure_leaves_the_old_features_whole(raw: Path, tmp_path: Path, monk
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stamps_encoders, "encode_speech", fail)
+    monkeypatch.setattr(frozen_features, "encode_speech", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare_stamps(raw, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["features", "samples.csv"]
@@ -115,7 +117,7 @@ def test_features_that_cannot_be_replaced_are_reported(tmp_path: Path) -> None:
     (tmp_path / "out" / "features.safetensors" / "inside").mkdir(parents=True)
     with (
         pytest.raises(UserError, match=r"cannot write features .*Choose another place"),
-        _staged(tmp_path / "out") as new,
+        staged(tmp_path / "out") as new,
     ):
         (new / "features.safetensors").write_text("")
 
@@ -125,7 +127,7 @@ def test_a_missing_extra_says_what_to_install(
     package: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"needs {package}.*pip install -e '\.\[prepare\]'"):
+    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install -e '\.\[prepare\]'"):
         prepare_stamps(raw, tmp_path / "out")
 
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from mlabench import registry
 from mlabench.datasets import Data, Dataset, Split, stamps
 from mlabench.datasets.prepare import SHARES
-from mlabench.datasets.stamps import SHIPPED, Stamps, read_features
+from mlabench.datasets.shipped import read_features
+from mlabench.datasets.stamps import SHIPPED, Stamps
 from mlabench.datasets.stamps_raw import CLASSES, LANGUAGES
 from mlabench.errors import UserError
 

@@ -8,7 +8,6 @@ import pytest
 from mlabench.datasets.stamps_raw import (
     SPEECH_LIMIT,
     SPEECH_RATE,
-    UnreadableError,
     concepts,
     find_stamps,
     list_samples,
@@ -17,6 +16,7 @@ from mlabench.datasets.stamps_raw import (
     read_speech,
 )
 from mlabench.errors import UserError
+from mlabench.media import UnreadableError
 from tests.datasets.stamps_tree import add_stamp, make_tree, write_ogg
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlabench.datasets import stamps_encoders as encoders
-from mlabench.datasets.prepare import split_samples
-from mlabench.datasets.stamps import SHIPPED, Rows, Tensors, ngram_features, read_features
+from mlabench.datasets import frozen_features as encoders
+from mlabench.datasets.shipped import Rows, Tensors, read_features
+from mlabench.datasets.stamps import SHIPPED, ngram_features
+from mlabench.datasets.stamps_prepare import split_samples
 from mlabench.datasets.stamps_raw import (
     CLASSES,
     LANGUAGES,

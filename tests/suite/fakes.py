@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from mlabench.datasets import Data, Dataset, Split, Task
 from mlabench.hyperparameters import Hyperparameters
+from mlabench.media import Medium
 
 
 class Speech(Dataset):
@@ -30,8 +31,8 @@ class Speech(Dataset):
     config: Config
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.config.modalities
+    def media(self) -> dict[str, Medium]:
+        return dict.fromkeys(self.config.modalities, "features")
 
     def fingerprint(self) -> str:
         return "0123456789ab"
@@ -60,8 +61,8 @@ class Captions(Dataset):
     """Two modalities, one of them unlike those of ``speech``."""
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        return ("image", "caption")
+    def media(self) -> dict[str, Medium]:
+        return {"image": "features", "caption": "features"}
 
     def fingerprint(self) -> str:
         return "ba9876543210"

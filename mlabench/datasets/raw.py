@@ -1,0 +1,215 @@
+"""What datasets that are read from their published files have in common. Free of torch.
+
+Such a dataset lists its samples, says where each modality of each lies, and decodes nothing: how a
+picture or a sound becomes numbers is the encoder's business (:mod:`mlabench.preprocessing`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mlabench.datasets import Data, Dataset, Inventory, Split, Task
+from mlabench.datasets.splits import split_groups
+from mlabench.errors import UserError
+from mlabench.media import Item
+from mlabench.media.items import identity
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of a raw dataset.
+
+    Attributes:
+        id: Unique and stable: the name that the dataset itself gives it, not its place in a list or on a disk.
+        label: Name of its class.
+        split: Where it belongs.
+        items: Its modalities.
+        group: What it shares with samples that are not independent of it (a speaker, a dialogue).
+    """
+
+    id: str
+    label: str
+    split: SplitName
+    items: Mapping[str, Item]
+    group: str
+
+
+@dataclass
+class Listing:
+    """What a dataset's files hold.
+
+    Attributes:
+        samples: In an order that does not depend on the file system.
+        skipped: Number of items left out, by reason.
+        notes: Caveats that reports print with every number.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+class RawDataset(Dataset):
+    """Base of datasets that are read from their published files.
+
+    A subclass gives :attr:`media`, :attr:`classes` and :meth:`listing`, and its ``Config`` a ``root``.
+    """
+
+    #: How to get the data: whom to ask, or which link to follow, and under which licence.
+    obtain: ClassVar[str] = ""
+    #: Flags that run the same sweep on an embedded dataset.
+    stand_in: ClassVar[str] = ""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their indices."""
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """Lists all samples without decoding any.
+
+        Raises:
+            UserError: If the files are not there or do not have a known layout; see :meth:`not_found`.
+        """
+
+    @cached_property
+    def _listed(self) -> Listing:
+        listing = self.listing()
+        ids = Counter(sample.id for sample in listing.samples)
+        twice = [name for name, count in ids.items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{self.name}: {len(twice)} sample ids occur more than once, e.g. {twice[0]!r}.",
+                remedy="Remove the duplicates from the list files.",
+            )
+        sizes = Counter(sample.split for sample in listing.samples)
+        empty = [split for split in SPLITS if not sizes[split]]
+        if empty:
+            reasons = "; ".join(f"{reason}: {count}" for reason, count in listing.skipped.items()) or "nothing skipped"
+            raise UserError(
+                f"{self.name}: no sample is left for {', '.join(empty)} ({reasons}).",
+                remedy=f"`mlabench data check {self.name}` says what was found.",
+            )
+        return listing
+
+    @property
+    def name(self) -> str:
+        """The registered name, from the class's module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def fingerprint(self) -> str:
+        """First 12 hex digits of a SHA-256 over ids, labels, splits, groups and the sizes of all files.
+
+        Where the files lie is left out, so that trials of two machines share it.
+
+        Raises:
+            UserError: As :meth:`listing`.
+        """
+        digest = hashlib.sha256(json.dumps([tuple(self.media), self.classes]).encode())
+        for sample in self._listed.samples:
+            items = {modality: identity(sample.items[modality]) for modality in self.media}
+            content = [sample.id, sample.label, sample.split, sample.group, items]
+            digest.update(json.dumps(content, sort_keys=True).encode())
+        return digest.hexdigest()[:12]
+
+    def load(self) -> Data:
+        """The three splits, their inputs not decoded yet.
+
+        Raises:
+            UserError: As :meth:`listing`.
+        """
+        listing = self._listed
+        return Data(
+            task=Task(tuple(self.media), self.classes, shapes={}),
+            train=self._split("train"),
+            validation=self._split("validation"),
+            test=self._split("test"),
+            notes=(*listing.notes, *_shared_groups(listing.samples)),
+            skipped=dict(listing.skipped),
+        )
+
+    def _split(self, name: SplitName) -> Split:
+        own = [sample for sample in self._listed.samples if sample.split == name]
+        index = {label: number for number, label in enumerate(self.classes)}
+        return Split(
+            ids=tuple(sample.id for sample in own),
+            labels=np.array([index[sample.label] for sample in own], dtype=np.int64),
+            inputs={modality: tuple(sample.items[modality] for sample in own) for modality in self.media},
+            groups=tuple(sample.group for sample in own),
+        )
+
+    def check(self, root: Path | None = None) -> Inventory:
+        """What :meth:`listing` found; the folder is the option ``root``.
+
+        Raises:
+            UserError: As :meth:`listing`.
+        """
+        sizes = Counter(sample.split for sample in self._listed.samples)
+        folder = root or getattr(self.config, "root", None) or Path()
+        return Inventory(folder, {split: sizes[split] for split in SPLITS}, dict(self._listed.skipped))
+
+    def not_found(self, root: Path | None, looked_for: str) -> UserError:
+        """The error to raise where the files are not there: what to get, where to put it, and what runs now.
+
+        Args:
+            root: The folder that was looked in; None if the user named none.
+            looked_for: What a right folder would hold, e.g. ``AudioWAV/*.wav``.
+        """
+        place = f"{looked_for} not found in {root}" if root else "no folder was given"
+        remedy = (
+            f"{self.obtain} Then give its folder: `--set dataset.root=DIR` (it holds {looked_for}); "
+            "mlabench/datasets/README.md has the layout."
+        )
+        if self.stand_in:
+            remedy += f" To run the same sweep on embedded data now, add `{self.stand_in}`."
+        return UserError(f"the data of {self.name!r} are not there: {place}.", remedy=remedy, field="dataset.root")
+
+
+def _shared_groups(samples: Sequence[Sample]) -> list[str]:
+    """A caveat if samples of the test split are not independent of the training split's."""
+    groups: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for sample in samples:
+        groups[sample.split].add(sample.group)
+    shared = groups["test"] & (groups["train"] | groups["validation"])
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} of the {len(groups['test'])} groups (speakers, dialogues or the like) of the test split "
+        "are in the training or validation data, too: accuracies are optimistic for new ones."
+    ]
+
+
+def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:
+    """Takes a validation split from published training samples, where none was published.
+
+    Stratified by class and fixed: it depends on the ids alone.
+
+    Args:
+        labels: Class of each training sample, by id.
+        share: Share of the samples to take.
+
+    Returns:
+        The ids of the validation split.
+    """
+    shares = {"validation": share, "train": 1.0 - share}
+    split = split_groups(list(labels), list(labels.values()), shares)
+    return {sample for sample, name in split.items() if name == "validation"}
+
+
+def first_folder(candidates: Iterable[Path]) -> Path | None:
+    """The first of the ``candidates`` that is a folder."""
+    return next((folder for folder in candidates if folder.is_dir()), None)

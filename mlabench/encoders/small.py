@@ -1,0 +1,137 @@
+"""Small encoders that are trained from scratch, in minutes on a CPU."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlabench.encoders import Encoder, Hyperparameters
+from mlabench.encoders.augmentation import PictureInput
+from mlabench.media import Medium
+from mlabench.preprocessing import Preprocessing
+from mlabench.preprocessing.pictures import Frames, Picture
+from mlabench.preprocessing.sound import LogMel
+from mlabench.preprocessing.text import Characters
+
+#: Channels of the convolutions before the last, each of which halves both sides.
+_CHANNELS = (16, 32, 64)
+#: Channels per group of the group normalisation, which unlike batch statistics is the same in batches of any size.
+_GROUP = 8
+#: Window and shift of a spectrogram in samples at 16 kHz: 40 and 20 ms. Twice the usual ones halve the time of a step.
+_WINDOW, _HOP = 640, 320
+#: Lengths of the windows over a text, in bytes.
+_WINDOWS = (2, 3, 4, 5)
+#: Values of a byte; one more stands for padding.
+_BYTES = 256
+
+
+class CNN(Encoder):
+    """Four convolutions trained from scratch, for small pictures, frames of videos and log-mel spectrograms.
+
+    Each block is a 3 x 3 convolution of stride 2, group normalisation and ReLU; the last feature map is
+    averaged, and so are frames. A spectrogram is standardised on its own, which takes its loudness out.
+    """
+
+    class Config(Hyperparameters):
+        """Options of ``cnn``."""
+
+        width: int = Field(default=128, ge=8, multiple_of=8, description="Width of the output.")
+        size: int = Field(default=64, ge=16, description="Side of a picture or frame in pixels.")
+        fit: Literal["stretch", "contain", "cover"] = Field(
+            default="stretch", description="How a picture is made square: distorted, padded or cut."
+        )
+        augment: bool = Field(default=True, description="Crop and mirror pictures and frames at random while training.")
+        frames: int = Field(default=3, ge=1, description="Frames of a video, evenly spread.")
+        seconds: float = Field(default=3.0, gt=0, description="Length of a sound; longer ones are cut.")
+        mels: int = Field(default=64, ge=16, description="Mel bands of a sound.")
+
+    config: Config
+    reads = ("image", "audio", "video")
+
+    def __init__(self, shape: tuple[int, ...], config: Config) -> None:
+        super().__init__(shape, config)
+        self.picture = PictureInput(augment=config.augment)
+        blocks: list[nn.Module] = []
+        before = 1 if len(shape) == 2 else 3
+        for channels in (*_CHANNELS, config.width):
+            blocks += [
+                nn.Conv2d(before, channels, kernel_size=3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(channels // _GROUP, channels),
+                nn.ReLU(),
+            ]
+            before = channels
+        self.layers = nn.Sequential(*blocks)
+        self.width = config.width
+
+    @classmethod
+    def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:
+        """Pictures uint8 ``[3, S, S]``, frames uint8 ``[k, 3, S, S]``, or a sound's float16 ``[T, mels]``."""
+        options = cast(CNN.Config, config)
+        if medium == "image":
+            return Picture(size=options.size, fit=options.fit)
+        if medium == "video":
+            return Frames(count=options.frames, size=options.size, fit=options.fit)
+        return LogMel(seconds=options.seconds, mels=options.mels, n_fft=_WINDOW, hop=_HOP)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features ``[n, width]`` of ``inputs [n, *shape]``."""
+        if len(self.shape) == 2:
+            sound = inputs.float().unsqueeze(1)
+            deviation, mean = torch.std_mean(sound, dim=(2, 3), correction=0, keepdim=True)
+            values = (sound - mean) / (deviation + 1e-5)
+        else:
+            values = self.picture(inputs)
+        maps: Tensor = self.layers(values.flatten(0, -4))
+        features = maps.mean(dim=(2, 3))
+        return features.view(*values.shape[:-3], -1).mean(dim=1) if len(self.shape) == 4 else features
+
+
+class TextCNN(Encoder):
+    """Convolutions over the bytes of a text in any language, trained from scratch; maximum over positions.
+
+    Windows of 2 to 5 bytes stand for pieces of words. Source: Kim 2014 (windows over words there).
+    """
+
+    class Config(Hyperparameters):
+        """Options of ``text_cnn``."""
+
+        width: int = Field(default=128, ge=4, multiple_of=4, description="Width of the output.")
+        length: int = Field(default=96, ge=5, description="Bytes of a text in UTF-8; longer ones are cut.")
+        embedding: int = Field(default=32, ge=1, description="Width of the embedding of a byte.")
+        dropout: float = Field(default=0.2, ge=0.0, lt=1.0, description="Dropout on the output while training.")
+
+    config: Config
+    reads = ("text",)
+
+    def __init__(self, shape: tuple[int, ...], config: Config) -> None:
+        super().__init__(shape, config)
+        self.embedding = nn.Embedding(_BYTES + 1, config.embedding, padding_idx=_BYTES)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(config.embedding, config.width // len(_WINDOWS), window) for window in _WINDOWS
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.width = config.width
+
+    @classmethod
+    def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:  # noqa: ARG003
+        """Bytes int16 ``[length]``, -1 where there is none."""
+        return Characters(length=cast(TextCNN.Config, config).length)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features ``[n, width]`` of bytes ``inputs [n, length]``."""
+        padding = inputs < 0
+        embedded = self.embedding(inputs.int().masked_fill(padding, _BYTES)).transpose(1, 2)
+        maps = torch.cat(
+            [
+                convolution(functional.pad(embedded, (0, window - 1)))
+                for convolution, window in zip(self.convolutions, _WINDOWS, strict=True)
+            ],
+            dim=1,
+        ).relu()
+        # Nothing is below 0 here, so that padding never wins.
+        features: Tensor = self.dropout(maps.masked_fill(padding.unsqueeze(1), 0.0).amax(dim=2))
+        return features

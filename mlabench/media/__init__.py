@@ -1,0 +1,22 @@
+"""Raw inputs: where a picture, a video, a sound or a text lies, before anything is decoded. Free of torch.
+
+items       what a dataset lists: files, and the part of them that a sample uses
+pictures    pictures to RGB values
+sound       sound files, and the sound of videos, to waveforms
+video       frames of videos
+faces       the largest face in a picture
+texts       text files of unknown encoding
+"""
+
+from mlabench.errors import UserError
+from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video
+
+__all__ = ["Audio", "Half", "Image", "Item", "Medium", "Text", "UnreadableError", "Video", "missing_package"]
+
+
+def missing_package(error: ImportError) -> UserError:
+    """The error to raise where a decoder or a network's package is not installed."""
+    return UserError(
+        f"this needs the package {error.name!r}, which is not installed.",
+        remedy="Run `pip install -e '.[prepare]'` in a checkout of mlabench.",
+    )

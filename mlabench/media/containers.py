@@ -1,0 +1,117 @@
+"""Opens files with video and sound by PyAV, which brings FFmpeg's decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from mlabench.media import UnreadableError, missing_package
+
+if TYPE_CHECKING:
+    from av import AudioFrame, VideoFrame
+    from av.container import InputContainer
+
+Kind = Literal["video", "audio"]
+#: Why an item is skipped that cannot be opened or decoded, and one that has no such stream.
+_DAMAGED: dict[Kind, str] = {"video": "corrupt video", "audio": "unreadable sound"}
+_ABSENT: dict[Kind, str] = {"video": "video without frames", "audio": "video without sound"}
+#: FFmpeg's demuxers that are tried: files of sound and video, but none that lists other files or addresses.
+_FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav"
+#: Seconds to go back further than asked for, since a decoder needs a moment to be right after a jump.
+_RUN_UP = 1.0
+#: A later time, in seconds, can but be a damaged one.
+_LATEST = 7 * 24 * 3600.0
+
+
+_Frame = TypeVar("_Frame", "AudioFrame", "VideoFrame")
+
+
+def decode_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
+    """The pictures of a file's main video stream, from ``start`` or somewhat earlier on, in their order.
+
+    Args:
+        path: The file.
+        start: In seconds.
+
+    Yields:
+        The time in seconds since the stream's beginning, and the picture.
+
+    Raises:
+        UnreadableError: If the file is missing, damaged, or has no such stream.
+        UserError: If PyAV is not installed.
+    """
+    return _entered(lambda position: _decode(path, "video", position), start)
+
+
+def decode_sound(path: Path, start: float = 0.0) -> Iterator[tuple[float, AudioFrame]]:
+    """As :func:`decode_frames`, of the main sound stream, in blocks of samples."""
+    return _entered(lambda position: _decode(path, "audio", position), start)
+
+
+def duration(path: Path) -> float | None:
+    """Seconds that a video says it lasts; None if it does not.
+
+    Raises:
+        UnreadableError: If the file is missing or damaged.
+        UserError: If PyAV is not installed.
+    """
+    with _opened(path, "video") as container:
+        return container.duration / 1e6 if container.duration else None
+
+
+def _entered(decode: Callable[[float], Iterator[tuple[float, _Frame]]], start: float) -> Iterator[tuple[float, _Frame]]:
+    """Decodes from before ``start``, or from the beginning where a file cannot be entered in the middle."""
+    if start <= _RUN_UP:
+        return decode(0.0)
+    frames = decode(start - _RUN_UP)
+    try:
+        first = next(frames, None)
+    except UnreadableError:
+        first = None
+    if first is None or first[0] > start:
+        return decode(0.0)
+    return chain([first], frames)
+
+
+def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, Any]]:
+    with _opened(path, kind) as container:
+        stream = container.streams.best(kind)
+        if stream is None:
+            raise UnreadableError(_ABSENT[kind])
+        stream.codec_context.thread_count = 1
+        base = float(stream.time_base or 0)
+        origin = (stream.start_time or 0) * base
+        if position:
+            container.seek(int((position + origin) / base), stream=stream)
+        time = 0.0
+        frames: Iterator[Any] = container.decode(stream)
+        for frame in frames:
+            time = time if frame.time is None else frame.time - origin
+            if time > _LATEST:
+                raise UnreadableError(_DAMAGED[kind])
+            if not frame.is_corrupt:  # as frames are that follow a jump and build on one before it
+                yield time, frame
+
+
+@contextmanager
+def _opened(path: Path, kind: Kind) -> Iterator[InputContainer]:
+    try:
+        import av
+    except ImportError as error:
+        raise missing_package(error) from error
+    try:
+        # An opened file, not its name, which FFmpeg might take for an address.
+        with (
+            path.open("rb") as file,
+            av.open(
+                file, "r", metadata_errors="replace", container_options={"format_whitelist": _FORMATS}
+            ) as container,
+        ):
+            yield container
+    except UnreadableError:
+        raise
+    except Exception as error:  # FFmpeg's errors, those of the system, and what a damaged number leads to
+        raise UnreadableError(_DAMAGED[kind]) from error

@@ -1,0 +1,105 @@
+"""What a dataset lists for one modality of one sample. Nothing here opens a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mlabench.errors import UserError
+
+#: What a modality consists of; an encoder says which of them it reads.
+Medium = Literal["features", "image", "video", "audio", "text"]
+
+#: One side of a picture that shows two people side by side.
+Half = Literal["left", "right"]
+
+
+class UnreadableError(Exception):
+    """One item cannot be decoded; its sample is skipped, and the reason counted.
+
+    The message is a short reason without names ("corrupt video"), so that equal reasons add up.
+    """
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture file.
+
+    Attributes:
+        path: Where it lies.
+    """
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file, or a folder with its frames as pictures, in the order of their names.
+
+    Where a single picture is wanted, the frame in the middle is taken.
+
+    Attributes:
+        path: Where it lies.
+        start: Where the sample begins, in seconds.
+        end: Where it ends, in seconds; None for the end of the file.
+        half: The side of the picture that shows the sample; None for all of it.
+        face: Whether to cut out the largest face; a frame without one is skipped.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+    half: Half | None = None
+    face: bool = False
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A sound file, or a video file whose sound is meant.
+
+    Attributes:
+        path: Where it lies.
+        start: Where the sample begins, in seconds.
+        end: Where it ends, in seconds; None for the end of the file.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that has been read already.
+
+    Attributes:
+        value: The text itself; never empty.
+    """
+
+    value: str
+
+
+Item = Image | Video | Audio | Text
+
+
+def identity(item: Item) -> dict[str, Any]:
+    """What an item is, wherever it lies: its kind, its options, and the size of its file in bytes.
+
+    Raises:
+        UserError: If its file is not there any more.
+    """
+    about = {field.name: getattr(item, field.name) for field in fields(item)}
+    path = about.pop("path", None)
+    if path is not None:
+        about["bytes"] = _size(path)
+    return {"kind": type(item).__name__, **about}
+
+
+def _size(path: Path) -> int:
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.iterdir())
+        return path.stat().st_size
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror or error}).", file=str(path)) from error

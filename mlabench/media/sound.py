@@ -1,0 +1,88 @@
+"""Sound files, and the sound of video files, to mono waveforms."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.media import Audio, UnreadableError, missing_package
+from mlabench.media.containers import decode_sound
+
+Waveform = NDArray[np.float32]
+
+#: Sampling rates outside, in hertz, are those of damaged files.
+_RATES = range(1_000, 400_001)
+
+
+def read_sound(audio: Audio, rate: int) -> Waveform:
+    """Decodes a sound: its channels averaged, cut to its start and end, and resampled.
+
+    Args:
+        audio: Where it lies.
+        rate: The wanted sampling rate in hertz.
+
+    Returns:
+        Amplitudes, mostly in [-1, 1]. float32 ``[T]``; ``T`` is at least 1.
+
+    Raises:
+        UnreadableError: If the file is missing, damaged, without sound, or ends before the start.
+        UserError: If a decoder is not installed.
+    """
+    try:
+        import soundfile
+        import torch
+        from torchaudio.functional import resample
+    except ImportError as error:
+        raise missing_package(error) from error
+    try:
+        wave, own_rate = _read_file(audio)
+    except soundfile.LibsndfileError:
+        wave, own_rate = _read_container(audio)
+    if not wave.size:
+        raise UnreadableError("empty sound")
+    if own_rate not in _RATES or not np.isfinite(wave).all():
+        raise UnreadableError("unreadable sound")
+    if gcd(own_rate, rate) < 5:
+        # A filter bank for rates without a common factor would fill gigabytes; the pitch changes by 0.1 % at most.
+        own_rate = round(own_rate, -1)
+    resampled: Waveform = resample(torch.from_numpy(wave), own_rate, rate).numpy()
+    return resampled
+
+
+def _read_file(audio: Audio) -> tuple[Waveform, int]:
+    """Reads by libsndfile, which has WAV, FLAC, OGG, MP3 and more: a waveform ``[T]`` and its rate in hertz."""
+    import soundfile
+
+    try:
+        with audio.path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            first = min(round(audio.start * sound.samplerate), sound.frames)
+            sound.seek(first)
+            length = -1 if audio.end is None else max(0, round(audio.end * sound.samplerate) - first)
+            return sound.read(length, dtype="float32", always_2d=True).mean(axis=1), sound.samplerate
+    except soundfile.LibsndfileError:
+        raise
+    except Exception as error:  # the system's, or what a damaged number leads to
+        raise UnreadableError("unreadable sound") from error
+
+
+def _read_container(audio: Audio) -> tuple[Waveform, int]:
+    """Reads by FFmpeg, as for the sound of a video: a waveform ``[T]`` and its rate in hertz."""
+    from av import AudioResampler
+
+    parts: list[Waveform] = []
+    begin, rate = 0.0, 0
+    convert = AudioResampler(format="fltp")  # whatever the codec yields, to float32 ``[channels, t]``
+    for time, frame in decode_sound(audio.path, audio.start):
+        if audio.end is not None and time >= audio.end:
+            break
+        if not parts:
+            begin, rate = time, frame.sample_rate
+        try:
+            parts += [part.to_ndarray().mean(axis=0, dtype=np.float32) for part in convert.resample(frame)]
+        except ValueError as error:  # its rate or its channels change midway
+            raise UnreadableError("unreadable sound") from error
+    wave = np.concatenate(parts) if parts else np.empty(0, np.float32)
+    end = None if audio.end is None else max(0, round((audio.end - begin) * rate))
+    return wave[max(0, round((audio.start - begin) * rate)) : end], rate

@@ -1,0 +1,144 @@
+"""Frames of videos, from a file or from a folder of pictures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from mlabench.media import UnreadableError, Video
+from mlabench.media.containers import decode_frames, duration
+from mlabench.media.faces import largest_face
+from mlabench.media.pictures import MOST_PIXELS, Pixels, read_picture
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+    #: Not read or not converted yet.
+    _Frame = Path | VideoFrame
+
+#: Times are rounded, in FLV to milliseconds; a frame may come this many seconds late.
+_TOLERANCE = 0.01
+_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+_T = TypeVar("_T")
+
+
+def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> list[Pixels]:
+    """Frames at even distances between a video's start and end: those shown after 0, 1, 2, ... seconds.
+
+    A folder's pictures are its frames already: all of them are read, in the natural order of their names
+    (2 before 10), whatever the rate, start and end.
+
+    Args:
+        video: Where it lies.
+        rate: Frames per second.
+        count: How many to choose from these ``n``: those at index ``i * n // count``. None for all.
+
+    Returns:
+        RGB values; at least one frame. uint8 ``[H, W, 3]`` each
+
+    Raises:
+        UnreadableError: If the video is missing, damaged, without any frame in this time, or, where a face
+            is wanted, without one.
+        UserError: If a decoder is not installed.
+    """
+    frames = _frames(video, rate)
+    if not video.face:
+        return [_picture(frame, video) for frame in _choose(frames, count)]
+    faces = [face for frame in frames if (face := largest_face(_picture(frame, video))) is not None]
+    if not faces:
+        raise UnreadableError("no face")
+    return _choose(faces, count)
+
+
+def middle_frame(video: Video) -> Pixels:
+    """The frame in the middle of a video's time, or of a folder's pictures.
+
+    Where a face is wanted, frames are one second apart, and the one nearest the middle that has a face is
+    taken.
+
+    Returns:
+        RGB values. uint8 ``[H, W, 3]``
+
+    Raises:
+        UnreadableError: As :func:`read_frames`.
+        UserError: If a decoder is not installed.
+    """
+    if not video.face:
+        return _picture(_middle(video), video)
+    frames = _frames(video, rate=1.0)
+    middle = len(frames) // 2
+    for index in sorted(range(len(frames)), key=lambda index: abs(index - middle)):
+        face = largest_face(_picture(frames[index], video))
+        if face is not None:
+            return face
+    raise UnreadableError("no face")
+
+
+def _middle(video: Video) -> _Frame:
+    ends = [] if video.path.is_dir() else [end for end in (video.end, duration(video.path)) if end is not None]
+    if not ends:
+        frames = _frames(video, rate=1.0)
+        return frames[len(frames) // 2]
+    middle = (video.start + min(ends)) / 2
+    return _frames(replace(video, start=middle, end=middle + _TOLERANCE), rate=1.0)[0]
+
+
+def _frames(video: Video, rate: float) -> list[_Frame]:
+    frames: list[_Frame] = [*(_folder(video.path) if video.path.is_dir() else _sampled(video, rate))]
+    if not frames:
+        raise UnreadableError("video without frames")
+    return frames
+
+
+def _folder(folder: Path) -> list[Path]:
+    """The pictures in a folder in the natural order of their names, without hidden files."""
+    try:
+        files = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and path.name[0] != "."]
+    except OSError as error:
+        raise UnreadableError("unreadable folder of frames") from error
+    return sorted(files, key=lambda path: [(int(n or 0), text) for n, text in re.findall(r"(\d*)(\D*)", path.name)])
+
+
+def _sampled(video: Video, rate: float) -> Iterator[VideoFrame]:
+    """The frames shown at ``start``, ``start + 1 / rate``, ... before ``end``."""
+    end = math.inf if video.end is None else video.end
+    number, shown = 0, None
+    for time, frame in decode_frames(video.path, video.start):
+        while shown is not None and video.start + number / rate < min(end, time - _TOLERANCE):
+            yield shown
+            number += 1
+        shown = frame
+        if time > end:
+            return
+    if shown is not None and video.start + number / rate < min(end, time + _TOLERANCE):
+        yield shown
+
+
+def _picture(frame: _Frame, video: Video) -> Pixels:
+    if isinstance(frame, Path):
+        picture = read_picture(frame)
+    else:
+        if frame.width * frame.height > MOST_PIXELS:
+            raise UnreadableError("picture with too many pixels")
+        try:
+            values = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+        except (ValueError, OSError) as error:  # formats of pixels that cannot be converted
+            raise UnreadableError("corrupt video") from error
+        picture = np.rot90(values, round(frame.rotation / 90))
+    half = picture.shape[1] // 2
+    if video.half == "left":
+        picture = picture[:, :half]
+    elif video.half == "right":
+        picture = picture[:, -half:]
+    return np.ascontiguousarray(picture)
+
+
+def _choose(values: list[_T], count: int | None) -> list[_T]:
+    return values if count is None else [values[index * len(values) // count] for index in range(count)]

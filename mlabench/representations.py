@@ -1,0 +1,104 @@
+"""What frozen networks make of all samples: computed once, and cached."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import torch
+
+from mlabench.cache import Draft, cached_array
+from mlabench.datasets import Data, Progress, Split, StoredRows
+from mlabench.decoding import silent
+from mlabench.encoders import Encoder
+from mlabench.encoders.backbone import BackboneEncoder
+from mlabench.tensors import prediction_batch
+
+
+def drop_frozen_networks(
+    data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: Progress = silent
+) -> Data:
+    """Replaces inputs of frozen networks by the networks' representations, and drops those networks.
+
+    Args:
+        data: Decoded.
+        encoders: One per modality; changed in place.
+        device: Where the networks run.
+        progress: Told of the modality, the samples done, and their number.
+
+    Raises:
+        UserError: If the cache cannot be written.
+    """
+    for modality, encoder in encoders.items():
+        if isinstance(encoder, BackboneEncoder) and encoder.config.frozen:
+            data = _represented(data, modality, encoder, device, progress)
+            encoder.without_backbone()
+    return data
+
+
+def _represented(data: Data, modality: str, encoder: BackboneEncoder, device: torch.device, progress: Progress) -> Data:
+    parts: dict[str, Split] = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    # A network reads raw inputs, and decoded ones lie on disk.
+    stored = {name: cast(StoredRows, part.inputs[modality]) for name, part in parts.items()}
+    array = stored["train"].array
+    used = np.unique(np.concatenate([rows.rows for rows in stored.values()]))
+    source = StoredRows(array, used)
+
+    def make(draft: Draft) -> None:
+        encoder.to(device).eval()
+        size = prediction_batch([array.shape[1:]])
+        todo = draft.todo
+        for start in range(0, len(todo), size):
+            rows = todo[start : start + size]
+            inputs = torch.from_numpy(source.read(rows)).to(device)
+            with torch.inference_mode():
+                draft.values[rows] = encoder.represent(inputs).float().cpu().numpy()
+            draft.finish(rows, {})
+            progress(f"{modality}, frozen", len(used) - len(draft.todo), len(used))
+
+    made = cached_array(
+        name=f"{modality}-{type(encoder).__name__.lower()}",
+        key={
+            "inputs": _content(source),
+            "encoder": type(encoder).__name__,
+            "version": encoder.version,
+            "options": encoder.config.model_dump(mode="json", exclude={"pretrained", "lr_scale", "project"}),
+            "weights": _weights(encoder),
+            "device": device.type,
+        },
+        shape=(len(used), encoder.representation_width),
+        dtype=np.dtype(np.float32),
+        make=make,
+    )
+    values = np.array(made.values)
+
+    def represented(name: str) -> Split:
+        rows = np.searchsorted(used, stored[name].rows)
+        return replace(parts[name], inputs={**parts[name].inputs, modality: values[rows]})
+
+    return replace(
+        data,
+        task=replace(data.task, shapes={**data.task.shapes, modality: values.shape[1:]}),
+        train=represented("train"),
+        validation=represented("validation"),
+        test=represented("test"),
+    )
+
+
+def _content(rows: StoredRows) -> str:
+    """Identifies decoded inputs: by the name of their cache folder, which is a hash of what decides them."""
+    path = getattr(rows.array, "filename", None)
+    digest = hashlib.sha256(str(path.parent.name if path else "").encode())
+    digest.update(rows.rows.tobytes())
+    return digest.hexdigest()
+
+
+def _weights(encoder: BackboneEncoder) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.backbone.state_dict().items() if encoder.backbone else ()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
