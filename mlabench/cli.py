@@ -12,14 +12,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench import __version__
 from mlabench.cli_data import data_app, masks_app
-from mlabench.errors import UserError, cannot_write
+from mlabench.cli_listings import list_methods, list_registered, schema, version
+from mlabench.cli_suites import (
+    AsJson,
+    DatasetOption,
+    LimitOption,
+    MethodOption,
+    PrecisionOption,
+    RatesOption,
+    Results,
+    SeedsOption,
+    SetOption,
+    SuiteFile,
+    SuiteFiles,
+    choice,
+    load_plans,
+    overrides,
+)
+from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.plan import Plan
     from mlabench.store import Store
-    from mlabench.suite import Suite
 
 app = typer.Typer(
     name="mlabench",
@@ -30,61 +44,13 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 app.add_typer(masks_app)
+app.command("ls")(list_registered)
+app.command("methods")(list_methods)
+app.command()(schema)
+app.command()(version)
 
 #: Ids that an error message lists at most.
 _LISTED = 10
-
-# -- options shared by commands ------------------------------------------------------------------
-
-SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/stamps_missing.yaml.")]
-SuiteFiles = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="One or more suite files.")]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where records are kept.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. training.epochs=5. Repeatable."),
-]
-MethodOption = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME", help="Only this method or label. Repeatable.")
-]
-SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="Seeds, e.g. 0-4 or 0,2,5.")]
-RatesOption = Annotated[str | None, typer.Option("--rates", metavar="LIST", help="Missing rates, e.g. 0,0.5.")]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Samples per split, for a smoke test; kept out of reports.")
-]
-DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Another dataset.")]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="32|bf16-mixed", help="Arithmetic.")]
-
-
-def _suite(
-    path: Path,
-    settings: list[str] | None = None,
-    methods: list[str] | None = None,
-    seeds: str | None = None,
-    rates: str | None = None,
-    limit: int | None = None,
-    dataset: str | None = None,
-    precision: str | None = None,
-) -> Suite:
-    from mlabench.suite import Overrides, load_suite
-
-    overrides = Overrides(
-        settings=tuple(settings or ()),
-        methods=tuple(methods or ()),
-        seeds=seeds,
-        rates=rates,
-        limit=limit,
-        dataset=dataset,
-        precision=precision,
-    )
-    return load_suite(path, overrides)
-
-
-def _plan(suite: Suite) -> Plan:
-    from mlabench.planning import expand
-
-    return expand(suite)
-
 
 # -- running -------------------------------------------------------------------------------------
 
@@ -119,14 +85,12 @@ def run(
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
-    require_device(_choice("--device", device, ("auto", "cpu", "cuda", "mps")))
-    strategy = Overwrite(_choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
-    # All suites are read and checked before the first trial starts.
-    plans = [_plan(_suite(path, settings, method, seeds, rates, limit, dataset, precision)) for path in suites]
-    _refuse_namesakes(suites, plans)
+    require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
+    plans = load_plans(suites, overrides(settings, method, seeds, rates, limit, dataset, precision))
     console, store, options = make_console(), Store(results), RunOptions(device, keep_models)
     failed = 0
-    for plan in plans:
+    for plan in plans.values():
         try:
             failed += run_plan(plan, store, console, strategy, jobs, options, fail_fast=fail_fast)
         except KeyboardInterrupt:
@@ -160,30 +124,32 @@ def plan(
     from mlabench.store import Store
 
     store, console = Store(results), make_console()
-    planned = _plan(_suite(suite, settings, method, seeds, rates, limit, dataset, precision))
-    standings = survey(planned, store)
-    labels = {cell.trial.id: cell.label for cell in planned.cells}
-    rows = [
-        (
-            entry.trial.id,
-            labels[entry.trial.id],
-            entry.trial.missing.key,
-            entry.trial.seed,
-            len(entry.tests),
-            entry.state,
-        )
-        for entry in standings
-    ]
-    columns = ("Trial", "Method", "Trained on", "Seed", "Evaluations", "State")
-    print_listing(console, f"Plan of {suite}", columns, rows, as_json=as_json)
+    for path, planned in load_plans(
+        [suite], overrides(settings, method, seeds, rates, limit, dataset, precision)
+    ).items():
+        standings = survey(planned, store)
+        labels = {cell.trial.id: cell.label for cell in planned.cells}
+        rows = [
+            (
+                entry.trial.id,
+                labels[entry.trial.id],
+                entry.trial.missing.key,
+                entry.trial.seed,
+                len(entry.tests),
+                entry.state,
+            )
+            for entry in standings
+        ]
+        columns = ("Trial", "Method", "Trained on", "Seed", "Evaluations", "State")
+        print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
+        if not as_json:
+            left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
+            workers = jobs or default_jobs("auto")
+            seconds = estimate_seconds(left, store, workers)
+            time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
+            trials, by = counted(len(standings), "trial"), counted(workers, "worker")
+            console.print(f"{trials}, {len(left)} to run on {by}; time: {time}.")
     _report_set_aside(store)
-    if not as_json:
-        left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
-        workers = jobs or default_jobs("auto")
-        seconds = estimate_seconds(left, store, workers)
-        time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
-        trials, by = counted(len(standings), "trial"), counted(workers, "worker")
-        console.print(f"{trials}, {len(left)} to run on {by}; time: {time}.")
 
 
 @app.command()
@@ -196,17 +162,18 @@ def status(suite: SuiteFile, results: Results = Path("results"), as_json: AsJson
     from mlabench.store import Store
 
     store, console = Store(results), make_console()
-    standings = survey(_plan(_suite(suite)), store)
-    counts = Counter(entry.state for entry in standings)
-    rows = [(str(state), counts[state]) for state in State]
-    rows.append(("stale", sum(entry.stale for entry in standings)))
-    print_listing(console, f"Status of {suite}", ("State", "Trials"), rows, as_json=as_json)
+    for path, planned in load_plans([suite]).items():
+        standings = survey(planned, store)
+        counts = Counter(entry.state for entry in standings)
+        rows = [(str(state), counts[state]) for state in State]
+        rows.append(("stale", sum(entry.stale for entry in standings)))
+        print_listing(console, f"Status of {path}", ("State", "Trials"), rows, as_json=as_json)
+        if not as_json:
+            for entry in standings:
+                if entry.record is not None and entry.record.failure is not None:
+                    failure = entry.record.failure
+                    console.print(f"failed {entry.trial.id}: {failure.kind}: {failure.message}", markup=False)
     _report_set_aside(store)
-    if not as_json:
-        for entry in standings:
-            if entry.record is not None and entry.record.failure is not None:
-                failure = entry.record.failure
-                console.print(f"failed {entry.trial.id}: {failure.kind}: {failure.message}", markup=False)
 
 
 @app.command()
@@ -219,11 +186,12 @@ def show(
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.display import make_console, print_listing
     from mlabench.store import Store
-    from mlabench.suite import describe
+    from mlabench.suite import describe, load_suite, members
 
     if Path(what).suffix in (".yaml", ".yml"):
-        rows = describe(_suite(Path(what), settings))
-        print_listing(make_console(), what, ("Field", "Value", "Origin"), rows, as_json=as_json)
+        for path in members(Path(what)):
+            rows = describe(load_suite(path, overrides(settings)))
+            print_listing(make_console(), str(path), ("Field", "Value", "Origin"), rows, as_json=as_json)
         return
     store = Store(results)
     matches = [trial_id for trial_id in store.ids() if trial_id.startswith(what)]
@@ -245,9 +213,8 @@ def validate(suites: SuiteFiles) -> None:
     """Check suites without running them."""
     from mlabench.display import counted
 
-    for path in suites:
-        trials = len(list(_plan(_suite(path)).trials()))
-        typer.echo(f"{path}: valid, {counted(trials, 'trial')}")
+    for path, plan in load_plans(suites).items():
+        typer.echo(f"{path}: valid, {counted(len(list(plan.trials())), 'trial')}")
 
 
 # -- reading results -----------------------------------------------------------------------------
@@ -275,100 +242,12 @@ def report(
     if what is not None and not is_suite:
         results = what
     store = Store(results)
-    plans = [_plan(_suite(what))] if what is not None and is_suite else store.plans()
+    plans = list(load_plans([what]).values()) if what is not None and is_suite else store.plans()
     if not plans:
         raise UserError(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
     build_report(store, plans, out or results / "report", include_limited=include_limited, console=make_console())
-
-
-# -- what there is -------------------------------------------------------------------------------
-
-
-@app.command("ls")
-def list_registered(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="methods, datasets, encoders or suites.")],
-    pattern: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match, e.g. 'la*'.")] = "*",
-    as_json: AsJson = False,
-) -> None:
-    """List methods, datasets, encoders (with their options) or suites."""
-    from mlabench.listings import list_kind, list_suites
-
-    _choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
-    if kind == "suites":
-        list_suites(pattern, as_json=as_json)
-    else:
-        list_kind(kind, pattern, as_json=as_json)  # type: ignore[arg-type]
-
-
-@app.command("methods")
-def list_methods(
-    pattern: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match.")] = "*",
-    as_json: AsJson = False,
-) -> None:
-    """Short for `mlabench ls methods`."""
-    from mlabench.listings import list_kind
-
-    list_kind("methods", pattern, as_json=as_json)
-
-
-@app.command()
-def schema(
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")
-    ] = None,
-) -> None:
-    """Print the JSON schema of suite files, for editors that complete and check YAML."""
-    from mlabench.suite import json_schema
-
-    text = json.dumps(json_schema(), indent=1) + "\n"
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise cannot_write("the schema", out, error) from error
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
-
-
-def _choice(flag: str, value: str, allowed: tuple[str, ...]) -> str:
-    """``value`` if it is allowed.
-
-    Raises:
-        UserError: Otherwise, with the nearest spelling.
-    """
-    from mlabench.registry import suggest
-
-    if value not in allowed:
-        raise UserError(
-            f"{value!r} is not one of {', '.join(allowed)}.", remedy=suggest(value, list(allowed)), field=flag
-        )
-    return value
-
-
-def _refuse_namesakes(suites: list[Path], plans: list[Plan]) -> None:
-    """Of two suites with one name, the results folder would remember the last one only.
-
-    Raises:
-        UserError: If there are two different ones.
-    """
-    known: dict[str, tuple[Path, Plan]] = {}
-    for path, plan in zip(suites, plans, strict=True):
-        other, before = known.setdefault(plan.name, (path, plan))
-        if before != plan:
-            raise UserError(
-                f"{other} is named {plan.name!r}, too.",
-                remedy="Give each suite its own name.",
-                file=str(path),
-                field="name",
-            )
 
 
 def _report_set_aside(store: Store) -> None:

@@ -117,7 +117,7 @@ def prepare(
     """  # noqa: D205
     from mlabench.display import Bars, make_console
     from mlabench.execution import default_jobs, prepare_inputs
-    from mlabench.planning import expand, with_fingerprint
+    from mlabench.planning import expand, with_content, with_fingerprint
     from mlabench.suite import Overrides, load_inputs, load_suite
     from mlabench.suite.components import instantiate
     from mlabench.trial import Inputs
@@ -129,7 +129,7 @@ def prepare(
     elif "root" in _kind(what).Config.model_fields:
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
         dataset = with_fingerprint(component, instantiate(component))
-        wanted = [Inputs(dataset=dataset, encoders=encoders, limit=limit)]
+        wanted = [Inputs(dataset=dataset, encoders=with_content(encoders), limit=limit)]
     else:
         with Bars(console) as bars:
             made = _dataset(what, None, settings).prepare(root, out, bars.report)

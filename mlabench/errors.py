@@ -36,6 +36,27 @@ class UserError(Exception):
         self.others = tuple(others)
         super().__init__(str(self))
 
+    def within(self, file: str) -> UserError:
+        """The same mistake, as one in ``file`` if it names no other."""
+        if self.file is not None:
+            return self
+        return UserError(
+            self.problem, remedy=self.remedy, file=file, line=self.line, field=self.field, others=self.others
+        )
+
+    @classmethod
+    def of(cls, errors: Sequence[UserError]) -> UserError:
+        """All of these mistakes as one error, the first of them in front."""
+        first, *others = errors
+        return cls(
+            first.problem,
+            remedy=first.remedy,
+            file=first.file,
+            line=first.line,
+            field=first.field,
+            others=[*first.others, *others],
+        )
+
     def __str__(self) -> str:
         place = self.file or ""
         if self.file and self.line is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 
 import yaml
 
 from mlabench.datasets import Data, Dataset
+from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
 from mlabench.suite import Suite
 from mlabench.suite.components import instantiate
+from mlabench.suite.content import content_hash
 from mlabench.trial import Component, DatasetComponent, Trial
 
 
@@ -22,6 +26,7 @@ def expand(suite: Suite) -> Plan:
     """
     source = instantiate(suite.dataset)
     dataset = with_fingerprint(suite.dataset, source)
+    encoders = with_content(suite.encoders)
     conditions = suite.missing.conditions()
     if suite.missing.protocol == "file":
         _check_pattern_file(suite, conditions[0], source.load())
@@ -30,7 +35,7 @@ def expand(suite: Suite) -> Plan:
             label=entry.label,
             trial=Trial(
                 dataset=dataset,
-                encoders=suite.encoders,
+                encoders=encoders,
                 method=entry.method,
                 missing=training,
                 seed=seed,
@@ -62,6 +67,26 @@ def with_fingerprint(component: Component, dataset: Dataset) -> DatasetComponent
         UserError: If the data are not there.
     """
     return DatasetComponent(**dict(component), fingerprint=dataset.fingerprint())
+
+
+def with_content(encoders: Mapping[str, Component]) -> dict[str, Component]:
+    """The encoders with a hash of each file that their options name, e.g. of weights, among their options.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    found = {}
+    for modality, component in encoders.items():
+        hashes = {}
+        for option, path in component.location.items():
+            try:
+                hashes[option] = f"sha256:{content_hash(Path(path))}"
+            except UserError as error:
+                raise UserError(
+                    f"{path} {error.problem}", remedy=error.remedy, field=f"encoders.{modality}.{option}"
+                ) from error
+        found[modality] = component.model_copy(update={"config": {**component.config, **hashes}})
+    return found
 
 
 def _check_pattern_file(suite: Suite, missing: Missing, data: Data) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from mlabench.datasets import Data, Progress, Split, StoredRows
 from mlabench.decoding import silent
 from mlabench.encoders import Encoder
 from mlabench.encoders.backbone import BackboneEncoder
+from mlabench.hyperparameters import BackboneOptions
 from mlabench.tensors import prediction_batch
 
 
@@ -65,7 +67,7 @@ def _represented(data: Data, modality: str, encoder: BackboneEncoder, device: to
             "inputs": _content(source),
             "encoder": type(encoder).__name__,
             "version": encoder.version,
-            "options": encoder.config.model_dump(mode="json", exclude={"pretrained", "lr_scale", "project"}),
+            "options": _options(encoder.config),
             "weights": _weights(encoder),
             "device": device.type,
         },
@@ -94,6 +96,12 @@ def _content(rows: StoredRows) -> str:
     digest = hashlib.sha256(str(path.parent.name if path else "").encode())
     digest.update(rows.rows.tobytes())
     return digest.hexdigest()
+
+
+def _options(config: BackboneOptions) -> dict[str, Any]:
+    """The options that decide what the network computes, apart from its weights."""
+    paths = {name for name, value in config if isinstance(value, Path)}
+    return config.model_dump(mode="json", exclude={"pretrained", "lr_scale", "project", *paths})
 
 
 def _weights(encoder: BackboneEncoder) -> str:

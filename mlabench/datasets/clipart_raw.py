@@ -4,7 +4,7 @@ A picture is ``svg/NAME.svg``, drawn once more as ``png/NAME.png``; the SVG stat
 in a block of RDF. The folder is the class. A sample is a picture that is in the Public Domain, has a
 title and belongs to one class only.
 
-Needs the standard library only.
+Listing needs the standard library only; decoding needs ``mlabench[prepare]``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlabench.datasets.splits import join_groups
-from mlabench.datasets.stamps_raw import normalise
+from mlabench.datasets.stamps_raw import PICTURE_SIZE, normalise
 from mlabench.errors import UserError
+from mlabench.media import UnreadableError, pictures
 
 #: The classes, the largest first, and the folders that each consists of.
 FOLDERS = {
@@ -54,7 +58,8 @@ REMEDY = (
 _INSTALLED = Path("/usr/share/openclipart")
 
 _LABELS = {folder: label for label, folders in FOLDERS.items() for folder in folders} | {name: name for name in SERIES}
-_DC, _CC = "{http://purl.org/dc/elements/1.1/}", "{http://web.resource.org/cc/}"
+_CC, _DC = "{http://web.resource.org/cc/}", "{http://purl.org/dc/elements/1.1/}"
+_SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 #: What the licence field of a picture in the Public Domain holds.
 _PUBLIC_DOMAIN = {"http://web.resource.org/cc/PublicDomain", "Public Domain"}
 
@@ -128,7 +133,11 @@ def list_pictures(folder: Path) -> Listing:
             continue
         png = folder / "png" / f"{name}.png"
         path = png if _is_usable(png) else svg
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            listing.skipped["unreadable picture"] += 1
+            continue
         owners.setdefault(digest, set()).add(label)
         found.append((Picture(name, label, path, title="", concept=""), digest))
     kept: dict[str, Picture] = {}
@@ -175,52 +184,132 @@ def _is_usable(png: Path) -> bool:
 
 
 def _read_title(svg: Path) -> str:
-    """The title in the block of RDF of a picture in the Public Domain.
+    """The title of a picture in the Public Domain, from its block of RDF.
 
     Raises:
-        _LeftOutError: If there is none, or the licence is another one or missing.
+        _LeftOutError: If there is none, the licence is another one or not stated, or the picture shows
+            an image that is not there.
     """
     try:
         root = ET.parse(svg).getroot()  # noqa: S314  (expat itself stops entities that expand without end)
-    except (ET.ParseError, ValueError) as error:
-        raise _LeftOutError("unreadable SVG") from error
+    except (OSError, ET.ParseError, ValueError) as error:
+        raise _LeftOutError("unreadable description") from error
     works = list(root.iter(f"{_CC}Work"))
     licences = {value for work in works for licence in work.iter(f"{_CC}license") for value in licence.attrib.values()}
     if not licences or licences - _PUBLIC_DOMAIN:
         raise _LeftOutError("not stated to be in the Public Domain")
+    if any(not image.get(_HREF, "data:").startswith("data:") for image in root.iter(f"{_SVG}image")):
+        raise _LeftOutError("with an image that is in another file")
     # Some titles were escaped twice.
-    title = html.unescape(works[0].findtext(f"{_DC}title", default="")).strip()
+    title = " ".join(html.unescape(works[0].findtext(f"{_DC}title", default="")).split())
     if not title:
         raise _LeftOutError("without a title")
-    return " ".join(title.split())
+    return title
 
 
-#: Twins of pictures, in black and white or numbered.
-_VARIANT = re.compile(r"\b(b and w|b w|bw|contour|\d+)\b|\d+\b")
+#: How the titles and the names of twins differ: numbers, and black and white.
+_VARIANT = re.compile(r"\b(b and w|b w|bw|colou?r|contour|ganson)\b|\d+\b")
 
-#: Near-identical pictures whose titles differ. Found by comparing all pairs of pictures, and then by looking at them.
-_FAMILIES: tuple[str, ...] = ()
+#: Near-identical pictures whose titles differ. Found by comparing shapes, edges and features of all pairs of
+#: pictures, plain and mirrored, and then by looking at them.
+_FAMILIES = (
+    r"animals/birds/(baby|ninja)_tux_rory_mccann_01",
+    r"animals/birds/(emperor_penguin_ralf_ste|ralf_ark\.in-berlin\.de_ra)_01",
+    r"animals/lucchetto_\w+",
+    r"animals/mammals/(angry|happy)_monkey_benji_park_01",
+    r"animals/mammals/bears/sleeping_bear_\w+",
+    r"computer/hardware/(8port_)?hub_ruairi_hann_r",
+    r"computer/hardware/(computer_)?keyboard_01",
+    r"computer/hardware/joystick_(beige_gray|black_red)_petr\w+",
+    r"electronics/bulb/lightbulb_(not)?lit_benji_p\w+",
+    r"food/(galette|sugarbox)_01",
+    r"food/(large|small)_plate(_bw)?",
+    r"food/apple_(bitten|with_worm)_dan_gerh\w+",
+    r"food/beverages/(apple|orange)_juice_box(_bw)?",
+    r"food/breads_and_carbs/muffin_?\d(_bw)?",
+    r"food/fruit/(apple_martin_schmidt-li|pear_jean-victor_balin)_01r",
+    r"food/fruit/(lemon|lime)_\w+_ganson",
+    r"food/meats_and_eggs/(chicken_burger|hamburger_ganson)|food/meats_and_eggs/(chicken_|ham)?burger_bw",
+    r"food/pizza_(cheese|pepperoni)(_bw)?",
+    r"food/\w+/\w+_mateya_01",
+    r"geography/astronomy/0\d_\w+_openc.*",
+    r"geography/astronomy/southen_cross_\w+",
+    r"geography/australia.*",
+    r"geography/brazil_\w+",
+    r"geography/(spain|spanish|rios_de_espana)_\w+",
+    r"office/pin_-.*",
+    r"office/telephone/telephone_(lutte_incendi|sauvetage_yves)_01",
+    r"people/(adult_astrid_graeber_01|boy_astrid_graeber_)",
+    r"people/(boy_symbol_01_01|symbolic_boy_hans_derago_01)",
+    r"people/bodypart/(left|right)_(foot|hand)_print_\w+",
+    r"people/clothing/pantyhose/\w+",
+    r"people/signor(e|ina)_architetto_\w+",
+    r"people/silhouette_(fe)?male_\d",
+    r"people/smilies/smiley\w*_nicolas_\w+",
+    r"plants/trees/evergreen/(plain_tree_01|tree_02)",
+    r"recreation/(nitrox_)?scuba_tank_01",
+    r"recreation/games/chess/(yet_another_)?chess_game_01",
+    r"recreation/games/chess/black_and_white_\w+",
+    r"recreation/holiday/christmas/(evergreen_wreath|wreath_of_evergreen)_\w+",
+    r"recreation/holiday/fireworks_ganson\d",
+    r"recreation/holiday/valentines/heart_.*jon.*",
+    r"recreation/music/(double|simple)_croche_\w.*",
+    r"recreation/music/double_note_.*",
+    r"recreation/music/trumpet_(b_flat|pocket)_\w+",
+    r"recreation/sports/table_tennis_.*",
+    r"recreation/toys/(simple|stylized)_teddy_bear_\w+",
+    r"recreation/toys/rubber_duck\d_ganson",
+    r"recreation/toys/rubik_s_cube_\w+",
+    r"tools/lente_\w+",
+    r"tools/ruota_dentata_\w+",
+    r"transportation/(vehicles/)?shelby_cobra_\w+",
+    r"transportation/boating/sailboat_illustration(_labels)?",
+    r"transportation/dodge_neon_\w+",
+)
 
 
-def concepts(pictures: Iterable[tuple[str, str]]) -> dict[str, str]:
+def concepts(titles: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Groups pictures that must not be torn apart by a split.
 
-    Two pictures share a concept if their titles are equal but for case, punctuation, articles, colours and
-    numbers, or if they belong to the same family of near-identical pictures, directly or through others.
+    Two pictures share a concept if their titles or their file names are equal but for case, punctuation,
+    articles, colours and numbers, or if they belong to the same family of near-identical pictures,
+    directly or through others.
 
     Args:
-        pictures: Id and title of each picture.
+        titles: Id and title of each picture.
 
     Returns:
         For each id its concept: the alphabetically first title of the group, normalised.
     """
     keys = {}
-    for name, title in pictures:
+    for name, title in titles:
         families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
-        keys[name] = [_normalise(title), *families]
+        file = f"file:{_normalise(PurePosixPath(name).name)}"
+        keys[name] = [_normalise(title), file, *families]
     return join_groups(keys)
 
 
 def _normalise(title: str) -> str:
     text = normalise(title)
     return " ".join(_VARIANT.sub(" ", text).split()) or text
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Decodes a PNG or SVG, cuts off the margins, and fits it into a white square.
+
+    Many pictures are small drawings on a large page.
+
+    Returns:
+        RGB values. uint8 ``[224, 224, 3]``
+
+    Raises:
+        UnreadableError: If the file is damaged, the renderer refuses it, or nothing is drawn.
+        UserError: If ``mlabench[prepare]`` is not installed.
+    """
+    picture = pictures.read_picture(path)
+    drawn = (picture != 255).any(axis=2)
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        raise UnreadableError("blank picture")
+    picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return pictures.resize(picture, PICTURE_SIZE, "contain").transpose(1, 2, 0)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -238,10 +238,10 @@ def read_titles(path: Path, split: Literal["train", "test"], skipped: Counter[st
     reader = csv.reader(f"{line}\n" for line in read_lines(path))
     try:
         for number, row in enumerate(reader):
+            name, _, suffix = row[0].strip().rpartition("/")[2].rpartition(".") if row else ("", "", "")
             # A few pictures are listed with the suffix of a text file.
-            name = PurePosixPath(row[0].strip()) if row else PurePosixPath()
-            if len(row) >= 3 and name.suffix.lower() in (".jpg", ".txt"):
-                listed.append(Listed(name.stem, row[-1].strip(), split, ",".join(row[1:-1])))
+            if len(row) >= 3 and name and suffix.lower() in ("jpg", "txt"):
+                listed.append(Listed(name, row[-1].strip(), split, ",".join(row[1:-1])))
             elif row and number:
                 skipped["unreadable line of titles"] += 1
     except csv.Error as error:

@@ -18,9 +18,9 @@ _SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "
 
 
 class RawStamps(RawDataset):
-    """Tux Paint stamps as files: for training end to end what `stamps` holds frozen features of.
+    """Tux Paint stamps as files: the samples of ``stamps``, for training end to end.
 
-    Samples, ids, classes, splits and groups are those of `stamps`; what it can and cannot show is said
+    Samples, ids, classes, splits and groups are those of ``stamps``; what they can and cannot show is said
     there. A picture is a PNG, or for a sixth of the samples an SVG; a recording is cut after 6 seconds; a
     text is the description in the recording's language.
     """

@@ -40,8 +40,8 @@ class Listed:
 
 def plain_text(text: str) -> str:
     """The text in one line, without character references, tags, and control or other invisible characters."""
-    text = _TAG.sub(" ", html.unescape(text))
-    return one_line("".join(character for character in text if character.isprintable() or character.isspace()))
+    text = one_line(_TAG.sub(" ", html.unescape(text)))
+    return one_line("".join(filter(str.isprintable, text)))
 
 
 def files_by_name(folder: Path, suffix: str) -> dict[str, os.DirEntry[str]]:

@@ -36,7 +36,7 @@ MEAN, STD = -5.081, 4.4849
 _FIRST = "patch_embed_a.proj.weight"
 #: A block's layers, as they are called here, in the published audio blocks, and in the shared ones.
 _LAYERS = (
-    ("norm1", "norm1", "norm1"),
+    ("norm1", "norm1", "norm1_a"),
     ("qkv", "attn.qkv", "attn.qkv"),
     ("proj", "attn.proj", "attn.proj"),
     ("norm2", "norm2", "norm2_a"),

@@ -80,7 +80,7 @@ def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, An
     with _opened(path, kind) as container:
         stream = container.streams.best(kind)
         if stream is None:
-            raise UnreadableError(_ABSENT[kind])
+            raise UnreadableError((_ABSENT if len(container.streams) else _DAMAGED)[kind])
         stream.codec_context.thread_count = 1
         base = float(stream.time_base or 0)
         origin = (stream.start_time or 0) * base
@@ -103,13 +103,9 @@ def _opened(path: Path, kind: Kind) -> Iterator[InputContainer]:
     except ImportError as error:
         raise missing_package(error) from error
     try:
-        # An opened file, not its name, which FFmpeg might take for an address.
-        with (
-            path.open("rb") as file,
-            av.open(
-                file, "r", metadata_errors="replace", container_options={"format_whitelist": _FORMATS}
-            ) as container,
-        ):
+        # With its protocol, so that no name is taken for an address.
+        name, options = f"file:{path.absolute()}", {"format_whitelist": _FORMATS}
+        with av.open(name, "r", metadata_errors="replace", container_options=options) as container:
             yield container
     except UnreadableError:
         raise

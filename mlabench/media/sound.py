@@ -31,30 +31,30 @@ def read_sound(audio: Audio, rate: int) -> Waveform:
         UserError: If a decoder is not installed.
     """
     try:
-        import soundfile
         import torch
         from torchaudio.functional import resample
     except ImportError as error:
         raise missing_package(error) from error
-    try:
-        wave, own_rate = _read_file(audio)
-    except soundfile.LibsndfileError:
-        wave, own_rate = _read_container(audio)
+    # On a damaged MP3, libsndfile would write warnings of its own.
+    read = _read_container if audio.path.suffix.lower() == ".mp3" else _read_file
+    wave, own_rate = read(audio)
     if not wave.size:
         raise UnreadableError("empty sound")
     if own_rate not in _RATES or not np.isfinite(wave).all():
         raise UnreadableError("unreadable sound")
-    if gcd(own_rate, rate) < 5:
-        # A filter bank for rates without a common factor would fill gigabytes; the pitch changes by 0.1 % at most.
+    if gcd(own_rate, rate) < 10:
+        # Rates without a common factor need a huge filter bank; the pitch changes by less than 0.1 %.
         own_rate = round(own_rate, -1)
     resampled: Waveform = resample(torch.from_numpy(wave), own_rate, rate).numpy()
     return resampled
 
 
 def _read_file(audio: Audio) -> tuple[Waveform, int]:
-    """Reads by libsndfile, which has WAV, FLAC, OGG, MP3 and more: a waveform ``[T]`` and its rate in hertz."""
-    import soundfile
-
+    """Reads WAV, FLAC, OGG and more by libsndfile: a waveform ``[T]`` and its rate in hertz."""
+    try:
+        import soundfile
+    except ImportError as error:
+        raise missing_package(error) from error
     try:
         with audio.path.open("rb") as file, soundfile.SoundFile(file) as sound:
             first = min(round(audio.start * sound.samplerate), sound.frames)
@@ -62,15 +62,17 @@ def _read_file(audio: Audio) -> tuple[Waveform, int]:
             length = -1 if audio.end is None else max(0, round(audio.end * sound.samplerate) - first)
             return sound.read(length, dtype="float32", always_2d=True).mean(axis=1), sound.samplerate
     except soundfile.LibsndfileError:
-        raise
+        return _read_container(audio)
     except Exception as error:  # the system's, or what a damaged number leads to
         raise UnreadableError("unreadable sound") from error
 
 
 def _read_container(audio: Audio) -> tuple[Waveform, int]:
-    """Reads by FFmpeg, as for the sound of a video: a waveform ``[T]`` and its rate in hertz."""
-    from av import AudioResampler
-
+    """Reads the sound of videos, and other formats, by FFmpeg: a waveform ``[T]`` and its rate in hertz."""
+    try:
+        from av import AudioResampler
+    except ImportError as error:
+        raise missing_package(error) from error
     parts: list[Waveform] = []
     begin, rate = 0.0, 0
     convert = AudioResampler(format="fltp")  # whatever the codec yields, to float32 ``[channels, t]``

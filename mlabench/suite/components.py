@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,29 +40,20 @@ def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component
     if model:
         options["model"] = model
     config = problems.validate(entry.config, options, path)
-    if config is None:
-        return None
-    try:
-        return _component(kind, entry, config)
-    except UserError as error:
-        problems.adopt(path, error)
-        return None
+    return _component(kind, entry, config) if config is not None else None
 
 
 def _component(kind: Kind, entry: Entry, config: Hyperparameters) -> Component:
     """Options that say where something lies are kept apart, so that they are no part of a trial's identity.
 
-    What lies there is: a dataset's fingerprint covers its files, and of any other file the hash of its content
-    stands among the options.
+    What lies there is: a dataset's fingerprint covers its files, and of an encoder's the plan takes a hash.
     """
-    paths = {name: value.expanduser() for name, value in config if isinstance(value, Path)}
-    plain = config.model_dump(mode="json")
-    for name, field in entry.config.model_fields.items():
-        if kind == "datasets" and Path in (field.annotation, *get_args(field.annotation)):
-            del plain[name]
-        elif name in paths:
-            plain[name] = f"sha256:{content_hash(paths[name])}"
-    location = {name: str(value) for name, value in paths.items()}
+    location = {name: str(value.expanduser()) for name, value in config if isinstance(value, Path)}
+    left_out = set(location)
+    if kind == "datasets":
+        fields = entry.config.model_fields.items()
+        left_out |= {name for name, field in fields if Path in (field.annotation, *get_args(field.annotation))}
+    plain = config.model_dump(mode="json", exclude=left_out)
     return Component(name=entry.name, version=entry.version, config=plain, location=location)
 
 
@@ -205,30 +194,3 @@ def check_modality(name: str, modalities: Collection[str] | None, path: Keys, pr
     if modalities is not None and name not in modalities:
         remedy = suggest(name, list(modalities)) or f"It has {', '.join(modalities)}."
         problems.add(path, f"the dataset has no modality {name!r}.", remedy)
-
-
-def content_hash(path: Path) -> str:
-    """First 12 hex digits of a SHA-256 over a file, or over the files of a folder.
-
-    Raises:
-        UserError: If there is no such file or folder, or it cannot be read.
-    """
-    try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return _hash(tuple(states), str(path))
-    except OSError as error:
-        raise UserError(
-            f"cannot be read ({error.strerror or error}).", remedy="Correct the path.", file=str(path)
-        ) from error
-
-
-@lru_cache
-def _hash(files: tuple[tuple[str, int, int], ...], root: str) -> str:
-    """The size and the time of each file stand for its content within one run of the program."""
-    digest = hashlib.sha256()
-    for name, *_ in files:
-        digest.update(Path(name).relative_to(root).as_posix().encode())
-        with open(name, "rb") as file:  # noqa: PTH123
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]

@@ -24,6 +24,31 @@ def read_layers(path: Path) -> Node:
     return tree if tree.child("name") else tree.assign(["name"], Node(name, Origin(str(path))))
 
 
+def members(path: Path) -> list[Path]:
+    """The suites that a file stands for: those it lists under ``suites`` and no others, or itself.
+
+    Raises:
+        UserError: If the file cannot be read, lists something else beside suites, or a circle.
+    """
+    return _members(path, ())
+
+
+def _members(path: Path, chain: tuple[Path, ...]) -> list[Path]:
+    chain = (*chain, path.resolve())
+    tree = read(path)
+    listed = tree.child("suites")
+    if listed is None:
+        return [path]
+    beside = [key for key in tree.value if key != "suites"] if isinstance(tree.value, dict) else []
+    if beside or not isinstance(listed.value, list) or not listed.value:
+        problem = f"stands beside {beside[0]!r}" if beside else "must be a list of at least one path"
+        raise listed.origin.error(f"{problem}.", "A file that lists suites holds nothing else.", "suites")
+    found = [
+        member for reference in listed.value for member in _members(_other(path, reference, chain, "suites"), chain)
+    ]
+    return list(dict.fromkeys(found))
+
+
 def _layer(path: Path, chain: tuple[Path, ...]) -> Node:
     chain = (*chain, path.resolve())
     tree = read(path)
@@ -34,21 +59,23 @@ def _layer(path: Path, chain: tuple[Path, ...]) -> Node:
     inherited = Node({}, tree.origin)
     for reference in extends.value if isinstance(extends.value, list) else [extends]:
         # A name is not inherited: the results of two suites would land under it.
-        inherited = merge(inherited, _layer(_base(path, reference, chain), chain).without("name"))
+        inherited = merge(inherited, _layer(_other(path, reference, chain, "extends"), chain).without("name"))
     return merge(inherited, own)
 
 
-def _base(path: Path, reference: Node, chain: tuple[Path, ...]) -> Path:
+def _other(path: Path, reference: Node, chain: tuple[Path, ...], field: str) -> Path:
+    """The file that ``field`` of the file ``path`` names."""
     if not isinstance(reference.value, str):
-        raise reference.origin.error("must be the path of another suite, or a list of paths.", field="extends")
-    base = path.parent / reference.value
-    if base.resolve() in chain:
-        circle = " -> ".join(step.name for step in (*chain, base.resolve()))
-        raise reference.origin.error(f"suites extend each other in a circle: {circle}.", field="extends")
-    if not base.is_file():
-        near = suggest(base.name, [other.name for other in base.parent.glob("*.y*ml")])
-        raise reference.origin.error(f"there is no file {reference.value!r} to extend.", near, "extends")
-    return base
+        raise reference.origin.error("must be the path of another suite, or a list of paths.", field=field)
+    other = path.parent / reference.value
+    if other.resolve() in chain:
+        circle = " -> ".join(step.name for step in (*chain, other.resolve()))
+        verb = "extend" if field == "extends" else "list"
+        raise reference.origin.error(f"suites {verb} each other in a circle: {circle}.", field=field)
+    if not other.is_file():
+        near = suggest(other.name, [file.name for file in other.parent.glob("*.y*ml")])
+        raise reference.origin.error(f"there is no file {reference.value!r}.", near, field)
+    return other
 
 
 def _relative_to(path: Path, tree: Node) -> Node:

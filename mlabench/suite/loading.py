@@ -43,7 +43,9 @@ def load_inputs(dataset: str, overrides: Overrides) -> tuple[Component, dict[str
     Raises:
         UserError: If an option is unknown or has a wrong value, or an encoder does not fit.
     """
-    tree = replace(overrides, dataset=dataset).apply(Node({}, Origin(dataset)))
+    nothing = Origin("")
+    tree = Node({"dataset": Node({"name": Node("", nothing)}, nothing)}, nothing)
+    tree = replace(overrides, dataset=dataset).apply(tree)
     problems = Problems(tree)
     component, media = resolve_dataset(tree, problems)
     encoders = resolve_encoders(tree, media, problems, adapt=False) if tree.child("encoders") else {}

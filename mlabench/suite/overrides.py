@@ -49,11 +49,7 @@ class Overrides:
             UserError: If a flag's value does not parse, or names a field that cannot be set.
         """
         if self.dataset is not None:
-            origin = Origin("--dataset")
-            named = Node({"dataset": Node({"name": Node(self.dataset, origin)}, origin)}, tree.origin)
-            tree = merge(tree, named)
-            for field, value in _defaults(self.dataset).items():
-                tree = tree.assign([field], parse(json.dumps(value), "--dataset", numbered=False))
+            tree = _move(tree, self.dataset)
         for flag, path, node in self._assignments():
             try:
                 tree = write_out(tree.assign(path, node))
@@ -85,6 +81,21 @@ class Overrides:
                 raise UserError("a file has to say what it extends.", remedy="Give that suite instead.", file=flag)
             found.append((flag, keys, parse(value, flag, numbered=False)))
         return found
+
+
+def _move(tree: Node, dataset: str) -> Node:
+    """The suite on another dataset. It has a name of its own, so that it does not take the real one's place."""
+    origin = Origin("--dataset")
+    before = tree.find(["dataset", "name"])
+    tree = merge(tree, Node({"dataset": Node({"name": Node(dataset, origin)}, origin)}, tree.origin))
+    if before is None or before.value == dataset:
+        return tree
+    for field, value in _defaults(dataset).items():
+        tree = tree.assign([field], parse(json.dumps(value), "--dataset", numbered=False))
+    name, title = tree.child("name"), tree.child("title")
+    if name is not None:
+        tree = tree.assign(["name"], Node(f"{name.value}.{dataset}", origin))
+    return tree.assign(["title"], Node(f"{title.value} (moved to {dataset})", origin)) if title is not None else tree
 
 
 def _defaults(dataset: str) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ def json_schema() -> Schema:
     components = {kind: _components(kind, definitions) for kind in ("datasets", "encoders", "methods")}
     paths = {"type": "string", "description": "Another suite, relative to this file."}
     fields |= {
+        "suites": {"type": "array", "items": paths, "minItems": 1},
         "extends": {"anyOf": [paths, {"type": "array", "items": paths}]},
         "dataset": components["datasets"],
         "encoders": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": components["encoders"]}]},
@@ -37,7 +38,7 @@ def json_schema() -> Schema:
         **schema,
         "title": "mlabench suite",
         "description": "A suite of trials; see suites/README.md.",
-        "anyOf": [{"required": ["extends"]}, {"required": ["dataset", "methods"]}],
+        "anyOf": [{"required": ["extends"]}, {"required": ["dataset", "methods"]}, {"required": ["suites"]}],
         "$defs": definitions,
     }
 
@@ -58,21 +59,31 @@ def _or_name(union: Schema) -> Schema:
 def _components(kind: Kind, definitions: Schema) -> Schema:
     """A name, or a mapping with that name and its options; the options go to ``definitions``."""
     entries = registry.entries(kind)
+    names: list[Schema] = []
     for name, entry in entries.items():
         prefix = f"{kind}.{name}"
         options = entry.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
         definitions |= {f"{prefix}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
         label = {"label": {"type": "string", "minLength": 1, "description": "Name in the tables."}}
+        required = set(options.get("required", []))
+        named: Schema = {"const": name}
+        if "model" in options.get("properties", {}):
+            # Written `name:model`, or with an option `model`.
+            required.discard("model")
+            named = {"type": "string", "pattern": f"^{name}(:.+)?$"}
+        if not required:
+            names.append(named)
         definitions[prefix] = {
             **options,
             "title": entry.title,
             "description": entry.summary,
             "properties": {
-                "name": {"const": name},
+                "name": named,
                 **(label if kind == "methods" else {}),
                 **options.get("properties", {}),
             },
-            "required": ["name", *options.get("required", [])],
+            "required": ["name", *sorted(required)],
         }
-    bare = [name for name in entries if definitions[f"{kind}.{name}"]["required"] == ["name"]]
-    return {"anyOf": [{"enum": bare}, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}
+    plain = {"enum": [named["const"] for named in names if "const" in named]}
+    patterns = [named for named in names if "pattern" in named]
+    return {"anyOf": [plain, *patterns, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}

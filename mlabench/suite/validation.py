@@ -89,15 +89,7 @@ class Problems:
 
     def error(self) -> UserError:
         """The first mistake in reading order, with the others behind it."""
-        first, *others = sorted(self.errors, key=lambda error: (error.file or "", error.line or 0))
-        return UserError(
-            first.problem,
-            remedy=first.remedy,
-            file=first.file,
-            line=first.line,
-            field=first.field,
-            others=others,
-        )
+        return UserError.of(sorted(self.errors, key=lambda error: (error.file or "", error.line or 0)))
 
 
 class _Complaint(NamedTuple):

@@ -138,8 +138,10 @@ def write_picture(
     if mode == "I;16":
         grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
         image = Image.fromarray(grey)
+    elif mode == "P":
+        image = picture.convert("RGB").quantize()
     else:
-        image = picture.convert("RGB").convert(mode) if not transparent else picture.convert(mode)
+        image = picture.convert(mode) if transparent else picture.convert("RGB").convert(mode)
     exif = Image.Exif()
     if exif_orientation is not None:
         exif[_ORIENTATION] = exif_orientation

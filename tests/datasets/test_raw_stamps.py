@@ -76,7 +76,10 @@ def test_no_concept_is_in_two_splits(root: Path) -> None:
 
 
 def test_the_files_can_be_decoded(root: Path) -> None:
-    items = {sample.id: sample for sample in raw_stamps(root=root).listing().samples}["food/thing0:fr"].items
+    samples = {sample.id: sample for sample in raw_stamps(root=root).listing().samples}
+    drawn = Picture(size=20, fit="contain")(samples["household/box:fr"].items["image"])  # an SVG
+    assert (drawn[:, 2:18, 7:13] == np.array([255, 0, 0])[:, None, None]).all()
+    items = samples["food/thing0:fr"].items
     picture = Picture(size=20, fit="contain")(items["image"])
     assert (picture[:, 5:15, 12:] == np.array([0, 1, 1])[:, None, None]).all()  # its right half is of one colour
     assert LogMel(seconds=1.0)(items["audio"]).astype(np.float32).std() > 1

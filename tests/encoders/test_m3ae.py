@@ -223,10 +223,10 @@ def test_prefixes(tmp_path: Path, checkpoint: Path, prefix: str) -> None:
     torch.testing.assert_close(features, encoder(PICTURE, pretrained=checkpoint)(pictures()), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("text_tower", ["mae_a", "mae_t"])
-def test_towers_of_a_whole_model(tmp_path: Path, text_tower: str) -> None:
-    text, image = Weights(1), Weights(2)
-    towers = {text_tower: text, "mae_v": image}
+@pytest.mark.parametrize("names", [("mae_a", "mae_v"), ("mae_v", "mae_t")])
+def test_towers_of_a_whole_model(tmp_path: Path, names: tuple[str, str]) -> None:
+    towers = {name: Weights(seed) for seed, name in enumerate(names)}
+    text, image = towers[min(set(names) - {"mae_v"})], towers["mae_v"]
     state = {f"module.{tower}.{name}": value for tower, own in towers.items() for name, value in own.port().items()}
     state["module.fusion_module.fc_out.weight"] = np.ones((3, WIDTH))
     torch.save({"model": tensors(state), "modulation": "Normal"}, tmp_path / "best.pth")

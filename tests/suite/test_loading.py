@@ -10,8 +10,9 @@ import yaml
 
 from mlabench.errors import UserError
 from mlabench.planning import expand
-from mlabench.suite import Overrides, Suite, describe, load_suite
-from tests.suite.fakes import MASK
+from mlabench.suite import Overrides, Suite, describe, load_suite, members
+from mlabench.trial import Training
+from tests.suite.fakes import MASK, Captions
 
 VALID = "dataset: speech\nmethods: [plain]\n"
 
@@ -278,6 +279,56 @@ def test_another_dataset(load: Callable[..., Suite]) -> None:
     assert load(SUITE, dataset="speech").resolved() == load(SUITE).resolved(), "the same dataset keeps its options"
     star = SUITE.replace("encoders: {", "encoders: {'*': {name: mlp, width: 6}, ")
     assert load(star, dataset="captions").encoders["caption"].config["width"] == 6
+
+
+def test_a_suite_on_another_dataset_is_another_suite(load: Callable[..., Suite]) -> None:
+    titled = SUITE + "title: Speech, all of it\n"
+    moved = load(titled, dataset="captions")
+    assert (moved.name, moved.title) == ("some.captions", "Speech, all of it (moved to captions)")
+    assert load(titled, dataset="speech").name == "some"
+
+
+def test_a_dataset_brings_the_encoders_and_the_training_that_suit_it(
+    load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = {"encoders": {"*": {"name": "mlp", "width": 9}}, "training": {"epochs": 7}}
+    monkeypatch.setattr(Captions, "defaults", defaults)
+    suite = load(SUITE + "training: {epochs: 3, batch_size: 5}\n", dataset="captions")
+    assert {key: encoder.config["width"] for key, encoder in suite.encoders.items()} == {"image": 9, "caption": 9}
+    assert (suite.training.epochs, suite.training.batch_size) == (7, Training().batch_size)
+    assert load(SUITE, dataset="captions", settings=("training.epochs=2",)).training.epochs == 2
+
+
+# -- several suites in one file --------------------------------------------------------------------
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def test_a_file_that_lists_suites_stands_for_them(tmp_path: Path) -> None:
+    write(tmp_path, a=VALID, b=VALID, all="suites: [b.yaml, some.yaml]\n", some="suites: [a.yaml, b.yaml]\n")
+    assert members(tmp_path / "all.yaml") == [tmp_path / "b.yaml", tmp_path / "a.yaml"]
+    assert members(tmp_path / "a.yaml") == [tmp_path / "a.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("suites: [a.yaml]\nseeds: 3\n", 1, "stands beside 'seeds'. A file that lists suites holds nothing else."),
+        ("suites: a.yaml\n", 1, "must be a list of at least one path."),
+        ("suites: []\n", 1, "must be a list of at least one path."),
+        ("suites:\n- 3\n", 2, "must be the path of another suite, or a list of paths."),
+        ("suites:\n- b.yaml\n", 2, "there is no file 'b.yaml'. Did you mean 'a.yaml'?"),
+        ("suites:\n- all.yaml\n", 2, "suites list each other in a circle: all.yaml -> all.yaml."),
+    ],
+)
+def test_mistakes_in_a_list_of_suites(text: str, line: int, problem: str, tmp_path: Path) -> None:
+    write(tmp_path, a=VALID, all=text)
+    with pytest.raises(UserError) as caught:
+        members(tmp_path / "all.yaml")
+    assert str(caught.value).startswith(f"{tmp_path / 'all.yaml'}:{line}: suites: {problem}")
 
 
 # -- origins --------------------------------------------------------------------------------------

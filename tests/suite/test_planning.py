@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.datasets.stamps import Stamps
+from mlabench import planning, registry
 from mlabench.errors import UserError
 from mlabench.plan import Plan
 from mlabench.planning import expand
-from mlabench.suite import Suite, load_suite
+from mlabench.suite import Overrides, Suite, load_suite, members
 from tests.suite.fakes import MASK
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -163,19 +163,41 @@ def test_ids_depend_on_everything_that_decides_the_result(load: Callable[..., Su
     assert expand(load(text)).cells[0].trial.id != expand(load(text, settings=(change,))).cells[0].trial.id
 
 
-@pytest.mark.parametrize(
-    ("name", "trials"),
-    [
-        ("stamps", 6 * 3),
-        ("stamps_full", 6 * 5),
-        ("stamps_missing", 5 * 3 * 3),
-        ("stamps_missing_full", 5 * 9 * 5),
-        ("stamps_ablation", 4 * 2 * 3),
-        ("stamps_ablation_full", 4 * 9 * 5),
-    ],
-)
-def test_committed_suites(name: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stamps, "fingerprint", lambda self: "f")
+@pytest.fixture
+def everything_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all data and all weights lay where the suites look for them."""
+    for entry in registry.entries("datasets").values():
+        monkeypatch.setattr(entry.load(), "fingerprint", lambda self: "f")
+    monkeypatch.setattr(planning, "content_hash", lambda path: "0123456789ab")
+
+
+#: Number of trials of each suite.
+TRIALS = {
+    "stamps": 6 * 3,
+    "stamps_full": 6 * 5,
+    "stamps_missing": 5 * 3 * 3,
+    "stamps_missing_full": 5 * 9 * 5,
+    "stamps_ablation": 4 * 2 * 3,
+    "stamps_ablation_full": 4 * 9 * 5,
+    "stamps_audio_image": 6 * 3,
+    "stamps_raw": 3,
+    "cremad": 4 * 3,
+    "kinetics_sounds": 4 * 3,
+    "kinetics_sounds_missing": 2 * 9 * 3,
+    "food101": 4 * 3,
+    "food101_gap": 2 * 3,
+    "mvsa": 4 * 3,
+    "iemocap": 5 * 3,
+    "iemocap_missing": 5 * 9 * 3,
+    "ablation_cremad": 4 * 3,
+    "ablation_kinetics_sounds": 4 * 3,
+    "ablation_food101": 4 * 3,
+    "ablation_mvsa": 4 * 3,
+}
+
+
+@pytest.mark.parametrize(("name", "trials"), TRIALS.items())
+def test_committed_suites(name: str, trials: int, everything_there: None) -> None:
     plan = expand(load_suite(SUITES / f"{name}.yaml"))
     assert plan.name == name
     assert plan.questions
@@ -183,35 +205,54 @@ def test_committed_suites(name: str, trials: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_committed_suite_has_its_count_here() -> None:
-    counted = test_committed_suites.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    assert sorted(path.stem for path in SUITES.glob("*.yaml")) == sorted(name for name, _ in counted)
+    listed = {member for path in SUITES.glob("*.yaml") for member in members(path)}
+    assert {path.stem for path in listed} == set(TRIALS)
 
 
-def test_committed_suites_share_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stamps, "fingerprint", lambda self: "f")
-    ids = {
-        path.stem: {cell.trial.id for cell in expand(load_suite(path)).cells} for path in sorted(SUITES.glob("*.yaml"))
-    }
+def test_the_paper_is_every_suite_on_its_data_once() -> None:
+    paper = members(SUITES / "paper.yaml")
+    assert len(paper) == len(set(paper))
+    assert {path.stem for path in paper} == {name for name in TRIALS if not name.startswith(("stamps", "clipart"))}
+
+
+def test_committed_suites_share_their_trials(everything_there: None) -> None:
+    ids = {name: {cell.trial.id for cell in expand(load_suite(SUITES / f"{name}.yaml")).cells} for name in TRIALS}
     for name in ("stamps", "stamps_missing", "stamps_ablation"):
         assert ids[name] < ids[f"{name}_full"]
     # Five of the six complete methods, three seeds.
     assert len(ids["stamps"] & ids["stamps_missing"]) == 5 * 3
     # MLA itself: complete and at half, three seeds.
     assert len(ids["stamps_ablation"] & ids["stamps_missing"]) == 2 * 3
+    # MLA itself is the first row of the ablation, and the missing suites hold the complete ones.
+    for name in ("cremad", "kinetics_sounds", "food101", "mvsa"):
+        assert len(ids[name] & ids[f"ablation_{name}"]) == 3
+    assert ids["food101_gap"] < ids["food101"]
+    assert ids["iemocap"] < ids["iemocap_missing"]
+    assert len(ids["kinetics_sounds"] & ids["kinetics_sounds_missing"]) == 2 * 3
+
+
+@pytest.mark.parametrize("name", ["iemocap_missing", "stamps_missing"])
+def test_a_suite_moved_to_its_stand_in_has_the_trials_of_the_stand_ins_own(name: str) -> None:
+    moved = expand(load_suite(SUITES / f"{name}.yaml", Overrides(dataset="stamps", rates="0,0.5")))
+    own = expand(load_suite(SUITES / "stamps_missing_full.yaml"))
+    assert {cell.trial.id for cell in moved.cells} < {cell.trial.id for cell in own.cells}
+    assert moved.name == ("stamps_missing" if name == "stamps_missing" else "iemocap_missing.stamps")
 
 
 def test_planning_does_not_import_torch() -> None:
     program = """
 import sys
 from pathlib import Path
-from mlabench.datasets.stamps import Stamps
-from mlabench.planning import expand
-from mlabench.suite import describe, json_schema, load_suite
-Stamps.fingerprint = lambda self: "f"
+from mlabench import planning, registry
+from mlabench.suite import describe, json_schema, load_suite, members
+for entry in registry.entries("datasets").values():
+    entry.load().fingerprint = lambda self: "f"
+planning.content_hash = lambda path: "0123456789ab"
 for path in Path(sys.argv[1]).glob("*.yaml"):
-    suite = load_suite(path)
-    assert expand(suite).cells and describe(suite)
+    for member in members(path):
+        suite = load_suite(member)
+        assert planning.expand(suite).cells and describe(suite)
 json_schema()
-assert "torch" not in sys.modules
+assert not {"torch", "PIL", "av", "soundfile", "cv2", "transformers"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(SUITES)], check=True, timeout=60)
