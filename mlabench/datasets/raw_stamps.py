@@ -67,12 +67,13 @@ class RawStamps(RawDataset):
         """Lists the samples of ``stamps``, in its order.
 
         Raises:
-            UserError: If there is no folder of stamps.
+            UserError: If there is no folder of stamps, or not one complete stamp in it.
         """
         try:
-            found = list_samples(find_stamps(self.config.root))
+            folder = find_stamps(self.config.root)
         except UserError as error:
             raise self.not_found(self.config.root, "usr/share/tuxpaint/stamps/animals") from error
+        found = list_samples(folder)
         split = split_samples(found.samples)
         samples = [
             Sample(

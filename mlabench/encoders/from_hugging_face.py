@@ -107,7 +107,7 @@ class HuggingFaceEncoder(BackboneEncoder):
         if medium == "text":
             return _tokens(options, getattr(about, "text_config", about))
         if medium == "image":
-            return Picture(size=getattr(about, "vision_config", about).image_size, fit=options.fit)
+            return Picture(size=_picture_size(getattr(about, "vision_config", about)), fit=options.fit)
         rate = _extractor(source).sampling_rate
         if about.model_type == _SPECTROGRAMS:
             return Fbank(frames=about.max_length, mels=about.num_mel_bins, rate=rate)
@@ -238,6 +238,12 @@ def _extractor(source: str) -> Any:
     from transformers import AutoFeatureExtractor
 
     return _fetch(AutoFeatureExtractor.from_pretrained, source)
+
+
+def _picture_size(about: Any) -> int:
+    """Side of the square pictures that a model was trained on, which some write as a pair."""
+    size = about.image_size
+    return size if isinstance(size, int) else max(size)
 
 
 def _picture_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

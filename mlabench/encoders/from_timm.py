@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -148,7 +150,8 @@ def _build(config: TimmEncoder.Config, channels: int, size: tuple[int, int]) -> 
     if config.pretrained is True:
         try:
             overlay = _cached_weights(about, config.model)
-            return timm.create_model(config.model, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+            with contextlib.redirect_stdout(io.StringIO()):  # where torch announces a download, even one that fails
+                return timm.create_model(config.model, pretrained=True, pretrained_cfg_overlay=overlay, **options)
         except (OSError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"timm cannot load the weights of {config.model!r} ({reason}).", remedy=_OFFLINE) from error

@@ -157,8 +157,8 @@ def _build(config: TorchaudioEncoder.Config, function: str) -> Any:
     network = getattr(models, function)()
     if config.pretrained is True:
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # it announces every download, even one that fails
-                published = getattr(pipelines, config.model).get_model(dl_kwargs={"progress": False})
+            with contextlib.redirect_stdout(io.StringIO()):  # where torch announces a download, even one that fails
+                published = getattr(pipelines, config.model).get_model()
         except OSError as error:
             raise UserError(f"torchaudio cannot get the weights of {config.model}.", remedy=_OFFLINE) from error
         # Some bundles wrap the network in one that standardises the waveform.

@@ -26,8 +26,8 @@ def require_hub(name: str, remedy: str) -> None:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise UserError(f"{name!r} is not in the local cache, and HF_HUB_OFFLINE is set.", remedy=remedy)
     endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT)
-    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310  (an address of the user's own environment)
     try:
+        request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310  (the user's own environment names it)
         urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()  # an answer, even if it is not the page

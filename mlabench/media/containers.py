@@ -22,8 +22,8 @@ _ABSENT: dict[Kind, str] = {"video": "video without frames", "audio": "video wit
 _FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav"
 #: Seconds to go back further than asked for, since a decoder needs a moment to be right after a jump.
 _RUN_UP = 1.0
-#: A later time, in seconds, can but be a damaged one.
-_LATEST = 7 * 24 * 3600.0
+#: If a frame comes this many seconds after the one before, its time is damaged.
+_PAUSE = 60.0
 
 
 _Frame = TypeVar("_Frame", "AudioFrame", "VideoFrame")
@@ -80,17 +80,18 @@ def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, An
     with _opened(path, kind) as container:
         stream = container.streams.best(kind)
         if stream is None:
-            raise UnreadableError((_ABSENT if len(container.streams) else _DAMAGED)[kind])
+            others = {stream.type for stream in container.streams} - {kind}
+            raise UnreadableError(_ABSENT[kind] if others else _DAMAGED[kind])
         stream.codec_context.thread_count = 1
         base = float(stream.time_base or 0)
         origin = (stream.start_time or 0) * base
         if position:
             container.seek(int((position + origin) / base), stream=stream)
-        time = 0.0
+        time = position
         frames: Iterator[Any] = container.decode(stream)
         for frame in frames:
-            time = time if frame.time is None else frame.time - origin
-            if time > _LATEST:
+            before, time = time, time if frame.time is None else frame.time - origin
+            if time > before + _PAUSE:
                 raise UnreadableError(_DAMAGED[kind])
             if not frame.is_corrupt:  # as frames are that follow a jump and build on one before it
                 yield time, frame

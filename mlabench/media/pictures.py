@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ Pixels = NDArray[np.uint8]
 MOST_PIXELS = 100_000_000
 #: Without those that run other programs (PostScript) or read other files.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else some damage is reported on the terminal
 
 
 def read_picture(path: Path) -> Pixels:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from math import gcd
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from mlabench.media.containers import decode_sound
 
 Waveform = NDArray[np.float32]
 
+#: How files of WAV, FLAC, OGG and AIFF begin. Of damaged MP3, libsndfile would write warnings on the terminal.
+_FILES = re.compile(rb"(RIFF|RF64)....WAVE|fLaC|OggS|FORM....AIF", re.DOTALL)
 #: Sampling rates outside, in hertz, are those of damaged files.
 _RATES = range(1_000, 400_001)
 
@@ -35,9 +39,7 @@ def read_sound(audio: Audio, rate: int) -> Waveform:
         from torchaudio.functional import resample
     except ImportError as error:
         raise missing_package(error) from error
-    # On a damaged MP3, libsndfile would write warnings of its own.
-    read = _read_container if audio.path.suffix.lower() == ".mp3" else _read_file
-    wave, own_rate = read(audio)
+    wave, own_rate = _read_file(audio) if _FILES.match(_header(audio.path)) else _read_container(audio)
     if not wave.size:
         raise UnreadableError("empty sound")
     if own_rate not in _RATES or not np.isfinite(wave).all():
@@ -49,21 +51,29 @@ def read_sound(audio: Audio, rate: int) -> Waveform:
     return resampled
 
 
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(12)
+    except OSError as error:
+        raise UnreadableError("unreadable sound") from error
+
+
 def _read_file(audio: Audio) -> tuple[Waveform, int]:
-    """Reads WAV, FLAC, OGG and more by libsndfile: a waveform ``[T]`` and its rate in hertz."""
+    """Reads WAV, FLAC, OGG and AIFF by libsndfile: a waveform ``[T]`` and its rate in hertz."""
     try:
         import soundfile
     except ImportError as error:
         raise missing_package(error) from error
     try:
-        with audio.path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(audio.path) as sound:
             first = min(round(audio.start * sound.samplerate), sound.frames)
             sound.seek(first)
             length = -1 if audio.end is None else max(0, round(audio.end * sound.samplerate) - first)
             return sound.read(length, dtype="float32", always_2d=True).mean(axis=1), sound.samplerate
     except soundfile.LibsndfileError:
         return _read_container(audio)
-    except Exception as error:  # the system's, or what a damaged number leads to
+    except Exception as error:  # what a damaged number leads to
         raise UnreadableError("unreadable sound") from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -87,7 +86,14 @@ def _middle(video: Video) -> _Frame:
         frames = _frames(video, rate=1.0)
         return frames[len(frames) // 2]
     middle = (video.start + min(ends)) / 2
-    return _frames(replace(video, start=middle, end=middle + _TOLERANCE), rate=1.0)[0]
+    shown = None
+    for time, frame in decode_frames(video.path, middle):
+        if shown is not None and time > middle + _TOLERANCE:
+            break
+        shown = frame
+    if shown is None or min(ends) <= video.start:
+        raise UnreadableError("video without frames")
+    return shown
 
 
 def _frames(video: Video, rate: float) -> list[_Frame]:
@@ -103,7 +109,13 @@ def _folder(folder: Path) -> list[Path]:
         files = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and path.name[0] != "."]
     except OSError as error:
         raise UnreadableError("unreadable folder of frames") from error
-    return sorted(files, key=lambda path: [(int(n or 0), text) for n, text in re.findall(r"(\d*)(\D*)", path.name)])
+    return sorted(files, key=lambda path: _natural(path.name))
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts numbers by their value, and before text; equal ones (01, 1) by their digits."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", name)
+    return [(not digits, int(digits or 0), digits or text) for digits, text in parts]
 
 
 def _sampled(video: Video, rate: float) -> Iterator[VideoFrame]:

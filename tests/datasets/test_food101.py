@@ -233,7 +233,9 @@ def test_a_sample_in_both_parts_stays_in_training(folder: Path) -> None:
     tree.write_titles(folder / "texts" / "test_titles.csv", [*tree.rows("test"), ("sushi_3.jpg", "Sushi", "sushi")])
     found = listing(folder)
     assert found.skipped == {"listed twice": 1}
-    assert "sushi_3" not in splits(found)["test"]
+    kept = next(sample for sample in found.samples if sample.id == "sushi_3")
+    assert kept.split != "test"
+    assert kept.items["text"] == Text(tree.readable(tree.rows("train")[2 * 21 + 3][1]))
 
 
 # Folders.
@@ -311,9 +313,9 @@ def test_ten_thousand_pictures_are_listed_in_a_moment(tmp_path: Path) -> None:
                 lines.append((f"{label}_{number}.jpg", f"Page {number} &amp; more of {label}", label))
         (tmp_path / "texts").mkdir(exist_ok=True)
         tree.write_titles(tmp_path / "texts" / f"{part}_titles.csv", lines)
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(listing(tmp_path).samples) == 10_000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 3
 
 
 # Titles.

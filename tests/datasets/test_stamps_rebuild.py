@@ -1,10 +1,5 @@
 """Holds the shipped features and the raw files of the Debian package together."""
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,55 +19,20 @@ from mlabench.datasets.stamps_raw import (
     read_picture,
     read_speech,
 )
+from tests.datasets.debian import unpacked
 
 VERSION = "2022.06.04-1"
 
 
 @pytest.fixture(scope="module")
 def listing(request: pytest.FixtureRequest) -> Listing:
-    return list_samples(stamps_folder(request.config.cache))
+    return list_samples(find_stamps(unpacked(request.config.cache, VERSION, PACKAGE)))
 
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[Rows, Tensors]:
     rows, tensors, _ = read_features(SHIPPED)
     return rows, tensors
-
-
-def stamps_folder(cache: pytest.Cache) -> Path:
-    """The package's folder: installed, unpacked by an earlier run, or downloaded now."""
-    if installed_version() == VERSION:
-        return find_stamps()
-    root = Path(cache.mkdir(PACKAGE))
-    unpacked = root / VERSION
-    if not unpacked.is_dir():
-        try:
-            download(root)
-        except (OSError, subprocess.CalledProcessError) as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"{PACKAGE} {VERSION} cannot be had from apt here: {error}")
-    return find_stamps(unpacked)
-
-
-def installed_version() -> str:
-    query = shutil.which("dpkg-query")
-    if query is None:
-        return ""
-    command = [query, "--show", "--showformat=${Version}", PACKAGE]
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
-
-
-def download(root: Path) -> None:
-    work = root / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    if os.environ.get("CI"):  # images for CI come without package lists
-        subprocess.run(["apt-get", "update"], check=False)
-    subprocess.run(["apt-get", "download", f"{PACKAGE}={VERSION}"], cwd=work, check=True)
-    subprocess.run(["dpkg", "-x", f"{PACKAGE}_{VERSION}_all.deb", "unpacked"], cwd=work, check=True)
-    (work / "unpacked").rename(root / VERSION)
-    shutil.rmtree(work)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlabench import registry
 from mlabench.encoders import BackboneOptions, Encoder
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.from_hugging_face import HuggingFaceEncoder
@@ -230,5 +231,21 @@ def test_options_of_every_backbone(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_reads_its_medium(name):
-    assert CASES[name].medium in CASES[name].kind.reads
+def test_described_without_being_imported(name):
+    """As suites and listings see it: options, media and summary, read from the source."""
+    case = CASES[name]
+    entry = registry.Entry("encoders", name, case.kind.__module__, case.kind.__name__, "mlabench")
+    assert entry.config.model_json_schema() == case.kind.Config.model_json_schema()
+    assert case.medium in entry.literal("reads", ())
+    assert entry.literal("reads", ()) == case.kind.reads
+    assert entry.summary.endswith(".")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_options_read_from_the_source_will_do(name, folders):
+    case = CASES[name]
+    entry = registry.Entry("encoders", name, case.kind.__module__, case.kind.__name__, "mlabench")
+    given = {**case.options, **({"pretrained": str(folders[name])} if case.save else {})}
+    expected = case.kind.preprocessing(case.kind.Config(**given), case.medium)
+    assert case.kind.preprocessing(entry.config(**given), case.medium) == expected
+    assert case.kind(expected.shape, entry.config(**given)).shape == expected.shape

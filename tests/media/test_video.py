@@ -130,18 +130,28 @@ def test_a_telephone_held_upright_is_turned(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_frames(Video(path))[0], np.rot90(plain, -1))
 
 
-def test_a_pause_repeats_the_frame_that_is_shown(tmp_path: Path) -> None:
-    """A frame at 0.0 s, and the next at 3.0 s."""
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+def write_with_a_pause(path: Path, seconds: int) -> Path:
+    """A frame at 0.0 s, and the next ones ``seconds`` later."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"threads": "1", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number, pts in ((0, 0), (3, 30), (3, 31)):
+        for number, pts in ((0, 0), (3, 10 * seconds), (3, 10 * seconds + 1)):
             picture = np.full((48, 64, 3), COLOURS[number], np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts = pts
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert seconds(read_frames(Video(tmp_path / "a.mp4"))) == [0, 0, 0, 3]
+    return path
+
+
+def test_a_pause_repeats_the_frame_that_is_shown(tmp_path: Path) -> None:
+    assert seconds(read_frames(Video(write_with_a_pause(tmp_path / "a.mp4", 3)))) == [0, 0, 0, 3]
+
+
+def test_a_pause_that_cannot_be_is_damage(tmp_path: Path) -> None:
+    """It would else fill the memory with copies."""
+    with pytest.raises(UnreadableError, match=r"^corrupt video$"):
+        read_frames(Video(write_with_a_pause(tmp_path / "a.mp4", 36_000)))
 
 
 def make_folder(folder: Path, names: list[str]) -> Path:
@@ -164,7 +174,15 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["00002.jpg", "00010.jpg"], ["a.jpg", "b.jpg"], ["2.jpg", "a.jpg"], ["1_2.jpg", "1_10.jpg"]]
+    "names",
+    [
+        ["00002.jpg", "00010.jpg"],
+        ["a.jpg", "b.jpg"],
+        ["2.jpg", "a.jpg"],
+        ["1_2.jpg", "1_10.jpg"],
+        ["01.jpg", "1.jpg"],
+        ["2²٣.jpg", "10²٣.jpg"],
+    ],
 )
 def test_any_names_have_an_order(tmp_path: Path, names: list[str]) -> None:
     assert seconds(read_frames(Video(make_folder(tmp_path / "frames", names)))) == [0, 1]

@@ -1,0 +1,96 @@
+"""Making the features of clip art from raw files, on a small folder and with the real encoders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlabench.datasets import Inventory
+from mlabench.datasets.clipart import SHIPPED
+from mlabench.datasets.clipart_prepare import check_clipart, prepare_clipart, project
+from mlabench.datasets.clipart_raw import list_pictures, read_picture
+from mlabench.datasets.frozen_features import encode_pictures, encode_sentences
+from mlabench.datasets.shipped import read_features
+from mlabench.errors import UserError
+from tests.datasets.clipart_tree import make_tree
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("raw")
+    folder = make_tree(root)
+    damaged = folder / "png/animals/birds/hen_01.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    return root
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[tuple[str, int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def prepared(raw: Path, calls: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory) -> Inventory:
+    out = tmp_path_factory.mktemp("out") / "features"
+    return prepare_clipart(raw, out, progress=lambda *call: calls.append(call))
+
+
+def test_pictures_that_cannot_be_decoded_are_counted(raw: Path, prepared: Inventory) -> None:
+    rows, tensors, _ = read_features(prepared.folder)
+    listed = [picture.id for picture in list_pictures(raw / "usr/share/openclipart").pictures]
+    assert [row["id"] for row in rows] == [name for name in listed if name != "animals/birds/hen_01"]
+    assert prepared.skipped["unreadable picture"] == 1
+    assert sum(prepared.samples.values()) == len(rows) == len(tensors["image"])
+
+
+def test_a_check_counts_without_decoding(raw: Path, prepared: Inventory) -> None:
+    found = check_clipart(raw)
+    assert found.folder == raw / "usr/share/openclipart"
+    assert all(found.samples.values())
+    assert sum(found.samples.values()) == sum(prepared.samples.values()) + 1
+    assert found.skipped["not stated to be in the Public Domain"] == 2
+
+
+def test_progress_reaches_the_end_of_every_stage(prepared: Inventory, calls: list[tuple[str, int, int]]) -> None:
+    assert {stage: done for stage, done, total in calls if done == total} == {"pictures": 20, "titles": 19}
+
+
+def test_the_folder_has_all_that_the_shipped_one_has(prepared: Inventory) -> None:
+    assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in SHIPPED.iterdir()}
+
+
+def test_features_are_those_of_the_encoders(raw: Path, prepared: Inventory) -> None:
+    rows, tensors, _ = read_features(prepared.folder)
+    pictures = {picture.id: picture for picture in list_pictures(raw / "usr/share/openclipart").pictures}
+    own = [pictures[row["id"]] for row in rows]
+    text = (encode_sentences([picture.title for picture in own]) - tensors["text.mean"]) / tensors["text.std"]
+    np.testing.assert_allclose(text, tensors["text"][[int(row["text"]) for row in rows]], rtol=1e-3, atol=5e-3)
+    image = encode_pictures(read_picture(picture.path) for picture in own)
+    parts = (tensors["image.mean"], tensors["image.std"], tensors["image.components"])
+    np.testing.assert_allclose(project(image, *parts), tensors["image"], rtol=1e-3, atol=5e-3)
+
+
+def test_components_keep_the_distances_between_training_pictures(raw: Path, prepared: Inventory) -> None:
+    """With fewer pictures than components nothing is lost, so distances only shrink by one factor."""
+    rows, tensors, _ = read_features(prepared.folder)
+    pictures = {picture.id: picture for picture in list_pictures(raw / "usr/share/openclipart").pictures}
+    train = [number for number, row in enumerate(rows) if row["split"] == "train"]
+    image = encode_pictures(read_picture(pictures[rows[number]["id"]].path) for number in train)
+    before = distances((image - tensors["image.mean"]) / tensors["image.std"])
+    after = distances(tensors["image"][train].astype(np.float32))
+    ratio = after[before > 0] / before[before > 0]
+    assert len(train) > 8
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=5e-3)
+    assert tensors["image"][train].astype(np.float32).std() == pytest.approx(1, abs=1e-2)
+
+
+def distances(values: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(values[:, None] - values[None], axis=2)
+
+
+def test_a_folder_without_training_pictures_is_reported(tmp_path: Path) -> None:
+    folder = make_tree(tmp_path)
+    for png in folder.glob("png/*/**/*.png"):
+        png.write_bytes(png.read_bytes()[:40] if png.is_file() else b"")
+    with pytest.raises(UserError, match=r"no sample of the training split is left\. Unpack"):
+        prepare_clipart(tmp_path, tmp_path / "out")
