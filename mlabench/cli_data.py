@@ -77,13 +77,14 @@ def stats(name: Name, root: Root = None, settings: SetOption = None, as_json: As
 @data_app.command()
 def check(name: Name, root: Root = None, settings: SetOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
+    from mlabench.datasets.raw import RawDataset
     from mlabench.display import make_console, print_listing
 
     dataset = _dataset(name, root, settings)
     found = dataset.check(root)
     console = make_console()
     console.print(f"{found.folder}: {sum(found.samples.values())} samples", soft_wrap=True, markup=False)
-    if "root" in type(dataset).Config.model_fields:
+    if isinstance(dataset, RawDataset):
         data = dataset.load()
         print_listing(console, f"Samples of {name}", ("Class", *SPLITS, "all"), _class_counts(data), as_json=False)
         console.print(f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n", markup=False)
@@ -115,6 +116,7 @@ def prepare(
     """Prepare a suite's inputs: decode them and compute frozen features, once, into the cache; or rebuild the
     features of an embedded dataset from its raw files. What is prepared is kept if you interrupt.
     """  # noqa: D205
+    from mlabench.datasets.raw import RawDataset
     from mlabench.display import Bars, make_console
     from mlabench.execution import default_jobs, prepare_inputs
     from mlabench.planning import expand, with_content, with_fingerprint
@@ -126,7 +128,7 @@ def prepare(
     if Path(what).suffix in (".yaml", ".yml"):
         suite = load_suite(Path(what), Overrides(settings=tuple(settings or ()), limit=limit))
         wanted: list[Inputs] = [cell.trial for cell in expand(suite).cells]
-    elif "root" in _kind(what).Config.model_fields:
+    elif issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
         dataset = with_fingerprint(component, instantiate(component))
         wanted = [Inputs(dataset=dataset, encoders=with_content(encoders), limit=limit)]
@@ -229,10 +231,10 @@ def _dataset(name: str, root: Path | None, settings: list[str] | None) -> Datase
     Raises:
         UserError: If an option is unknown or has a wrong value.
     """
-    from mlabench.suite import load_inputs
+    from mlabench.suite import load_dataset
     from mlabench.suite.components import instantiate
 
-    return instantiate(load_inputs(name, _overrides(name, root, settings))[0])
+    return instantiate(load_dataset(name, _overrides(name, root, settings)))
 
 
 def _overrides(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -122,11 +123,8 @@ def _chunks_done(
         for rows in chunks:
             yield rows, _decode_chunk(folder, rows, [items[row] for row in rows], step)
         return
-    # Not forked: torch's and FFmpeg's threads would not survive that. An interrupt is the parent's business.
-    ignore_interrupt = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=signal.signal, initargs=ignore_interrupt
-    ) as pool:
+    # Not forked: torch's and FFmpeg's threads would not survive that.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         futures: dict[Future[dict[int, str]], Sequence[int]] = {}
         try:
             for rows in chunks:
@@ -140,6 +138,11 @@ def _chunks_done(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch, which some decoders import, then adds up in the same order everywhere
 
 
 def _decode_chunk(folder: Path, rows: Sequence[int], items: Sequence[Item], step: Preprocessing) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Hyperparameters(BaseModel):
@@ -20,6 +20,17 @@ class Hyperparameters(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModalityOptions(Hyperparameters):
+    """Options of a dataset of which one may use some modalities only: those of its field ``modalities``."""
+
+    @field_validator("modalities", check_fields=False)
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
+        return value
 
 
 class BackboneOptions(Hyperparameters):

@@ -138,6 +138,9 @@ class Method(nn.Module):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
         super().__init__()
+        for modality in task.modalities:
+            if hasattr(nn.ModuleDict, modality):
+                raise ValueError(f"torch has a meaning of its own for {modality!r}; call this modality otherwise.")
         self.task = task
         self.config = config
         self.samples = samples

@@ -30,13 +30,13 @@ from mlabench.media import UnreadableError, pictures
 #: The classes, the largest first, and the folders that each consists of.
 FOLDERS = {
     "food": ("food",),
+    "people": ("people",),
     "animals": ("animals",),
     "recreation": ("recreation",),
-    "people": ("people",),
-    "transportation": ("transportation",),
     "geography": ("geography",),
     "tools": ("tools",),
     "office": ("office",),
+    "transportation": ("transportation",),
     "electronics": ("electronics", "computer/hardware"),
     "plants": ("plants",),
     "buildings": ("buildings",),

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mlabench.datasets.raw import Listing, RawDataset, Sample, SplitName, first_folder
 from mlabench.datasets.text_image import (
@@ -25,7 +25,7 @@ from mlabench.datasets.text_image import (
     subfolders,
 )
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Image, Item, Medium, Text
 from mlabench.media.texts import decode_text
 
@@ -70,7 +70,7 @@ class Food101(RawDataset):
     a title that is empty after cleaning, listed twice, or with a label that has no folder; pictures without a title.
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``food101``."""
 
         root: Path | None = Field(default=None, description="Folder that holds `images` and `texts`.")
@@ -88,13 +88,6 @@ class Food101(RawDataset):
             min_length=1,
             description="Which modalities to use; their order is the column order everywhere.",
         )
-
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
 
     config: Config
     title = "Food-101"

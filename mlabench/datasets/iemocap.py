@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Self, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from mlabench.datasets.iemocap_files import (
     SESSIONS,
@@ -22,7 +22,7 @@ from mlabench.datasets.iemocap_files import (
 from mlabench.datasets.raw import Listing, RawDataset, Sample, SplitName
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Audio, Half, Item, Medium, Text, UnreadableError, Video
 from mlabench.media.texts import read_text
 
@@ -61,7 +61,7 @@ class Iemocap(RawDataset):
     actor, validate on the partner, train on the other four sessions).
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``iemocap``."""
 
         root: Path | None = Field(
@@ -94,13 +94,6 @@ class Iemocap(RawDataset):
         lists: Path | None = Field(
             default=None, description="For split `mla`: folder with my_train_iemo.txt and my_test_iemo.txt."
         )
-
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
 
         @model_validator(mode="after")
         def _fold_exists(self) -> Self:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mlabench.datasets.raw import Listing, RawDataset, Sample, SplitName, first_folder
 from mlabench.datasets.splits import split_groups
@@ -25,7 +25,7 @@ from mlabench.datasets.text_image import (
     read_lists,
 )
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Image, Item, Medium, Text
 from mlabench.media.texts import decode_text
 
@@ -69,7 +69,7 @@ class MVSA(RawDataset):
     tweets without a picture or a text, or with an empty one.
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``mvsa``."""
 
         root: Path | None = Field(default=None, description="Folder that holds `data` and `labelResultAll.txt`.")
@@ -88,13 +88,6 @@ class MVSA(RawDataset):
             min_length=1,
             description="Which modalities to use; their order is the column order everywhere.",
         )
-
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
 
     config: Config
     title = "MVSA-Single"

@@ -88,7 +88,11 @@ class RawDataset(Dataset):
 
     @cached_property
     def _listed(self) -> Listing:
-        listing = self.listing()
+        try:
+            listing = self.listing()
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or error})."
+            raise UserError(problem, remedy="Check its permissions.", file=str(error.filename)) from error
         ids = Counter(sample.id for sample in listing.samples)
         twice = [name for name, count in ids.items() if count > 1]
         if twice:
@@ -188,7 +192,7 @@ def _shared_groups(samples: Sequence[Sample]) -> list[str]:
     if not shared:
         return []
     return [
-        f"{len(shared)} of the {len(groups['test'])} groups (speakers, dialogues or the like) of the test split "
+        f"{len(shared)} of the {len(groups['test'])} groups (speakers, dialogues, texts or the like) of the test split "
         "are in the training or validation data, too: accuracies are optimistic for new ones."
     ]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mlabench.datasets.raw import Listing, RawDataset, Sample, SplitName
 from mlabench.datasets.stamps_prepare import split_samples
 from mlabench.datasets.stamps_raw import CLASSES, SPEECH_LIMIT, find_stamps, list_samples
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Audio, Image, Medium, Text
 
 _SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "test": "test"}
@@ -25,7 +25,7 @@ class RawStamps(RawDataset):
     text is the description in the recording's language.
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``raw_stamps``."""
 
         root: Path | None = Field(
@@ -37,13 +37,6 @@ class RawStamps(RawDataset):
             min_length=1,
             description="Which modalities to use; their order is the column order everywhere.",
         )
-
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
 
     config: Config
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."

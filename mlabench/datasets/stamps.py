@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mlabench.datasets import Data, Dataset, Inventory, Progress
 from mlabench.datasets.shipped import Tensors, assemble, fingerprint, read_features
 from mlabench.datasets.stamps_raw import CLASSES, LANGUAGES, PACKAGE
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Medium
 
 #: The shipped features; ``README.md`` there is the data card.
@@ -45,7 +45,7 @@ class Stamps(Dataset):
     The features derive from GPL-2 material and carry that licence; the code does not.
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``stamps``."""
 
         modalities: tuple[Literal["audio", "image", "text"], ...] = Field(
@@ -57,13 +57,6 @@ class Stamps(Dataset):
             default="same_language",
             description="The description that the recording reads, or the English one (much stronger).",
         )
-
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
 
     config: Config
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -59,7 +60,7 @@ class TimmEncoder(BackboneEncoder):
         )
         seconds: float | None = Field(
             default=None,
-            gt=0,
+            ge=0.1,
             description="Length of the sound; null for 10.24 (fbank), 3 (spectrogram) or 10 (log_mel).",
         )
         audio_mean: float = Field(
@@ -82,8 +83,11 @@ class TimmEncoder(BackboneEncoder):
 
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
-        network = _build(config, channels=1 if len(shape) == 2 else 3, size=(shape[-2], shape[-1]))
+        channels, size = 1 if len(shape) == 2 else 3, (shape[-2], shape[-1])
+        network = _build(config, channels, size)
         about = network.pretrained_cfg
+        if about["fixed_input_size"]:
+            _check_size(network, config.model, channels, size)
         self.picture = PictureInput(about["mean"], about["std"], augment=config.augment and not config.frozen)
         self._use(network, network.head_hidden_size)
 
@@ -161,6 +165,23 @@ def _build(config: TimmEncoder.Config, channels: int, size: tuple[int, int]) -> 
     elif config.initialisation == "paper":
         network.apply(_initialise)
     return network
+
+
+def _check_size(network: Any, name: str, channels: int, size: tuple[int, int]) -> None:
+    """Tries the network on one picture; most that cut it into patches refuse what patches do not fill.
+
+    Raises:
+        UserError: If it refuses.
+    """
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, *size))
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        remedy = "Choose another size of pictures (size), or length of sound (seconds)."
+        raise UserError(f"{name!r} cannot read {size[0]} x {size[1]} values ({reason}).", remedy=remedy) from error
+    network.train(training)
 
 
 def _cached_weights(about: Any, name: str) -> dict[str, Any]:

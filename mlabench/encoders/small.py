@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, cast
 
 import torch
@@ -32,8 +33,8 @@ _BYTES = 256
 class CNN(Encoder):
     """Four convolutions trained from scratch, for small pictures, frames of videos and log-mel spectrograms.
 
-    Each block is a 3 x 3 convolution of stride 2, group normalisation and ReLU; the last feature map is
-    averaged, and so are frames. A spectrogram is standardised on its own, which takes its loudness out.
+    Each block is a convolution of stride 2, group normalisation and ReLU; the last feature map is averaged,
+    and so are frames. A spectrogram is standardised on its own, which takes its loudness out.
     """
 
     class Config(Hyperparameters):
@@ -46,7 +47,7 @@ class CNN(Encoder):
         )
         augment: bool = Field(default=True, description="Crop and mirror pictures and frames at random while training.")
         frames: int = Field(default=3, ge=1, description="Frames of a video, evenly spread.")
-        seconds: float = Field(default=3.0, gt=0, description="Length of a sound; longer ones are cut.")
+        seconds: float = Field(default=3.0, ge=0.1, description="Length of a sound; longer ones are cut.")
         mels: int = Field(default=64, ge=16, description="Mel bands of a sound.")
 
     config: Config
@@ -55,16 +56,21 @@ class CNN(Encoder):
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
         self.picture = PictureInput(augment=config.augment)
-        blocks: list[nn.Module] = []
-        before = 1 if len(shape) == 2 else 3
-        for channels in (*_CHANNELS, config.width):
-            blocks += [
-                nn.Conv2d(before, channels, kernel_size=3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(channels // _GROUP, channels),
+        channels = (*_CHANNELS, config.width)
+        # A sound's first convolution halves the time twice, since its picture is much higher than wide.
+        first = (
+            nn.Conv2d(1, channels[0], kernel_size=(5, 3), stride=(4, 2), padding=(2, 1), bias=False)
+            if len(shape) == 2
+            else nn.Conv2d(3, channels[0], kernel_size=3, stride=2, padding=1, bias=False)
+        )
+        layers: list[nn.Module] = [first, nn.GroupNorm(channels[0] // _GROUP, channels[0]), nn.ReLU()]
+        for before, after in pairwise(channels):
+            layers += [
+                nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(after // _GROUP, after),
                 nn.ReLU(),
             ]
-            before = channels
-        self.layers = nn.Sequential(*blocks)
+        self.layers = nn.Sequential(*layers)
         self.width = config.width
 
     @classmethod

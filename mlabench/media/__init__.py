@@ -4,6 +4,7 @@ items       what a dataset lists: files, and the part of them that a sample uses
 pictures    pictures to RGB values
 sound       sound files, and the sound of videos, to waveforms
 video       frames of videos
+containers  files with video and sound, opened by PyAV
 faces       the largest face in a picture
 texts       text files of unknown encoding
 """

@@ -93,7 +93,7 @@ def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, An
             before, time = time, time if frame.time is None else frame.time - origin
             if time > before + _PAUSE:
                 raise UnreadableError(_DAMAGED[kind])
-            if not frame.is_corrupt:  # as frames are that follow a jump and build on one before it
+            if not frame.is_corrupt:  # as one is that is cut off, or builds on others from before a jump
                 yield time, frame
 
 

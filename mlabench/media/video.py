@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Times are rounded, in FLV to milliseconds; a frame may come this many seconds late.
 _TOLERANCE = 0.01
+#: Frames per second in which a face is looked for.
+_FACE_RATE = 4.0
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 _T = TypeVar("_T")
@@ -59,8 +61,8 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
 def middle_frame(video: Video) -> Pixels:
     """The frame in the middle of a video's time, or of a folder's pictures.
 
-    Where a face is wanted, frames are one second apart, and the one nearest the middle that has a face is
-    taken.
+    Where a face is wanted, frames are a quarter of a second apart, since people turn away and utterances are
+    short, and the one nearest the middle that has a face is taken.
 
     Returns:
         RGB values. uint8 ``[H, W, 3]``
@@ -71,7 +73,7 @@ def middle_frame(video: Video) -> Pixels:
     """
     if not video.face:
         return _picture(_middle(video), video)
-    frames = _frames(video, rate=1.0)
+    frames = _frames(video, _FACE_RATE)
     middle = len(frames) // 2
     for index in sorted(range(len(frames)), key=lambda index: abs(index - middle)):
         face = largest_face(_picture(frames[index], video))

@@ -10,9 +10,9 @@ schema      the same rules as a JSON schema, for editors
 """
 
 from mlabench.suite.layers import members
-from mlabench.suite.loading import load_inputs, load_suite
+from mlabench.suite.loading import load_dataset, load_inputs, load_suite
 from mlabench.suite.model import Suite, describe
 from mlabench.suite.overrides import Overrides
 from mlabench.suite.schema import json_schema
 
-__all__ = ["Overrides", "Suite", "describe", "json_schema", "load_inputs", "load_suite", "members"]
+__all__ = ["Overrides", "Suite", "describe", "json_schema", "load_dataset", "load_inputs", "load_suite", "members"]

@@ -168,7 +168,8 @@ def resolve_encoders(
         key = modality if modality in found else EVERY
         encoder = found.get(key)
         if key not in found:
-            problems.add(["encoders"], f"no encoder for the modality {modality!r}.", f"Add '{modality}: mlp'.")
+            remedy = f"Add '{modality}: NAME'; encoders that read {medium}: {_readers(medium)}."
+            problems.add(["encoders"], f"no encoder for the modality {modality!r}.", remedy)
         elif encoder is not None:
             _check_medium(encoder, modality, medium, ["encoders", key], problems)
             resolved[modality] = encoder
@@ -179,9 +180,12 @@ def _check_medium(encoder: Component, modality: str, medium: Medium, path: Keys,
     """Notes if an encoder cannot read what a modality consists of."""
     reads = _reads(encoder.name)
     if medium not in reads:
-        able = [name for name in registry.entries("encoders") if medium in _reads(name)]
         problem = f"the encoder {encoder.name!r} reads {', '.join(reads)}, but the modality {modality!r} is {medium}."
-        problems.add(path, problem, f"Encoders that read it: {', '.join(able) or 'none'}.")
+        problems.add(path, problem, f"Encoders that read it: {_readers(medium)}.")
+
+
+def _readers(medium: Medium) -> str:
+    return ", ".join(name for name in registry.entries("encoders") if medium in _reads(name)) or "none"
 
 
 def _reads(encoder: str) -> tuple[str, ...]:

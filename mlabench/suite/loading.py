@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from mlabench.errors import UserError
+from mlabench.media import Medium
 from mlabench.suite.components import check_modality, resolve_dataset, resolve_encoders, resolve_methods
 from mlabench.suite.layers import name_optimizer, read_layers
 from mlabench.suite.model import MissingSection, Rate, Settings, Suite
-from mlabench.suite.overrides import Overrides
+from mlabench.suite.overrides import Overrides, recommend
 from mlabench.suite.source import Keys, Node, Origin
 from mlabench.suite.validation import Problems
 from mlabench.trial import Component
@@ -33,25 +33,43 @@ def load_suite(path: Path, overrides: Overrides | None = None) -> Suite:
     return _check(tree, adapt=overrides.dataset is not None)
 
 
-def load_inputs(dataset: str, overrides: Overrides) -> tuple[Component, dict[str, Component]]:
+def load_dataset(name: str, overrides: Overrides) -> Component:
+    """A dataset with its options, from the command line alone.
+
+    Raises:
+        UserError: If an option is unknown or has a wrong value.
+    """
+    _, problems, (component, _) = _inputs(name, overrides)
+    if problems.errors or component is None:
+        raise problems.error()
+    return component
+
+
+def load_inputs(name: str, overrides: Overrides) -> tuple[Component, dict[str, Component]]:
     """A dataset with its options, and encoders for it, from the command line alone.
 
     Args:
-        dataset: Its name.
+        name: The dataset's.
         overrides: Settings of ``dataset`` and ``encoders``; by default, encoders are those that the dataset recommends.
 
     Raises:
         UserError: If an option is unknown or has a wrong value, or an encoder does not fit.
     """
-    nothing = Origin("")
-    tree = Node({"dataset": Node({"name": Node("", nothing)}, nothing)}, nothing)
-    tree = replace(overrides, dataset=dataset).apply(tree)
-    problems = Problems(tree)
-    component, media = resolve_dataset(tree, problems)
-    encoders = resolve_encoders(tree, media, problems, adapt=False) if tree.child("encoders") else {}
+    tree, problems, (component, media) = _inputs(name, overrides)
+    encoders = resolve_encoders(tree, media, problems, adapt=False)
     if problems.errors or component is None:
         raise problems.error()
     return component, encoders
+
+
+def _inputs(
+    name: str, overrides: Overrides
+) -> tuple[Node, Problems, tuple[Component | None, Mapping[str, Medium] | None]]:
+    flag = Origin("--set")
+    tree = recommend(Node({"dataset": Node({"name": Node(name, flag)}, flag)}, flag), name, name)
+    tree = overrides.apply(tree)
+    problems = Problems(tree)
+    return tree, problems, resolve_dataset(tree, problems)
 
 
 def _check(tree: Node, *, adapt: bool) -> Suite:

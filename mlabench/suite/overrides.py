@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mlabench import registry
 from mlabench.errors import UserError
@@ -90,20 +89,22 @@ def _move(tree: Node, dataset: str) -> Node:
     tree = merge(tree, Node({"dataset": Node({"name": Node(dataset, origin)}, origin)}, tree.origin))
     if before is None or before.value == dataset:
         return tree
-    for field, value in _defaults(dataset).items():
-        tree = tree.assign([field], parse(json.dumps(value), "--dataset", numbered=False))
+    tree = recommend(tree, dataset, "--dataset")
     name, title = tree.child("name"), tree.child("title")
     if name is not None:
         tree = tree.assign(["name"], Node(f"{name.value}.{dataset}", origin))
     return tree.assign(["title"], Node(f"{title.value} (moved to {dataset})", origin)) if title is not None else tree
 
 
-def _defaults(dataset: str) -> Mapping[str, Any]:
-    """What the dataset recommends; nothing if there is no such dataset, which is noticed later."""
-    if dataset not in registry.entries("datasets"):
-        return {}
-    defaults: Mapping[str, Any] = registry.get("datasets", dataset).load().defaults
-    return defaults
+def recommend(tree: Node, dataset: str, source: str) -> Node:
+    """The suite with the encoders and the training that a dataset recommends, if it does.
+
+    An unknown dataset is noticed later.
+    """
+    if dataset in registry.entries("datasets"):
+        for field, value in registry.get("datasets", dataset).load().defaults.items():
+            tree = tree.assign([field], parse(json.dumps(value), source, numbered=False))
+    return tree
 
 
 def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:

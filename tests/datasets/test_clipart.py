@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench.datasets import Data, Split, clipart
-from mlabench.datasets.clipart import SHIPPED, Clipart
+from mlabench.datasets.clipart import SHIPPED, Clipart, image_features
 from mlabench.datasets.clipart_raw import CLASSES
 from mlabench.datasets.prepare import SHARES
 from mlabench.datasets.shipped import read_features
@@ -45,7 +45,7 @@ def test_classes_stand_in_the_order_of_their_size(data: Data) -> None:
 
 def test_arrays_have_the_promised_shapes_and_types(data: Data) -> None:
     assert data.task.modalities == ("image", "text")
-    assert data.task.shapes == {"image": (512,), "text": (384,)}
+    assert data.task.shapes == {"image": (1280,), "text": (384,)}
     for split in parts(data).values():
         assert len(split.ids) == len(split.groups) == len(set(split.ids))
         assert (split.labels.shape, split.labels.dtype) == ((len(split),), np.int64)
@@ -54,17 +54,14 @@ def test_arrays_have_the_promised_shapes_and_types(data: Data) -> None:
             assert np.isfinite(split.inputs[modality]).all()
 
 
-def test_features_are_scaled_by_the_training_split(data: Data) -> None:
+def test_features_are_standardised_by_the_training_split(data: Data) -> None:
     image, text = (data.train.inputs[modality] for modality in ("image", "text"))
     np.testing.assert_allclose(text.mean(axis=0), 0, atol=2e-3)
-    np.testing.assert_allclose(text.std(axis=0), 1, atol=2e-3)
-    np.testing.assert_allclose(image.mean(axis=0), 0, atol=5e-3)
-    assert image.std() == pytest.approx(1, abs=2e-3)
-    # Principal components: uncorrelated, the largest first.
-    variance = image.var(axis=0)
-    assert (np.diff(variance) < 1e-3).all()
-    correlation = np.corrcoef(image[:, :50], rowvar=False)
-    np.testing.assert_allclose(correlation, np.eye(50), atol=5e-3)
+    varies = text.std(axis=0) > 0
+    np.testing.assert_allclose(text.std(axis=0)[varies], 1, atol=2e-3)
+    assert varies.mean() > 0.99
+    np.testing.assert_allclose(image.mean(axis=0), 0, atol=1e-2)  # coarser, since rounded to bytes
+    np.testing.assert_allclose(image.std(axis=0), 1, atol=2e-2)
 
 
 def test_no_concept_is_in_two_splits(data: Data) -> None:
@@ -77,7 +74,7 @@ def test_no_text_and_no_near_identical_picture_is_in_two_splits() -> None:
     assert [int(row["image"]) for row in rows] == list(range(len(rows)))
     assert len({(row["text"], row["split"]) for row in rows}) == len({row["text"] for row in rows})
     split = np.array([row["split"] for row in rows])
-    image = tensors["image"].astype(np.float32)
+    image = image_features(tensors)
     image /= np.linalg.norm(image, axis=1, keepdims=True)
     # The closest that remain are outlines of different countries.
     assert (image @ image.T)[split[:, None] != split].max() < 0.9

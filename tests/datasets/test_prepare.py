@@ -152,3 +152,11 @@ def test_ngrams_ignore_case_and_spaces() -> None:
     np.testing.assert_array_equal(first, second)
     assert first.sum() == sum(len(" un chat. ") - size + 1 for size in (2, 3, 4))
     assert (first != third).any()
+
+
+def test_a_folder_without_any_readable_picture_is_reported(tmp_path: Path) -> None:
+    folder = make_tree(tmp_path / "raw")
+    for picture in (*folder.rglob("*.png"), *folder.rglob("*.svg")):
+        picture.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"no sample of the training split is left"):
+        prepare_stamps(tmp_path / "raw", tmp_path / "out")

@@ -9,13 +9,15 @@ from pydantic import ValidationError
 from mlabench.datasets.raw_stamps import RawStamps
 from mlabench.datasets.stamps import Stamps
 from mlabench.datasets.stamps_prepare import check_stamps
+from mlabench.datasets.stamps_raw import PACKAGE
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text
 from mlabench.preprocessing.pictures import Picture
 from mlabench.preprocessing.sound import LogMel
 from mlabench.preprocessing.text import Characters
+from tests.datasets.debian import unpacked
 from tests.datasets.stamps_tree import add_stamp, make_tree
-from tests.datasets.test_stamps_rebuild import stamps_folder
+from tests.datasets.test_stamps_rebuild import VERSION
 
 SPLITS = ("train", "validation", "test")
 
@@ -95,7 +97,7 @@ def test_files_that_are_not_there_come_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_samples_and_splits_are_those_of_the_shipped_features(request: pytest.FixtureRequest) -> None:
-    data = raw_stamps(root=stamps_folder(request.config.cache)).load()
+    data = raw_stamps(root=unpacked(request.config.cache, VERSION, PACKAGE)).load()
     shipped = Stamps(Stamps.Config()).load()
     assert data.task.classes == shipped.task.classes
     assert data.task.modalities == shipped.task.modalities

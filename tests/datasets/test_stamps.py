@@ -149,8 +149,16 @@ def test_missing_files_come_with_a_remedy(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_dataset_without_raw_files_says_so() -> None:
-    for call in (Dataset.check, Dataset.prepare):
-        with pytest.raises(UserError, match="not made from raw files"):
+    class Bare(Dataset):
+        def fingerprint(self) -> str:
+            return "f"
+
+        def load(self) -> Data:
+            raise NotImplementedError
+
+    bare = Bare(Bare.Config())
+    for call in (bare.check, bare.prepare):
+        with pytest.raises(UserError, match="Bare is not made from raw files"):
             call()
 
 

@@ -223,6 +223,14 @@ def test_cached_representations_replace_the_network(name, make):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+def test_learning_rate_of_the_network_alone_is_scaled(name, make):
+    encoder, _ = make(name, lr_scale=0.1, project=5)
+    network = {f"backbone.{key}" for key, _ in encoder.backbone.named_parameters()}
+    scales = {key: encoder.lr_scale(key) for key, _ in encoder.named_parameters()}
+    assert scales == {**dict.fromkeys(network, 0.1), "projection.weight": 1.0, "projection.bias": 1.0}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def test_options_of_every_backbone(name):
     options = CASES[name].kind.Config.model_fields
     assert issubclass(CASES[name].kind.Config, BackboneOptions)

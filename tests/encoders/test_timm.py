@@ -148,6 +148,15 @@ def test_width_is_what_the_network_gives(name):
     assert network(pictures(2, 3, size, size)).shape == (2, network.width)
 
 
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((3, 100, 100), r"cannot read 100 x 100.*patch size \(16\).*\(size\)"), ((250, 128), "250 x 128")],
+)
+def test_sizes_that_patches_do_not_fill(shape, reason):
+    with pytest.raises(UserError, match=reason):
+        encoder(shape, model="test_vit")
+
+
 # -- weights --------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,21 @@ def test_frames_come_in_the_order_they_are_shown_in(tmp_path: Path) -> None:
     assert seconds(read_frames(Video(tmp_path / "a.avi", start=3.5, end=5.0))) == [3, 4]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+@pytest.mark.parametrize("start", [1.5, 2.5, 3.5, 5.2])
+def test_a_file_without_an_index_is_read_from_its_beginning(tmp_path: Path, codec: str, start: float) -> None:
+    """A jump into a transport stream ends between two pictures that can be decoded by themselves."""
+    with av.open(str(tmp_path / "a.ts"), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "75", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(150):
+            picture = np.full((48, 64, 3), COLOURS[number // 25], np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    expected = [int(time) for time in np.arange(start, 5.96)]  # the last frame begins at 5.96 s
+    assert seconds(read_frames(Video(tmp_path / "a.ts", start=start))) == expected
+
+
 def test_a_telephone_held_upright_is_turned(tmp_path: Path) -> None:
     """Writes the matrix for a quarter turn clockwise into the track's header (ISO 14496-12, 8.3.2)."""
     path = write_video(tmp_path / "a.mp4", seconds=0.5, sound=False)
@@ -234,6 +249,30 @@ def test_of_a_truncated_video_the_beginning_is_right(tmp_path: Path, name: str) 
     path = truncate(write_video(tmp_path / name, seconds=6.0), 0.6)
     assert seconds(read_frames(Video(path))) == [0, 1, 2, 3]
     assert seconds(read_frames(Video(path, start=2.5))) == [2, 3]
+
+
+def test_a_frame_that_is_only_there_in_part_is_left_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with av.open(str(tmp_path / "a.flv"), "w") as container:
+        stream = container.add_stream("flv", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(10):
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = (tmp_path / "a.flv").read_bytes()
+    whole = read_frames(Video(tmp_path / "a.flv"), rate=10.0)
+    assert len(whole) == 10
+    counts = set()
+    for share in np.linspace(0.4, 0.9, 25):
+        (tmp_path / "b.flv").write_bytes(data[: int(share * len(data))])
+        try:
+            frames = read_frames(Video(tmp_path / "b.flv"), rate=10.0)
+        except UnreadableError:
+            continue
+        counts.add(len(frames))
+        np.testing.assert_array_equal(frames, whole[: len(frames)])
+    assert len(counts) > 3
 
 
 def test_a_truncated_mp4_is_corrupt(tmp_path: Path) -> None:

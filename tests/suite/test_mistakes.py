@@ -174,7 +174,7 @@ MISTAKES = {
         3,
         "encoders",
         "no encoder for the modality 'text'.",
-        "Add 'text: mlp'.",
+        "Add 'text: NAME'; encoders that read features: mlp.",
     ),
     "encoders of a wrong type": (VALID + "encoders: [mlp]\n", 3, "encoders", "such as 'audio: mlp'", ""),
     "rate of one": (
