@@ -16,21 +16,23 @@ import psutil
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from mlabench import registry
 from mlabench.datasets import Data, Split
 from mlabench.encoders import Encoder
 from mlabench.environment import describe_environment
-from mlabench.evaluation import evaluate
+from mlabench.evaluation import evaluate, score
 from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.method import Method, Stage
 from mlabench.missing import Missing
+from mlabench.probe import linear_probe, project
 from mlabench.representations import drop_frozen_networks
 from mlabench.store import MODEL, Arrays, Store
 from mlabench.tensors import SplitTensors, accuracies, predict
 from mlabench.training import Observers, fit, stable_seed
-from mlabench.trial import Evaluation, Failure, Record, Trial
+from mlabench.trial import Evaluation, Failure, Record, Scores, Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
 SMALL_MODEL_MIB = 8.0
@@ -138,12 +140,12 @@ def evaluate_all(
 ) -> tuple[dict[str, Evaluation], Arrays]:
     """Evaluates one model under every test pattern. Returns the evaluations and the arrays to store."""
     evaluations = {}
-    arrays: Arrays = {"ids": np.array(data.test.ids), "labels": data.test.labels}
+    arrays: Arrays = {"ids": np.array(data.test.ids), "labels": data.test.labels, "groups": np.array(data.test.groups)}
     for missing in tests:
         split = tensors(data.test, missing)
         outputs = predict(method, split, fabric)
         present = split.present.cpu().numpy()
-        evaluations[missing.key] = evaluate(
+        evaluation = evaluate(
             missing,
             data.task.modalities,
             data.test.labels,
@@ -157,7 +159,40 @@ def evaluate_all(
         arrays[f"{missing.key}/fused"] = outputs.fused
         for modality, logits in outputs.unimodal.items():
             arrays[f"{missing.key}/{modality}"] = logits
+        if outputs.weight is not None:
+            arrays[f"{missing.key}/weight"] = outputs.weight
+        if missing == Missing():
+            probe = probe_encoders(method, data, outputs.embedding, tensors, fabric)
+            evaluation = evaluation.model_copy(update={"probe": probe})
+            if len({embedding.shape[1] for embedding in outputs.embedding.values()}) == 1:
+                for modality, points in project(outputs.embedding).items():
+                    arrays[f"{missing.key}/projection/{modality}"] = points
+        evaluations[missing.key] = evaluation
     return evaluations, arrays
+
+
+def probe_encoders(
+    method: Method,
+    data: Data,
+    test: Mapping[str, NDArray[np.float32]],
+    tensors: Callable[[Split, Missing], SplitTensors],
+    fabric: Fabric,
+) -> dict[str, Scores]:
+    """Scores of a linear probe on each encoder; ``test`` holds the embeddings ``[N, d]`` of the test split."""
+    train = predict(method, tensors(data.train, Missing()), fabric).embedding
+    validation = predict(method, tensors(data.validation, Missing()), fabric).embedding
+    return {
+        modality: score(
+            linear_probe(
+                (train[modality], data.train.labels),
+                (validation[modality], data.validation.labels),
+                embedding,
+                len(data.task.classes),
+            ),
+            data.test.labels,
+        )
+        for modality, embedding in test.items()
+    }
 
 
 def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlabench.missing import Missing
 
-#: Version of the record format; readers refuse newer ones.
-SCHEMA_VERSION = 1
+#: Version of the record format; readers refuse newer ones. 2: linear probes.
+SCHEMA_VERSION = 2
 
 #: Increase it whenever a change to the training loop, the missing patterns or the evaluation changes results;
 #: all trials then run again. A single method, encoder or dataset has a version of its own.
@@ -193,6 +193,8 @@ class Evaluation(_Frozen):
         unimodal: Each modality's own prediction, over the samples where it is present (None: nowhere).
         fusion_weight: Mean weight of each modality over the samples where it is present, if the method has weights.
         modality_gap: Distance between the centroids of the L2-normalised embeddings, per pair ``a|b``.
+        probe: A linear probe on each frozen encoder (:mod:`mlabench.probe`), fitted to the complete training split;
+            for the complete test split only.
     """
 
     missing: Missing
@@ -202,6 +204,7 @@ class Evaluation(_Frozen):
     unimodal: dict[str, Scores | None]
     fusion_weight: dict[str, float] | None = None
     modality_gap: dict[str, float] = Field(default_factory=dict)
+    probe: dict[str, Scores] | None = None
 
 
 class Epoch(_Frozen):

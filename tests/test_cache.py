@@ -103,7 +103,7 @@ def test_whatever_decides_the_values_makes_another_array(folder: Path) -> None:
 
 
 def test_unmade_rows_are_noticed() -> None:
-    with pytest.raises(RuntimeError, match="6 rows of some-.* were not made"):
+    with pytest.raises(RuntimeError, match=r"6 rows of some-.* were not made"):
         cached_array("some", {}, (6, 2), FLOAT, lambda draft: None)
 
 

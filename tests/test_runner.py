@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mlabench import __version__, inputs, registry, runner
 from mlabench.datasets import Data, Split
+from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.inputs import build_encoders, load_data
 from mlabench.runner import build_method, run_trial
 from mlabench.store import MODEL, Store
 from mlabench.tensors import HIDDEN_LABEL, SplitTensors
@@ -185,6 +185,33 @@ def test_oracle_gap_by_hand() -> None:
     assert record.oracle_gap("balanced-0.5") == pytest.approx(0.7 - 0.5)
     assert record.oracle_gap("complete") is None
     assert make_record(make_trial(), 0.5).oracle_gap("complete") is None
+
+
+def test_what_reports_need_is_kept(store: Store) -> None:
+    trial = small_trial("mla")
+    record = run(trial, store, Missing(), HALF)
+    probe = record.evaluations["complete"].probe
+    assert probe is not None
+    test = load_data(trial).test
+    assert {modality: scores.n for modality, scores in probe.items()} == dict.fromkeys(("audio", "image", "text"), len(test))
+    assert record.evaluations[HALF.key].probe is None
+    arrays = store.predictions(trial.id)
+    assert arrays is not None
+    assert tuple(arrays["groups"]) == test.groups
+    for key in ("complete", HALF.key):
+        weight = arrays[f"{key}/weight"]
+        assert weight.shape == (len(test), 3)
+        np.testing.assert_allclose((weight * arrays[f"{key}/present"]).sum(axis=1), 1.0, rtol=1e-5)
+    assert arrays["complete/projection/audio"].shape == (len(test), 2)
+    assert f"{HALF.key}/projection/audio" not in arrays
+
+
+def test_a_method_without_weights_has_none(store: Store) -> None:
+    trial = small_trial("concat")
+    run(trial, store, Missing())
+    arrays = store.predictions(trial.id)
+    assert arrays is not None
+    assert "complete/weight" not in arrays
 
 
 class Poisoned(SplitTensors):

@@ -61,7 +61,7 @@ class HuggingFaceEncoder(BackboneEncoder):
         )
         length: int = Field(default=128, ge=2, description="Tokens of a text; longer ones are cut.")
         seconds: float = Field(
-            default=10.0, gt=0, description="Length of a waveform; longer ones are cut. AST has its own."
+            default=10.0, ge=0.1, description="Length of a waveform; longer ones are cut. AST has its own."
         )
         fit: Literal["stretch", "contain", "cover"] = Field(
             default="stretch", description="How a picture is made square: distorted, padded or cut."

@@ -67,7 +67,7 @@ class TorchaudioEncoder(BackboneEncoder):
             description="Name of a bundle such as WAV2VEC2_BASE, or mel_spectrogram or mfcc, which have no weights "
             "to pre-train; torchaudio:NAME is short for it."
         )
-        seconds: float = Field(default=10.0, gt=0, description="Length of a sound; longer ones are cut.")
+        seconds: float = Field(default=10.0, ge=0.1, description="Length of a sound; longer ones are cut.")
 
     config: Config
     reads = ("audio",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import re
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -18,7 +19,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "—": "---", "–": "--", "±": r"$\pm$", "×": r"$\times$", "→": r"$\to$",
-    "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
+    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
     "ε": r"$\epsilon$", "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$",
     "ν": r"$\nu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\phi$", "ω": r"$\omega$",
 }  # fmt: skip
@@ -47,6 +48,8 @@ def _terminal_cell(cell: Cell) -> Text:
     text = Text(cell.mean, style="bold" if cell.best else "")
     if cell.spread:
         text.append(f" ±{cell.spread}", style="not bold")  # one word: a narrow terminal breaks before it
+    elif cell.ends:
+        text.append(f" {cell.ends}", style="not bold")
     if cell.status:
         text.append(f"\n{cell.status}" if cell.mean else cell.status, style="red" if cell.failed else "dim")
     return text
@@ -63,19 +66,44 @@ def markdown(table: Table) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    return _joined(f"**{cell.mean}**" if cell.best else cell.mean, cell, "±")
+    mean = escape_markdown(cell.mean)
+    return _joined(f"**{mean}**" if cell.best else mean, escape_markdown(cell.ends), cell, "±")
 
 
 def csv(table: Table) -> str:
-    """The table as CSV: four columns (mean, standard deviation, runs, what is not there) per column of the table."""
+    """The table as CSV.
+
+    Per column of the table four columns: mean, standard deviation, runs, what is not there; or estimate,
+    lower and upper end of the interval, what is not there; or the words alone.
+    """
     file = io.StringIO()
     writer = csv_module.writer(file, lineterminator="\n")
-    parts = ("", " std", " runs", " status")
-    writer.writerow([*table.heads, *(column.name + part for column in table.columns for part in parts)])
+    parts = [_csv_parts([row.cells[place] for row in table.rows]) for place in range(len(table.columns))]
+    names = [column.name + part for column, some in zip(table.columns, parts, strict=True) for part in some]
+    writer.writerow([*table.heads, *names])
     for row in table.rows:
-        cells = [(cell.mean, cell.std, cell.summary.n, cell.status) for cell in row.cells]
-        writer.writerow([*row.heads, *(value for cell in cells for value in cell)])
+        values = [_CSV_PARTS[part](cell) for cell, some in zip(row.cells, parts, strict=True) for part in some]
+        writer.writerow([*row.heads, *values])
     return file.getvalue()
+
+
+_CSV_PARTS: dict[str, Callable[[Cell], object]] = {
+    "": lambda cell: cell.mean,
+    " std": lambda cell: cell.std,
+    " runs": lambda cell: cell.summary.n,
+    " low": lambda cell: cell.low,
+    " high": lambda cell: cell.high,
+    " status": lambda cell: cell.status,
+}
+
+
+def _csv_parts(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """What is written about the cells of one column."""
+    if any(cell.ends for cell in cells):
+        return ("", " low", " high", " status")
+    if any(cell.text for cell in cells):
+        return ("",)
+    return ("", " std", " runs", " status")
 
 
 def latex(table: Table, label: str) -> str:
@@ -114,12 +142,12 @@ def latex(table: Table, label: str) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
-    return _joined(mean, cell, r"$\pm$").replace("—", "---")
+    mean = escape_latex(cell.mean)
+    return _joined(rf"\textbf{{{mean}}}" if cell.best else mean, cell.ends, cell, r"$\pm$").replace("—", "---")
 
 
-def _joined(mean: str, cell: Cell, plus_minus: str) -> str:
-    spread = f" {plus_minus} {cell.spread}" if cell.spread else ""
+def _joined(mean: str, ends: str, cell: Cell, plus_minus: str) -> str:
+    spread = f" {plus_minus} {cell.spread}" if cell.spread else ends and f" {ends}"
     if not cell.status:
         return mean + spread
     return f"{mean}{spread} ({cell.status})" if mean else cell.status

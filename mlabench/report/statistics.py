@@ -23,6 +23,23 @@ class Summary:
     n: int = 0
 
 
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the interval that covers the true value with a probability of ``level``.
+
+    Attributes:
+        estimate: The estimate.
+        low: Lower end.
+        high: Upper end.
+        level: Its confidence.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
 def summarise(values: Iterable[float]) -> Summary:
     """Mean and sample standard deviation of the values that are numbers."""
     array = np.fromiter(values, dtype=float)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlabench.report.statistics import Summary, summarise
+from mlabench.report.statistics import Interval, Summary, summarise
+
+if TYPE_CHECKING:
+    from mlabench.report.statistics import Outcomes
 
 _NOTHING = Summary()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table, in percent.
+    """One number of a table, in percent or points unless its column says otherwise.
 
     Attributes:
         summary: Mean and spread over the runs that have it.
         planned: Runs asked for.
         failed: Runs that failed.
         missing: Runs that are not there.
-        best: Whether it is the best of its column and group.
+        best: Whether it is the best of its column and group, or not distinguishable from it.
+        interval: An estimate and its interval, in place of mean and spread.
+        text: Words in place of a number.
+        form: How the number is written, in the language of :func:`format`.
+        outcomes: What stands behind the number sample by sample, if it is known.
     """
 
     summary: Summary = _NOTHING
@@ -29,21 +37,49 @@ class Cell:
     failed: int = 0
     missing: int = 0
     best: bool = False
+    interval: Interval | None = None
+    text: str = ""
+    form: str = "z.1f"  # z: rounding gives no "-0.0"
+    outcomes: Outcomes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def number(self) -> float | None:
+        """The mean or the estimate, unrounded; None without one."""
+        return self.summary.mean if self.interval is None else self.interval.estimate
 
     @property
     def mean(self) -> str:
-        """The mean as it is displayed; empty if there is none."""
-        return "" if self.summary.mean is None else f"{self.summary.mean:z.1f}"  # z: rounding gives no "-0.0"
+        """The number, or the words, as displayed; empty if there are none."""
+        return self.text or ("" if self.number is None else format(self.number, self.form))
 
     @property
     def std(self) -> str:
         """The spread as it is displayed; empty if there is none."""
-        return "" if self.summary.std is None else f"{self.summary.std:.1f}"
+        return "" if self.summary.std is None else format(self.summary.std, self._unsigned)
 
     @property
     def spread(self) -> str:
         """What follows the ± sign; empty where nothing does."""
-        return (self.std or "—") if self.mean else ""
+        return (self.std or "—") if self.mean and not self.text and self.interval is None else ""
+
+    @property
+    def low(self) -> str:
+        """The interval's lower end as it is displayed; empty without an interval."""
+        return "" if self.interval is None else format(self.interval.low, self._unsigned)
+
+    @property
+    def high(self) -> str:
+        """The interval's upper end as it is displayed; empty without an interval."""
+        return "" if self.interval is None else format(self.interval.high, self._unsigned)
+
+    @property
+    def ends(self) -> str:
+        """``[-2.4, 0.1]``; empty without an interval."""
+        return "" if self.interval is None else f"[{self.low}, {self.high}]"
+
+    @property
+    def _unsigned(self) -> str:
+        return self.form.lstrip("+")
 
     @property
     def status(self) -> str:
@@ -110,10 +146,11 @@ class Table:
         return f"{self.note} {self.conditions}"
 
     def with_best(self) -> Table:
-        """The same table with the best cells marked.
+        """The same table with the best cells marked, and those not distinguishable from them.
 
         Only means over all planned runs compete: the seeds that survived may flatter a method. What looks
-        equal is equal, and a cell without a rival is no winner.
+        equal is equal, and a cell without a rival is no winner. Where the outcomes are known, so is a cell
+        whose paired difference from the best has an interval with zero in it.
         """
         rows = []
         for row in self.rows:
@@ -126,16 +163,42 @@ class Table:
         return replace(self, rows=tuple(rows))
 
 
-def _wins(cell: Cell, rivals: Iterable[Cell]) -> bool:
-    means = [float(rival.mean) for rival in rivals if rival.complete]
-    return cell.complete and len(means) > 1 and float(cell.mean) == max(means)
+def _wins(cell: Cell, rivals: Sequence[Cell]) -> bool:
+    rivals = [rival for rival in rivals if rival.complete]
+    if not cell.complete or len(rivals) < 2:
+        return False
+    highest = max(float(rival.mean) for rival in rivals)
+    if float(cell.mean) == highest:
+        return True
+    winner = max(rivals, key=lambda rival: rival.number or 0.0)
+    return not _distinguishable(cell.outcomes, winner.outcomes)
 
 
-def measure(rows: pd.DataFrame, score: str = "accuracy") -> Cell:
-    """One cell from the rows (one per run) of a score in [0, 1]."""
+def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
+    """Whether a difference shows in what is known; what is not known is taken at its face value."""
+    if first is None or second is None:
+        return True
+    from mlabench.report.statistics import compare
+
+    try:
+        difference = compare(first, second).difference
+    except ValueError:  # not of the same samples
+        return True
+    return not difference.low <= 0.0 <= difference.high
+
+
+def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | None = None) -> Cell:
+    """One cell from the rows (one per run) of a score in [0, 1].
+
+    Args:
+        rows: The rows.
+        score: Which column.
+        outcomes: What stands behind it sample by sample, if it is known.
+    """
     return Cell(
         summary=summarise(100.0 * rows[score]),
         planned=len(rows),
         failed=int((rows["status"] == "failed").sum()),
         missing=int((rows["status"] == "missing").sum()),
+        outcomes=outcomes,
     )

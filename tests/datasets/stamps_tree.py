@@ -38,6 +38,15 @@ def make_tree(root: Path) -> Path:
     return folder
 
 
+def make_splittable_tree(root: Path) -> Path:
+    """The same below ``root``, which is returned, with enough stamps of two classes for every split."""
+    folder = make_tree(root)
+    for number in range(40):
+        name = f"{('food', 'plants')[number % 2]}/thing{number}"
+        add_stamp(folder, name, f"Thing {number}.", {"fr": f"Chose {number}."}, colour=(number, 1, 1, 255))
+    return root
+
+
 def add_stamp(
     folder: Path,
     name: str,

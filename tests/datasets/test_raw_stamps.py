@@ -16,7 +16,7 @@ from mlabench.preprocessing.pictures import Picture
 from mlabench.preprocessing.sound import LogMel
 from mlabench.preprocessing.text import Characters
 from tests.datasets.debian import unpacked
-from tests.datasets.stamps_tree import add_stamp, make_tree
+from tests.datasets.stamps_tree import make_splittable_tree
 from tests.datasets.test_stamps_rebuild import VERSION
 
 SPLITS = ("train", "validation", "test")
@@ -24,13 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small tree of `stamps`, with enough stamps of two classes for every split."""
-    root = tmp_path_factory.mktemp("root")
-    folder = make_tree(root)
-    for number in range(40):
-        name = f"{('food', 'plants')[number % 2]}/thing{number}"
-        add_stamp(folder, name, f"Thing {number}.", {"fr": f"Chose {number}."}, colour=(number, 1, 1, 255))
-    return root
+    return make_splittable_tree(tmp_path_factory.mktemp("root"))
 
 
 def raw_stamps(**options: object) -> RawStamps:

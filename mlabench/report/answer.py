@@ -1,0 +1,125 @@
+"""What the report says about a question, apart from how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlabench.plan import Question
+from mlabench.report.statistics import Interval
+from mlabench.report.table import Table
+
+Verdict = Literal["supported", "contradicted", "not decided"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One method's, or one group's, points of a chart.
+
+    Attributes:
+        label: Its name; methods have the same colour in all charts.
+        x: Numbers, or names of categories.
+        y: Numbers; NaN where there is none.
+        low: Lower ends of the intervals, or nothing.
+        high: Upper ends of the intervals, or nothing.
+        text: What to show on hovering, point by point, beyond the numbers; or nothing.
+    """
+
+    label: str
+    x: Sequence[float] | Sequence[str]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    text: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title: One line; empty for none.
+        series: What is drawn.
+        reference: A horizontal line at this value, e.g. zero; None for none.
+        diagonal: Whether to draw the line y = x.
+    """
+
+    title: str
+    series: tuple[Series, ...]
+    reference: float | None = None
+    diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: described once, drawn with plotly on the page and with matplotlib in files.
+
+    Attributes:
+        name: Name of its files.
+        title: One line.
+        caption: All that one must know to read it.
+        kind: Lines over numbers; bars or dots with intervals over categories; points; or a grid of numbers,
+            whose series are its rows and whose x are its columns.
+        x: Title of the horizontal axes.
+        y: Title of the vertical axes.
+        panels: Side by side, with the same axes.
+    """
+
+    name: str
+    title: str
+    caption: str
+    kind: Literal["line", "bar", "dot", "scatter", "grid"]
+    x: str
+    y: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checkable statement on the way to a verdict.
+
+    Attributes:
+        statement: One sentence with its numbers.
+        verdict: What it says about the claim.
+        effect: The number it rests on, if it is one, in percentage points.
+        p_value: After Holm's correction over the question's tests, if there was a test.
+    """
+
+    statement: str
+    verdict: Verdict
+    effect: Interval | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question answered on one suite.
+
+    Attributes:
+        question: Which one.
+        suite: Name of the suite.
+        dataset: Name of its dataset, with what it stands in for.
+        claim: What the paper claims, in one sentence.
+        verdict: Whether the results support it.
+        rule: How the findings decide the verdict, written so that a reader can check it.
+        headline: One sentence: the verdict's main number and its interval.
+        effect: That number, in percentage points; None if nothing was measured.
+        findings: What the verdict rests on, the most important first.
+        tables: The evidence.
+        charts: The evidence.
+        caveats: What a sceptic would object.
+    """
+
+    question: Question
+    suite: str
+    dataset: str
+    claim: str
+    verdict: Verdict
+    rule: str
+    headline: str
+    effect: Interval | None
+    findings: tuple[Finding, ...]
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    caveats: tuple[str, ...] = field(default=())
