@@ -15,14 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mlabench import registry
 from mlabench.datasets import Split, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.method import Batch, Method, Optimization, Progress, Stage
 from mlabench.runner import make_fabric
 from mlabench.tensors import SplitTensors
-from mlabench.training import Observers, TrainingDivergedError, fit, learning_rate_factor, stable_seed
+from mlabench.training import (
+    Observers,
+    TrainingDivergedError,
+    Updater,
+    fit,
+    learning_rate_factor,
+    make_optimizer,
+    stable_seed,
+)
 from mlabench.trial import SGD, Adam, AdamW, Constant, Cosine, Epoch, Step, Training
-from tests.methods import build_method, make_task
+from tests.methods import TinyEncoder, build_method, make_task
 
 Array = NDArray[np.float64]
 
@@ -468,3 +477,40 @@ def test_bfloat16(name: str) -> None:
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=0.1)
     assert rounded[-1] < 0.8 * rounded[0]
+
+
+class Careful(TinyEncoder):
+    """Asks for a tenth of the learning rate for its layers, and for the whole of it for what is on top."""
+
+    def __init__(self, shape: tuple[int, ...], config: TinyEncoder.Config) -> None:
+        super().__init__(shape, config)
+        self.top = nn.Linear(self.width, self.width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.top(super().forward(inputs))
+        return features
+
+    def lr_scale(self, parameter: str) -> float:
+        return 0.1 if parameter.startswith("layers.") else 1.0
+
+
+def test_an_encoder_may_ask_for_a_learning_rate_of_its_own(fabric: Fabric) -> None:
+    task = make_task(modalities=2)
+    kind = registry.get("methods", "late_fusion").load()
+
+    def moves(first: type[TinyEncoder]) -> dict[str, float]:
+        torch.manual_seed(0)
+        classes = dict(zip(task.modalities, (first, TinyEncoder), strict=True))
+        encoders = {name: kind(task.shapes[name], TinyEncoder.Config()) for name, kind in classes.items()}
+        method = registry.get("methods", "late_fusion").load()(task, encoders, kind.Config(), 40)
+        before = {name: value.detach().clone() for name, value in method.named_parameters()}
+        updater = Updater(fabric, make_optimizer(method, Training(optimizer=SGD(lr=0.1, momentum=0.0))))
+        loss = sum((value * (number + 1)).sum() for number, value in enumerate(method.parameters()))
+        assert isinstance(loss, Tensor)
+        updater.update(loss)
+        return {name: float((value.detach() - before[name]).abs().mean()) for name, value in method.named_parameters()}
+
+    # Each gradient is the number of its parameter, so a step is that times the learning rate.
+    for number, (name, moved) in enumerate(moves(Careful).items()):
+        scale = 0.1 if name.startswith("encoders.audio.layers.") else 1.0
+        assert moved == pytest.approx(0.1 * scale * (number + 1), rel=1e-4), name
