@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mlabench.datasets import Data, Dataset, Inventory, Progress
 from mlabench.datasets.clipart_raw import CLASSES, PACKAGES
 from mlabench.datasets.shipped import Tensors, assemble, fingerprint, read_features
-from mlabench.hyperparameters import Hyperparameters
+from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Medium
 
 #: The shipped features; ``README.md`` there is the data card.
@@ -44,7 +45,7 @@ class Clipart(Dataset):
     The drawings are in the Public Domain, and so are the features.
     """
 
-    class Config(Hyperparameters):
+    class Config(ModalityOptions):
         """Options of ``clipart``."""
 
         modalities: tuple[Literal["image", "text"], ...] = Field(
@@ -53,16 +54,17 @@ class Clipart(Dataset):
             description="Which modalities to use; their order is the column order everywhere.",
         )
 
-        @field_validator("modalities")
-        @classmethod
-        def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            if len(set(value)) < len(value):
-                raise ValueError(f"each modality can be named once only, got {', '.join(value)}")
-            return value
-
     config: Config
     source = "Open Clip Art (Debian packages openclipart-png and openclipart-svg 1:0.18+dfsg-19), Public Domain."
     twin_of = "Food-101 and MVSA"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.7}},
+        "training": {
+            "epochs": 30,
+            "batch_size": 64,
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4},
+        },
+    }
 
     @property
     def media(self) -> dict[str, Medium]:
@@ -84,7 +86,7 @@ class Clipart(Dataset):
             UserError: If the shipped files are missing.
         """
         rows, tensors, metadata = read_features(SHIPPED, _REMEDY)
-        features = {
+        features: dict[str, NDArray[np.float32]] = {
             modality: image_features(tensors) if modality == "image" else tensors[modality].astype(np.float32)
             for modality in self.config.modalities
         }
@@ -96,15 +98,13 @@ class Clipart(Dataset):
         )
         return assemble(rows, CLASSES, features, {modality: modality for modality in features}, notes)
 
-    @classmethod
-    def check(cls, root: Path | None = None) -> Inventory:
+    def check(self, root: Path | None = None) -> Inventory:
         """See :func:`mlabench.datasets.clipart_prepare.check_clipart`."""
         from mlabench.datasets.clipart_prepare import check_clipart
 
         return check_clipart(root)
 
-    @classmethod
-    def prepare(cls, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+    def prepare(self, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
         """See :func:`mlabench.datasets.clipart_prepare.prepare_clipart`."""
         from mlabench.datasets.clipart_prepare import prepare_clipart
 

@@ -180,7 +180,7 @@ def _is_usable(png: Path) -> bool:
             signature, width, height = struct.unpack(">8s8x2I", file.read(24))
     except (OSError, struct.error):
         return False
-    return signature == b"\x89PNG\r\n\x1a\n" and width * height <= PIXELS
+    return bool(signature == b"\x89PNG\r\n\x1a\n" and width * height <= PIXELS)
 
 
 def _read_title(svg: Path) -> str:

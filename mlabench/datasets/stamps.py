@@ -93,7 +93,7 @@ class Stamps(Dataset):
             UserError: If the shipped files are missing.
         """
         rows, tensors, metadata = read_features(SHIPPED, _REMEDY)
-        columns = {modality: self._column(modality) for modality in self.config.modalities}
+        columns: dict[str, str] = {modality: self._column(modality) for modality in self.config.modalities}
         features = {
             modality: ngram_features(tensors) if column == "text" else tensors[column].astype(np.float32)
             for modality, column in columns.items()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlabench.display import counted
 from mlabench.plan import Plan
 from mlabench.report import render, wording
+from mlabench.report.answer import Answer
 from mlabench.report.results import Results
 from mlabench.report.table import Table
 
@@ -20,7 +21,8 @@ QUESTIONS = {
     "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
 }
 
-_FIGURES = {
+#: Captions of the figures of every suite.
+FIGURES = {
     "accuracy": "Accuracy of each modality and of their fusion. Bars: mean; whiskers: standard deviation; dots: seeds.",
     "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation.",
     "learning": "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: "
@@ -55,27 +57,35 @@ def shortfalls(results: Results) -> list[str]:
             "`--include-limited` shows them."
         )
     sentences += [f"Set aside: {trial}: {reason}." for trial, reason in results.set_aside]
+    sentences += [f"Not read: {trial}: {reason}" for trial, reason in results.unread]
     return sentences
 
 
-def markdown(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
+def markdown(
+    results: Results, tables: Sequence[Table], figures: Mapping[str, str], answers: Sequence[Answer] = ()
+) -> str:
     """The page.
 
     Args:
         results: The numbers.
         tables: The tables shown.
-        figures: Names of the figures, which lie in the folder ``figures`` as .png and .pdf.
+        figures: Captions of the figures, which lie in the folder ``figures`` as .png and .pdf, by name.
+        answers: What the results say about the suite's questions.
     """
     plan = results.plan
     sections = [f"# {render.escape_markdown(heading(plan))}\n"]
     sections += [f"**{question}.** {QUESTIONS[question]}\n" for question in plan.questions]
     sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in shortfalls(results)]
+    if answers:
+        sections += ["## Answers\n", *map(_answer, answers)]
     sections.append("## Tables\n")
     sections += [render.markdown(table) for table in tables] or ["There is nothing to show yet.\n"]
-    sections.append("Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv`.\n")
+    sections.append("Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv` and "
+        "`tidy.parquet`. `tables/document.tex` has all of them.\n")
     if figures:
         sections.append("## Figures\n")
-        sections += [f"![{_FIGURES[name]}](figures/{name}.png)\n\n{_FIGURES[name]}\n" for name in figures]
+        captions = {name: render.escape_markdown(caption) for name, caption in figures.items()}
+        sections += [f"![{caption}](figures/{name}.png)\n\n{caption}\n" for name, caption in captions.items()]
     sections += ["## What to keep in mind\n", _bullets(_caveats(results))]
     if failures := list(_failures(results)):
         sections += ["## Failed and missing trials\n", _bullets(failures)]
@@ -88,6 +98,23 @@ def markdown(results: Results, tables: Sequence[Table], figures: Sequence[str]) 
             f"{_fenced(plan.source)}\n",
         ]
     return "\n".join(sections)
+
+
+def _answer(answer: Answer) -> str:
+    """Verdict, claim, rule and findings, so that a reader can check the one by the others."""
+    findings = [f"{finding.statement} ({finding.verdict})" for finding in answer.findings]
+    escape = render.escape_markdown
+    parts = [
+        f"### {answer.question}: {answer.verdict}\n",
+        f"{escape(answer.headline)}\n",
+        f"Claim: {escape(answer.claim)}\n",
+        f"Rule: {escape(answer.rule)}\n",
+    ]
+    if findings:
+        parts += ["Findings:\n", _bullets(findings)]
+    if answer.caveats:
+        parts += ["Caveats:\n", _bullets(answer.caveats)]
+    return "\n".join(parts)
 
 
 def _caveats(results: Results) -> Iterator[str]:

@@ -1,10 +1,8 @@
-"""Figures. The only module of the package that imports matplotlib."""
+"""Figures of a suite's numbers in matplotlib, and what they share with the charts of its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +15,13 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
-from mlabench.plan import Plan
 from mlabench.report import wording
+from mlabench.report.looks import HIGHLIGHT, Look
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Summary, summarise
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
-
-#: Method that all figures point out.
-HIGHLIGHT = "MLA"
 
 #: Where names begin to the right of a panel, in widths of the panel.
 _LABELS_AT = 1.06
@@ -34,14 +29,8 @@ _LABELS_AT = 1.06
 #: Text width of a one-column paper, in inches; font sizes are chosen for it.
 WIDTH = 5.5
 
-_HIGHLIGHT_COLOUR = "#D55E00"
-#: After Okabe and Ito; the pale ones are darker, since names are written in them, and yellow is left out.
-_COLOURS = ("#0072B2", "#009E73", "#B5598F", "#3A9BD9", "#A67C00", "#666666")
-_MARKERS = ("s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*")
-_DASHES = ("-", "--", ":", "-.")
-_HATCHES = ("", "////", "....", "xxxx")
-
-_STYLE: dict[RcKeyType, Any] = {
+#: Style of all figures.
+STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 8,
     "axes.titlesize": 8,
@@ -69,67 +58,12 @@ _STYLE: dict[RcKeyType, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one method is drawn, in every figure."""
-
-    colour: str
-    marker: str
-    dashes: str
-    hatch: str
-    width: float
-    layer: int
-
-    def line(self) -> dict[str, Any]:
-        """Arguments of ``Axes.plot``."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": self.dashes,
-            "linewidth": self.width,
-            "zorder": self.layer,
-        }
-
-    def bar(self) -> dict[str, Any]:
-        """Arguments of ``Axes.bar``."""
-        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "linewidth": 0}
-
-
-def looks(plans: Sequence[Plan]) -> dict[str, Look]:
-    """One look per method over all plans of a report, so that a colour means the same everywhere.
-
-    When colours run out, they are shared by methods that never meet in a plan before lines get dashed.
-    """
-    rivals: dict[str, set[str]] = {}
-    for plan in plans:
-        for label in plan.labels:
-            rivals.setdefault(label, set()).update(plan.labels)
-    places: dict[str, int] = {}
-    cycle = len(_COLOURS)
-    for label in sorted(set(rivals) - {HIGHLIGHT}):
-        taken = {places[rival] for rival in rivals[label] if rival in places}
-        unused = [place for place in range(cycle) if place not in places.values()]
-        places[label] = unused[0] if unused else next(place for place in count() if place not in taken)
-    chosen = {
-        label: Look(
-            colour=_COLOURS[place % cycle],
-            marker=_MARKERS[place % len(_MARKERS)],
-            dashes=_DASHES[place // cycle % len(_DASHES)],
-            hatch=_HATCHES[place // cycle % len(_HATCHES)],
-            width=1.2,
-            layer=3,
-        )
-        for label, place in places.items()
-    }
-    return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", "", width=1.8, layer=4)}
-
-
 def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
     """All figures that the results can fill, by name."""
     measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
     if not measured.any():
         return {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figures = {"accuracy": accuracy_bars(results, looks)}
         rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
         # Settings that share a rate (two protocols) have no place on one curve.
@@ -143,7 +77,7 @@ def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figu
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     """Writes ``path`` with the endings .png (200 dpi) and .pdf; the same figure gives the same bytes."""
     png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(png, dpi=200, metadata={"Software": None})
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return png, pdf
@@ -166,8 +100,8 @@ def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
             summaries = [_percent(results.at(label, setting, target)["accuracy"]) for _, setting in points]
             ends[label] = _line(axes, [rate for rate, _ in points], summaries, looks[label])
         axes.set_xlabel("missing rate (%)")
-        _label_ends(axes, ends, looks)
-    _spread_labels(figure)
+        label_ends(axes, ends, looks)
+    spread_labels(figure)
     return figure
 
 
@@ -200,17 +134,17 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
                 )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
-        _label_ends(axes, ends, looks)
-    _spread_labels(figure)
+        label_ends(axes, ends, looks)
+    spread_labels(figure)
     return figure
 
 
 def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
     """Bars of each modality's and the fused accuracy at the first setting; every seed is a dot."""
     setting = results.settings[0]
-    handles = [Patch(**looks[label].bar(), label=_short(label)) for label in results.labels]
+    handles = [Patch(**looks[label].bar(), label=short(label)) for label in results.labels]
     # About 0.066 inches per letter, and 0.35 for a patch and the space around it.
-    columns = max(1, int(WIDTH / (0.066 * max(len(_short(label)) for label in results.labels) + 0.35)))
+    columns = max(1, int(WIDTH / (0.066 * max(len(short(label)) for label in results.labels) + 0.35)))
     figure = Figure(figsize=(WIDTH, 2.6 + 0.17 * -(-len(handles) // columns)), layout="constrained")
     axes = figure.subplots()
     width = 0.84 / len(results.labels)
@@ -291,15 +225,15 @@ def _line(
     return (float(x[known[-1]]), float(means[known[-1]])) if known.size else None
 
 
-def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks: Mapping[str, Look]) -> None:
-    """Writes each method's name at the right edge; :func:`_spread_labels` moves apart what would overlap."""
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks: Mapping[str, Look]) -> None:
+    """Writes each method's name at the right edge; :func:`spread_labels` moves apart what would overlap."""
     for label, end in ends.items():
         if end is None:
             continue
         colour = looks[label].colour
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
         axes.annotate(
-            _short(label),
+            short(label),
             xy=end,
             xytext=(_LABELS_AT, end[1]),
             textcoords=axes.get_yaxis_transform(),
@@ -312,12 +246,12 @@ def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], look
         )
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
     """A name that leaves room for the panel."""
     return label if len(label) <= 22 else f"{label[:21]}…"
 
 
-def _spread_labels(figure: Figure) -> None:
+def spread_labels(figure: Figure) -> None:
     """Moves the labels of each panel apart, as little as possible and in the order of their lines."""
     figure.draw_without_rendering()  # lays the panels out, with room for the labels
     figure.set_layout_engine("none")

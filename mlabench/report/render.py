@@ -18,8 +18,10 @@ from mlabench.report.table import Cell, Table
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "—": "---", "–": "--", "±": r"$\pm$", "×": r"$\times$", "→": r"$\to$",
-    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}", "≈": r"$\approx$", "Δ": r"$\Delta$",
+    "×": r"$\times$", "→": r"$\to$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
     "ε": r"$\epsilon$", "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$",
     "ν": r"$\nu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\phi$", "ω": r"$\omega$",
 }  # fmt: skip
@@ -138,6 +140,19 @@ def latex(table: Table, label: str) -> str:
         cells = [*(f"{{{escape_latex(head)}}}" for head in row.heads), *map(_latex_cell, row.cells)]
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_document(names: Sequence[str]) -> str:
+    """A document of its own that shows the tables of these files, one after the other."""
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage[margin=25mm]{geometry}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\begin{document}",
+        *(rf"\input{{{name}}}\clearpage" for name in names),
+        r"\end{document}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
 from mlabench.store import Store
@@ -42,7 +44,8 @@ class Results:
         curves: Validation accuracy after each epoch of the last training stage, one row per target.
         records: The records read, by trial id.
         left_out: Ids of trials left out because they were made with a limit on the samples.
-        set_aside: Records of this plan that could not be read, as (trial id, reason).
+        set_aside: Corrupt records of this plan, which were moved out of the way, as (trial id, reason).
+        unread: Records of this plan that this version or this user cannot read, as (trial id, reason).
     """
 
     plan: Plan
@@ -51,6 +54,7 @@ class Results:
     records: dict[str, Record]
     left_out: tuple[str, ...]
     set_aside: tuple[tuple[str, str], ...]
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -98,7 +102,7 @@ def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
     already_set_aside = len(store.set_aside)
     cells = [cell for cell in plan.cells if include_limited or cell.trial.limit is None]
     trials = dict.fromkeys(cell.trial.id for cell in cells)
-    records = {trial: record for trial in trials if (record := store.read(trial)) is not None}
+    records, unread = read_all(store, trials)
     naming = _Naming(plan)
     scores = [row for cell in cells for row in _score_rows(cell, records.get(cell.trial.id), plan, naming)]
     curves = [row for cell in cells for row in _curve_rows(cell, records.get(cell.trial.id), naming)]
@@ -114,7 +118,24 @@ def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
         records=records,
         left_out=tuple(dict.fromkeys(cell.trial.id for cell in plan.cells if cell.trial.id not in trials)),
         set_aside=tuple(store.set_aside[already_set_aside:]),
+        unread=unread,
     )
+
+
+def read_all(store: Store, trials: Iterable[str]) -> tuple[dict[str, Record], tuple[tuple[str, str], ...]]:
+    """The records of these trials, and those that this version or this user cannot read, with the reason."""
+    records, unread = {}, []
+    for trial in trials:
+        try:
+            record = store.read(trial)
+        except UserError as error:  # of a newer schema
+            unread.append((trial, f"{error.problem} {error.remedy}".strip()))
+        except OSError as error:
+            unread.append((trial, f"{error.strerror or type(error).__name__}."))
+        else:
+            if record is not None:
+                records[trial] = record
+    return records, tuple(unread)
 
 
 class _Naming:

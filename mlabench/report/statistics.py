@@ -1,11 +1,33 @@
-"""What is said about a number measured with several seeds."""
+"""What is said about numbers measured with several seeds on the same test samples.
+
+All methods share seeds, splits and missing patterns, so everything that is compared is compared in pairs.
+Accuracies are in percent and differences in points, unless it says otherwise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.report.ranks import (
+    Ranks,
+    critical_difference,
+    interquartile_mean,
+    probability_of_improvement,
+    win_rates,
+)
+from mlabench.report.resampling import LEVEL, POWER, Interval, confidence_distribution, student_quantile, student_tails
+
+__all__ = [
+    "Comparison", "Interval", "Outcomes", "Ranks", "Summary", "accuracy_interval", "area_under_curve", "compare",
+    "contrast", "critical_difference", "difference_of_means", "effects_2x2", "holm", "interquartile_mean",
+    "probability_of_improvement", "shapley", "summarise", "win_rates",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,23 +45,6 @@ class Summary:
     n: int = 0
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and the interval that covers the true value with a probability of ``level``.
-
-    Attributes:
-        estimate: The estimate.
-        low: Lower end.
-        high: Upper end.
-        level: Its confidence.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    level: float = 0.95
-
-
 def summarise(values: Iterable[float]) -> Summary:
     """Mean and sample standard deviation of the values that are numbers."""
     array = np.fromiter(values, dtype=float)
@@ -49,3 +54,231 @@ def summarise(values: Iterable[float]) -> Summary:
         std=float(array.std(ddof=1)) if array.size > 1 else None,
         n=int(array.size),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Which test samples one method gets right under one condition, seed by seed.
+
+    Attributes:
+        correct: One row per seed, one column per test sample. ``[S, N]``
+        groups: Codes of the independent units that the samples belong to (stamp, speaker, dialogue). ``[N]``
+        seeds: The seeds of the rows.
+    """
+
+    correct: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    seeds: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over seeds and samples, in percent."""
+        return float(100 * self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference in pairs.
+
+    Attributes:
+        difference: The first minus the second.
+        p_value: Two-sided, uncorrected; below 0.05 just where the 95 % interval excludes 0.
+        detectable: The smallest true difference that this test finds with a probability of 80 %.
+        seeds: Number of seeds that all have. With one, the interval says what other test samples would do;
+            what other seeds would do is unknown.
+        samples: Number of test samples; 0 if numbers per seed were compared.
+        groups: Number of independent units among them; 0 likewise.
+    """
+
+    difference: Interval
+    p_value: float
+    detectable: float
+    seeds: int
+    samples: int = 0
+    groups: int = 0
+
+    @property
+    def seed_spread_known(self) -> bool:
+        """Whether the interval covers the draw of the seeds."""
+        return self.seeds > 1
+
+
+def accuracy_interval(outcomes: Outcomes) -> Interval:
+    """The accuracy in percent, and its 95 % interval over seeds and groups of samples.
+
+    See :func:`mlabench.report.resampling.confidence_distribution` for the method and its simulated coverage. With
+    one seed the interval is over the samples alone: the spread over seeds is unknown, not zero.
+    """
+    interval = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, scale=100.0).interval()
+    return Interval(interval.estimate, max(0.0, interval.low), min(100.0, interval.high), interval.level)
+
+
+def compare(a: Outcomes, b: Outcomes) -> Comparison:
+    """The accuracy of ``a`` minus that of ``b``, in points, in pairs over the seeds that both have.
+
+    The test is the one that belongs to the interval, so both say the same: the p-value is twice the share of the
+    bootstrap distribution beyond 0. Simulated size at 5 %: 2 to 6 % with 3 or 5 seeds, 1 to 4 % with 2.
+
+    Raises:
+        ValueError: If they are not about the same samples, or have no seed in common.
+    """
+    return contrast((a, b), (1.0, -1.0))
+
+
+def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparison:
+    """A weighted sum of accuracies, in points, in pairs over the seeds that all have.
+
+    For instance the interaction of two parts of a method, with the weights 1, -1, -1 and 1.
+
+    Args:
+        outcomes: On the same samples.
+        weights: One per element of ``outcomes``; their sum is 0.
+
+    Raises:
+        ValueError: If they are not about the same samples, or have no seed in common.
+    """
+    first = outcomes[0]
+    if any(not np.array_equal(first.groups, other.groups) for other in outcomes[1:]):
+        raise ValueError("the outcomes are not about the same samples")
+    seeds = [seed for seed in first.seeds if all(seed in other.seeds for other in outcomes)]
+    if not seeds:
+        raise ValueError("the outcomes have no seed in common")
+    values = sum(
+        100.0 * weight * other.correct[[other.seeds.index(seed) for seed in seeds]]
+        for weight, other in zip(weights, outcomes, strict=True)
+    )
+    distribution = confidence_distribution(
+        np.asarray(values), first.groups, scale=50.0 * sum(abs(weight) for weight in weights)
+    )
+    return Comparison(
+        difference=distribution.interval(),
+        p_value=distribution.p_value(),
+        detectable=distribution.detectable(),
+        seeds=len(seeds),
+        samples=first.groups.size,
+        groups=np.unique(first.groups).size,
+    )
+
+
+def difference_of_means(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
+    """The mean of ``a`` minus that of ``b``, numbers that exist once per seed, in pairs over the seeds of both.
+
+    A paired t-test and its interval; the test samples are taken as given. With one seed in common nothing is
+    known about the spread: the interval is infinite and the p-value 1.
+
+    Args:
+        a: A number per seed, in any unit, which is that of the result.
+        b: Likewise.
+
+    Raises:
+        ValueError: If they have no seed in common.
+    """
+    return _mean_of({seed: a[seed] - b[seed] for seed in a if seed in b})
+
+
+def effects_2x2(
+    both: Mapping[int, float],
+    only_first: Mapping[int, float],
+    only_second: Mapping[int, float],
+    neither: Mapping[int, float],
+) -> dict[str, Interval]:
+    """What two parts of a method contribute, from numbers per seed with and without each.
+
+    The main effect of a part is what it adds, averaged over the other being there or not. The interaction is what
+    the first part adds with the second, minus what it adds without. 95 % intervals by Student's t, in pairs over
+    the seeds that all four have, the test samples taken as given; :func:`contrast` does the same for outcomes.
+
+    Returns:
+        The effects ``first``, ``second`` and ``interaction``.
+
+    Raises:
+        ValueError: If the four have no seed in common.
+    """
+    weights = {
+        "first": (0.5, 0.5, -0.5, -0.5),
+        "second": (0.5, -0.5, 0.5, -0.5),
+        "interaction": (1.0, -1.0, -1.0, 1.0),
+    }
+    cells = (both, only_first, only_second, neither)
+    seeds = [seed for seed in both if all(seed in cell for cell in cells)]
+    return {
+        effect: _mean_of(
+            {seed: sum(weight * cell[seed] for weight, cell in zip(row, cells, strict=True)) for seed in seeds}
+        ).difference
+        for effect, row in weights.items()
+    }
+
+
+def _mean_of(per_seed: Mapping[int, float]) -> Comparison:
+    """A mean over seeds with its t-interval, and the t-test that it is 0."""
+    values = np.fromiter(per_seed.values(), dtype=float)
+    if not values.size:
+        raise ValueError("there is no seed in common")
+    mean, freedom = float(values.mean()), values.size - 1
+    if freedom == 0:
+        return Comparison(Interval(mean, -math.inf, math.inf), 1.0, math.inf, seeds=1)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = student_quantile((1 + LEVEL) / 2, freedom) * error
+    p_value = student_tails(mean / error, freedom) if error > 0 else float(mean == 0)
+    return Comparison(
+        difference=Interval(mean, mean - half, mean + half),
+        p_value=p_value,
+        detectable=half + student_quantile(POWER, freedom) * error,
+        seeds=values.size,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, so that all may be held against one level (Holm, 1979).
+
+    The probability of even one false rejection among them stays below the level, whatever their dependence.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def area_under_curve(rates: Sequence[float], accuracies: Sequence[float]) -> float:
+    """Area under accuracy against missing rate by the trapezoidal rule, divided by the range: a mean accuracy.
+
+    Raises:
+        ValueError: If there is no point, or two at the same rate.
+    """
+    points = sorted(zip(rates, accuracies, strict=True))
+    x, y = np.array(points, dtype=float).reshape(-1, 2).T
+    if not x.size or (np.diff(x) <= 0).any():
+        raise ValueError(f"a curve needs distinct rates, got {list(rates)}")
+    return float(np.trapezoid(y, x) / (x[-1] - x[0])) if x.size > 1 else float(y[0])
+
+
+def shapley(values: Mapping[frozenset[str], float]) -> dict[str, float]:
+    """Each player's Shapley value: what it adds, averaged over all orders in which the players may join.
+
+    They add up to the value of all players minus that of none.
+
+    Args:
+        values: The value of every subset of the players (for modalities, the accuracy with exactly these present);
+            that of the empty one may be the chance level.
+
+    Raises:
+        ValueError: If a subset has no value.
+    """
+    players = sorted(frozenset[str]().union(*values))
+    subsets = [frozenset(chosen) for size in range(len(players) + 1) for chosen in combinations(players, size)]
+    absent = [" + ".join(sorted(subset)) or "the empty set" for subset in subsets if subset not in values]
+    if absent:
+        raise ValueError(f"there is no value for {', '.join(absent)}")
+    total = math.factorial(len(players))
+    return {
+        player: sum(
+            math.factorial(len(subset))
+            * math.factorial(len(players) - len(subset) - 1)
+            / total
+            * (values[subset | {player}] - values[subset])
+            for subset in subsets
+            if player not in subset
+        )
+        for player in players
+    }

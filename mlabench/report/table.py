@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlabench.report.statistics import Interval, Summary, summarise
-
-if TYPE_CHECKING:
-    from mlabench.report.statistics import Outcomes
+from mlabench.report.statistics import Interval, Outcomes, Summary, compare, summarise
 
 _NOTHING = Summary()
+
+
+def bold_sentence(*, paired: bool, grouped: bool = False) -> str:
+    """What :meth:`Table.with_best` marks, for captions.
+
+    Args:
+        paired: Whether cells know their outcomes sample by sample.
+        grouped: Whether rows compete within groups only.
+    """
+    where = "of a column within its group" if grouped else "of a column"
+    best = f"Bold: the best {where} (after rounding) among the cells that lack no run"
+    if not paired:
+        return f"{best}."
+    return f"{best}, and those whose paired difference from it has a 95 % interval (uncorrected) with 0 in it."
 
 
 @dataclass(frozen=True)
@@ -178,8 +188,6 @@ def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
     """Whether a difference shows in what is known; what is not known is taken at its face value."""
     if first is None or second is None:
         return True
-    from mlabench.report.statistics import compare
-
     try:
         difference = compare(first, second).difference
     except ValueError:  # not of the same samples

@@ -33,7 +33,7 @@ def datasets(plan: Plan) -> str:
 def dataset_sentence(plan: Plan) -> str:
     """Names the dataset, and says loudly if it stands in for another."""
     described = [
-        f"{name}, a stand-in (twin) for {twin}: these are not numbers on {twin}" if (twin := _twin_of(name)) else name
+        f"{name}, a stand-in (twin) for {twin}: these are not numbers on {twin}" if (twin := twin_of(name)) else name
         for name in _names(plan)
     ]
     return f"Dataset: {'; '.join(described) or 'none'}."
@@ -117,7 +117,8 @@ def _names(plan: Plan) -> Iterable[str]:
     return dict.fromkeys(cell.trial.dataset.name for cell in plan.cells)
 
 
-def _twin_of(name: str) -> str:
+def twin_of(name: str) -> str:
+    """The dataset that this one stands in for; empty if it stands for itself."""
     try:
         return str(registry.get("datasets", name).literal("twin_of", ""))
     except (UserError, ValueError):  # a package that is not installed here, or a twin that is not a literal

@@ -60,7 +60,8 @@ def test_features_are_standardised_by_the_training_split(data: Data) -> None:
     varies = text.std(axis=0) > 0
     np.testing.assert_allclose(text.std(axis=0)[varies], 1, atol=2e-3)
     assert varies.mean() > 0.99
-    np.testing.assert_allclose(image.mean(axis=0), 0, atol=1e-2)  # coarser, since rounded to bytes
+    # Rounding to a byte moves all drawings that lack a feature alike, by up to half a step.
+    assert (np.abs(image.mean(axis=0)) < 0.5 * read_features(SHIPPED)[1]["image.step"]).all()
     np.testing.assert_allclose(image.std(axis=0), 1, atol=2e-2)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlabench.datasets.splits import split_groups
+from mlabench.datasets.splits import join_groups, split_groups
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -47,3 +47,12 @@ def test_a_group_belongs_to_its_most_frequent_class() -> None:
     groups, labels = singles(10)
     split = split_groups([*groups, "mixed", "mixed", "mixed"], [*labels, "b", "a", "b"], SHARES)
     assert split["mixed"] == "train"  # alone in class b, and larger than a tenth of it
+
+
+def test_items_that_share_a_key_are_joined_also_through_others() -> None:
+    keys = {"1": ["pear", "green"], "2": ["apple", "red"], "3": ["plum", "red", "green"], "4": ["melon", "round"]}
+    assert join_groups(keys) == {"1": "apple", "2": "apple", "3": "apple", "4": "melon"}
+
+
+def test_equal_first_keys_are_one_group() -> None:
+    assert join_groups({"1": ["pear"], "2": ["pear"], "3": ["pears"]}) == {"1": "pear", "2": "pear", "3": "pears"}

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from mlabench.missing import Missing
-from mlabench.report.plots import build_figures, looks, save, spread
+from mlabench.report.looks import looks
+from mlabench.report.plots import build_figures, save, spread
 from mlabench.report.results import load
 from mlabench.store import Store
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep

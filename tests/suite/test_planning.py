@@ -181,6 +181,11 @@ TRIALS = {
     "stamps_ablation_full": 4 * 9 * 5,
     "stamps_audio_image": 6 * 3,
     "stamps_raw": 3,
+    "stamps_modality_missing": 2 * 13 * 3,
+    "stamps_gap": 4 * 3,
+    "clipart": 6 * 3,
+    "clipart_missing": 5 * 3 * 3,
+    "clipart_gap": 4 * 3,
     "cremad": 4 * 3,
     "kinetics_sounds": 4 * 3,
     "kinetics_sounds_missing": 2 * 9 * 3,
@@ -223,6 +228,8 @@ def test_committed_suites_share_their_trials(everything_there: None) -> None:
     assert len(ids["stamps"] & ids["stamps_missing"]) == 5 * 3
     # MLA itself: complete and at half, three seeds.
     assert len(ids["stamps_ablation"] & ids["stamps_missing"]) == 2 * 3
+    assert ids["clipart_gap"] < ids["clipart"]
+    assert ids["stamps_gap"] < ids["stamps"]
     # MLA itself is the first row of the ablation, and the missing suites hold the complete ones.
     for name in ("cremad", "kinetics_sounds", "food101", "mvsa"):
         assert len(ids[name] & ids[f"ablation_{name}"]) == 3

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan
 
+import numpy as np
 import pandas as pd
 
 from mlabench.display import counted
 from mlabench.plan import Plan
 from mlabench.report import wording
-from mlabench.report.answer import Finding, Verdict
+from mlabench.report.answer import Finding, Series, Verdict
 from mlabench.report.evidence import Evidence
-from mlabench.report.results import Results
-from mlabench.report.statistics import Interval
-from mlabench.report.table import Cell
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.statistics import (
+    Comparison,
+    Interval,
+    Outcomes,
+    accuracy_interval,
+    compare,
+    difference_of_means,
+    holm,
+)
+from mlabench.report.table import Cell, measure
 
 #: Label of the method in question, and its registered name.
 LABEL, METHOD = "MLA", "mla"
 
 #: Largest p-value, after Holm's correction, at which a difference counts.
 LEVEL = 0.05
+
+#: What stands behind the brackets of the tables and the whiskers of the charts.
+INTERVALS = (
+    "Brackets: 95 % interval, for the draw of the seeds and of the test samples (of whole groups where samples are not "
+    "independent); ± instead of brackets: standard deviation over seeds, where predictions are not stored."
+)
+
+WHISKERS = (
+    "Whiskers: 95 % interval, for the draw of the seeds and of the test samples (of whole groups where samples are not "
+    "independent); standard deviation over seeds where predictions are not stored."
+)
 
 #: Fewer seeds than this say little about how much training varies.
 FEW_SEEDS = 5
@@ -87,15 +109,172 @@ def verdict(interval: Interval, p: float | None = None) -> Verdict:
     return "not decided"
 
 
+def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float]) -> Outcomes | None:
+    """The weighted mean over several conditions, sample by sample, of the seeds that have all of them.
+
+    Args:
+        outcomes: One per condition, on the same samples.
+        weights: One per condition; they sum to one.
+
+    Returns:
+        None if a condition is not known, or no seed has all of them.
+    """
+    known = [outcome for outcome in outcomes if outcome is not None]
+    seeds = sorted(set.intersection(*(set(outcome.seeds) for outcome in known))) if known else []
+    if len(known) < len(outcomes) or not seeds:
+        return None
+    rows = [outcome.correct[[outcome.seeds.index(seed) for seed in seeds]] for outcome in known]
+    return Outcomes(np.average(rows, axis=0, weights=weights), known[0].groups, tuple(seeds))
+
+
+def compared(evidence: Evidence, first: str, second: str, setting: str, target: str) -> Comparison | None:
+    """The difference of two methods' accuracies, first minus second; None if they share no run."""
+    outcomes = (evidence.outcomes(label, setting, target) for label in (first, second))
+    numbers = (evidence.per_seed(label, setting, target) for label in (first, second))
+    return paired(*outcomes, *numbers)
+
+
+def paired(
+    first: Outcomes | None, second: Outcomes | None, per_seed: Mapping[int, float], other_per_seed: Mapping[int, float]
+) -> Comparison | None:
+    """A difference in pairs over seeds and test samples where both outcomes are known, else over seeds alone.
+
+    Args:
+        first: Outcomes of the first.
+        second: Outcomes of the second.
+        per_seed: The first's mean per seed, in percent.
+        other_per_seed: The second's.
+    """
+    if first is not None and second is not None and set(first.seeds) & set(second.seeds):
+        return compare(first, second)
+    return over_seeds(per_seed, other_per_seed)
+
+
+def over_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> Comparison | None:
+    """The difference of two numbers that exist per seed only; None with fewer than two seeds in common."""
+    if len(first.keys() & second.keys()) < 2:
+        return None
+    return difference_of_means(first, second)
+
+
+def corrected(*families: Mapping[str, Comparison | None]) -> list[dict[str, float | None]]:
+    """The p-values after Holm's correction over all the tests that could be made; None for the others.
+
+    Args:
+        families: Tests by name; one correction covers them all.
+    """
+    made = [test.p_value for family in families for test in family.values() if test is not None]
+    adjusted = iter(holm(made))
+    return [{name: None if test is None else next(adjusted) for name, test in family.items()} for family in families]
+
+
+def finding(what: str, comparison: Comparison | None, p: float | None) -> Finding:
+    """What a comparison says about the claim that ``what`` is above zero.
+
+    Args:
+        what: What was compared, e.g. ``Accuracy of A minus that of B``.
+        comparison: The comparison; None if it could not be made.
+        p: Its corrected p-value.
+    """
+    if comparison is None or p is None:
+        return Finding(f"{what}: not measured, for want of runs that both have.", "not decided")
+    statement = (
+        f"{what}: {points(comparison.difference)}, {p_value(p)}; a true difference of "
+        f"{number(comparison.detectable)} points would have been detected ({basis(comparison)})."
+    )
+    return Finding(statement, verdict(comparison.difference, p), comparison.difference, p)
+
+
+def basis(comparison: Comparison) -> str:
+    """What a comparison rests on: ``n = 1,312 in 130 groups, 3 seeds``"""
+    samples = f"n = {comparison.samples:,}" if comparison.samples else "over seeds alone"
+    groups = f" in {comparison.groups:,} groups" if 0 < comparison.groups < comparison.samples else ""
+    return f"{samples}{groups}, {counted(comparison.seeds, 'seed')}"
+
+
+def strongest(means: Mapping[str, float]) -> str | None:
+    """The method with the highest mean; None if none has a number."""
+    measured = {label: mean for label, mean in means.items() if not isnan(mean)}
+    return max(measured, key=lambda label: measured[label]) if measured else None
+
+
+def headline(
+    what: str,
+    method: str,
+    best: str | None,
+    tests: Mapping[str, Comparison | None],
+    p_values: Mapping[str, float | None],
+) -> str:
+    """How far the method in question is from the strongest other one.
+
+    Args:
+        what: What was compared, in plain words.
+        method: The method in question.
+        best: The strongest other method; None if none was measured.
+        tests: The comparisons with all others.
+        p_values: Their corrected p-values.
+    """
+    if best is None:
+        return f"{what}: no other method than {method} has been measured yet."
+    return finding(f"{what}: {method} minus the strongest other method, {best}", tests[best], p_values[best]).statement
+
+
+def effect(best: str | None, tests: Mapping[str, Comparison | None]) -> Interval | None:
+    """How far the method in question is from the strongest other one, if that was measured."""
+    test = tests[best] if best is not None else None
+    return test.difference if test is not None else None
+
+
+def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
+    """An accuracy with its interval where predictions are stored, else with its spread over seeds."""
+    return with_interval(measure(evidence.results.at(label, setting, target)), evidence.outcomes(label, setting, target))
+
+
+def with_interval(cell: Cell, outcomes: Outcomes | None) -> Cell:
+    """The cell with the interval of its outcomes, if they are known."""
+    if outcomes is None:
+        return cell
+    return replace(cell, interval=accuracy_interval(outcomes), outcomes=outcomes)
+
+
+def difference_cell(comparison: Comparison | None) -> Cell:
+    """A difference in points with its interval."""
+    return Cell(text="—") if comparison is None else Cell(interval=comparison.difference, form="+z.1f")
+
+
+def p_cell(p: float | None) -> Cell:
+    """A p-value."""
+    return Cell(text="—" if p is None else p_value(p).removeprefix("p ").removeprefix("= "))
+
+
+def series(label: str, x: Sequence[float] | Sequence[str], cells: Sequence[Cell]) -> Series:
+    """Cells as a method's points of a chart, with their intervals, or standard deviations where there are none."""
+    low, high = [], []
+    for cell in cells:
+        if cell.interval is not None:
+            low.append(cell.interval.low)
+            high.append(cell.interval.high)
+        else:
+            mean, std = cell.summary.mean, cell.summary.std
+            low.append(nan if mean is None or std is None else mean - std)
+            high.append(nan if mean is None or std is None else mean + std)
+    y = [nan if cell.number is None else cell.number for cell in cells]
+    text = [", ".join(filter(None, [counted(cell.summary.n, "seed"), cell.status])) for cell in cells]
+    return Series(label, x, y, low, high, text)
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """Contradicted if one finding is; supported if all are; not decided otherwise."""
+    verdicts = {finding.verdict for finding in findings}
+    if "contradicted" in verdicts:
+        return "contradicted"
+    return "supported" if verdicts == {"supported"} else "not decided"
+
+
 def listed(names: Iterable[str]) -> str:
     """``A``, ``A and B``, ``A, B and C``"""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def by_verdict(findings: Sequence[Finding], wanted: Verdict) -> list[Finding]:
-    """The findings with this verdict."""
-    return [finding for finding in findings if finding.verdict == wanted]
 
 
 def dataset(plan: Plan) -> str:

@@ -1,0 +1,61 @@
+"""The axes of a chart, the same however it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mlabench.report.answer import Chart, Panel, Series
+
+#: Colours of grids for light and dark paper, by their place between lowest and highest.
+_SEQUENTIAL = ((0, "#f4f7fa|#1c2228"), (1, "#0072B2|#2b8cc9"))
+_DIVERGING = ((0, "#D98A4E|#b8621f"), (0.5, "#f7f7f7|#1f242a"), (1, "#4C94C6|#2b7cb5"))
+
+
+def categories(chart: Chart) -> list[str] | None:
+    """The names on the horizontal axes, in order of appearance; None if there are numbers."""
+    names = [x for panel in chart.panels for series in panel.series for x in series.x]
+    named = chart.kind in ("bar", "dot", "grid") or any(isinstance(name, str) for name in names)
+    return list(dict.fromkeys(map(str, names))) if named else None
+
+
+def x_range(chart: Chart) -> tuple[float, float]:
+    """The range of the horizontal axes: categories at 0, 1, 2, ..., or everything drawn and a little room."""
+    names = categories(chart)
+    if names is not None:
+        return -0.5, len(names) - 0.5
+    values = [float(x) for panel in chart.panels for series in panel.series for x in series.x]
+    return _padded([value for value in values if math.isfinite(value)], 0.04)
+
+
+def value_range(chart: Chart) -> tuple[float, float]:
+    """The range of the vertical axes: everything drawn, zero under bars, and a little room."""
+    heights = [float(value) for panel in chart.panels for series in panel.series for value in _heights(series)]
+    drawn = [value for value in heights if math.isfinite(value)]
+    drawn += [panel.reference for panel in chart.panels if panel.reference is not None]
+    if chart.kind != "bar":
+        return _padded(drawn, 0.06)
+    low, high = _padded([0.0, *drawn], 0.06)
+    return (low if min(drawn, default=0.0) < 0 else 0.0), (high if max(drawn, default=1.0) > 0 else 0.0)
+
+
+def grid_scale(chart: Chart, panel: Panel) -> tuple[float, float, tuple[tuple[float, str], ...]]:
+    """Lowest and highest value of a grid's colours, equal in all panels, and the colours; about the reference."""
+    values = [float(y) for panel in chart.panels for series in panel.series for y in series.y if math.isfinite(y)]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if panel.reference is None:
+        return low, high, _SEQUENTIAL
+    reach = max(abs(high - panel.reference), abs(low - panel.reference)) or 1.0
+    return panel.reference - reach, panel.reference + reach, _DIVERGING
+
+
+def _padded(values: Sequence[float], share: float) -> tuple[float, float]:
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = share * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _heights(series: Series) -> Iterator[float]:
+    yield from series.y
+    yield from series.low
+    yield from series.high

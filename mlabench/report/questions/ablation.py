@@ -1,0 +1,243 @@
+"""Q3: what gradient modification (HGM) and dynamic fusion (DF) each contribute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from mlabench.plan import Plan
+from mlabench.report import wording
+from mlabench.report.answer import Answer, Chart, Panel, Series
+from mlabench.report.evidence import Evidence
+from mlabench.report.questions import certainty, common
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.statistics import Comparison, contrast
+from mlabench.report.table import Cell, Column, Row, Table
+
+_CLAIM = "Gradient modification (HGM) and dynamic fusion (DF) each raise MLA's fused accuracy."
+
+_RULE = (
+    "Four variants of MLA are trained: with both parts, without HGM, without DF, without both. The main effect of a "
+    "part is the fused accuracy with it minus that without it, averaged over the other part being on and off and over "
+    "all missing rates, paired over seeds and test samples. Supported if both main effects are above 0 (interval above "
+    f"0 and p < {common.LEVEL:g} after Holm's correction over the two tests); contradicted if either is below 0 in the "
+    "same sense; not decided otherwise. Effects on unimodal accuracies, the interaction and the quality of the fusion "
+    "weights are evidence, but do not decide."
+)
+
+HGM, DF, INTERACTION = "HGM", "DF", "Interaction"
+
+#: How the options that turn a part off may be written.
+_OFF = (False, None, "", "none", "off")
+
+#: What the accuracies with both parts, HGM alone, DF alone and neither count in an effect.
+_WEIGHTS = {HGM: (0.5, 0.5, -0.5, -0.5), DF: (0.5, -0.5, 0.5, -0.5), INTERACTION: (1.0, -1.0, -1.0, 1.0)}
+
+_POOLED = "all rates"
+
+#: Effects by setting (or :data:`_POOLED`), target and name.
+Effects = dict[tuple[str, str, str], Comparison | None]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The labels of the four variants of a 2x2 design."""
+
+    both: str
+    only_hgm: str
+    only_df: str
+    neither: str
+
+    @property
+    def labels(self) -> tuple[str, str, str, str]:
+        """All four, in the order of the paper's table read backwards: the full method first."""
+        return self.both, self.only_hgm, self.only_df, self.neither
+
+
+
+def answer(evidence: Evidence) -> Answer | None:
+    """The answer; None if the suite does not train all four variants."""
+    results = evidence.results
+    plan = results.plan
+    design = find_design(plan)
+    if design is None:
+        return None
+    settings = [setting for setting in results.settings if effect(evidence, design, HGM, [setting], MULTIMODAL)]
+    effects = _effects(evidence, design, settings)
+    main = {part: effects[_POOLED, MULTIMODAL, part] for part in (HGM, DF)}
+    (p_values,) = common.corrected(main)
+    averaged = f"averaged over missing rates ({', '.join(settings)})"
+    deciding = tuple(
+        common.finding(f"Effect of {part} on the fused accuracy, {averaged}", main[part], p_values[part]) for part in main
+    )
+    weights = certainty.measure_weights(evidence, design.both, settings)
+    fusions = certainty.Fusions.of(evidence, design.labels, settings)
+    measured = [test.difference for test in main.values() if test]
+    return Answer(
+        question="Q3",
+        suite=plan.name,
+        dataset=common.dataset(plan),
+        claim=_CLAIM,
+        verdict=common.overall(deciding),
+        rule=_RULE,
+        headline=_headline(main, settings),
+        effect=min(measured, key=lambda interval: interval.estimate) if len(measured) == len(main) else None,
+        findings=(*deciding, *fusions.findings(), *certainty.findings(weights, design.both)),
+        tables=(
+            _table(results, effects, design.labels, settings),
+            *fusions.tables(results),
+            *certainty.tables(evidence, weights, design.both),
+        ),
+        charts=(_chart(results, effects, settings), *certainty.charts(weights, design.both)),
+        caveats=(*common.caveats(evidence), *_caveats(results, design, settings)),
+    )
+
+
+def find_design(plan: Plan) -> Design | None:
+    """The variants that differ from the method in question by its two parts alone; None if one lacks.
+
+    They are found by their options, whatever their labels.
+    """
+    method = common.method_in_question(plan)
+    options: dict[str, Mapping[str, Any]] = {}
+    for cell in plan.cells:
+        if cell.trial.method.name == common.METHOD:
+            options.setdefault(cell.label, cell.trial.method.config)
+    if method is None:
+        return None
+    found: dict[tuple[bool, bool], str] = {}
+    for label in (method, *options):
+        if _rest(options[label]) == _rest(options[method]):
+            found.setdefault(_parts(options[label]), label)
+    if len(found) < 4:
+        return None
+    return Design(
+        both=found[True, True], only_hgm=found[True, False], only_df=found[False, True], neither=found[False, False]
+    )
+
+
+def _parts(options: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether HGM and DF are on; both are by default."""
+    hgm, df = (options.get(name, True) not in _OFF for name in ("gradient_modification", "dynamic_fusion"))
+    return hgm, df
+
+
+def _rest(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in ("gradient_modification", "dynamic_fusion")}
+
+
+def effect(
+    evidence: Evidence, design: Design, name: str, settings: Sequence[str], target: str
+) -> Comparison | None:
+    """A main effect or the interaction, averaged over ``settings``; None where nothing was measured.
+
+    Paired over seeds and test samples where all predictions are stored, else over seeds alone. The interaction is
+    the effect of HGM with DF minus that without it. Of a modality, only one setting has the same samples throughout.
+    """
+    places = list(product(settings, design.labels))
+    if not places:
+        return None
+    weights = [weight / len(settings) for weight in _WEIGHTS[name]] * len(settings)
+    outcomes = [evidence.outcomes(label, setting, target) for setting, label in places]
+    known = [one for one in outcomes if one is not None]
+    if len(known) == len(places) and set.intersection(*(set(one.seeds) for one in known)):
+        return contrast(known, weights)
+    runs = [evidence.per_seed(label, setting, target) for setting, label in places]
+    seeds = set.intersection(*(set(run) for run in runs))
+    sums = {seed: sum(weight * run[seed] for weight, run in zip(weights, runs, strict=True)) for seed in seeds}
+    return common.over_seeds(sums, dict.fromkeys(sums, 0.0))
+
+
+def _headline(main: Mapping[str, Comparison | None], settings: Sequence[str]) -> str:
+    known = [f"{part} {common.points(test.difference)}" for part, test in main.items() if test]
+    if not known:
+        return "The effects of HGM and DF were not measured: no seed has all four variants."
+    return f"Effect on the fused accuracy, averaged over missing rates ({', '.join(settings)}): {', '.join(known)}."
+
+
+def _table(results: Results, effects: Effects, labels: Sequence[str], settings: Sequence[str]) -> Table:
+    rows = [
+        Row(
+            (setting, "fused" if target == MULTIMODAL else target),
+            tuple(_cell(effects[setting, target, part]) for part in _WEIGHTS),
+            group=setting,
+        )
+        for setting, target in dict.fromkeys((setting, target) for setting, target, _ in effects)
+    ]
+    axis = results.scores[results.scores["label"].isin(labels) & results.scores["setting"].isin(settings)]
+    return Table(
+        name="ablation_effects",
+        title="Main effects of HGM and DF, and their interaction",
+        note="Effects on the accuracy in points, with 95 % intervals: with the part minus without it, averaged over the "
+        "other part being on and off; interaction: the effect of HGM with DF minus that without DF. DF acts at test "
+        "time only, and on no unimodal prediction: what it shows there comes from the choice of another epoch.",
+        conditions=wording.conditions(results.plan, axis),
+        heads=("Missing", "Prediction"),
+        columns=tuple(Column(part, ranked=False) for part in _WEIGHTS),
+        rows=tuple(rows),
+    )
+
+
+def _cell(test: Comparison | None) -> Cell:
+    return Cell(interval=test.difference, form="+z.1f") if test else Cell(text="not measured")
+
+
+def _effects(evidence: Evidence, design: Design, settings: Sequence[str]) -> Effects:
+    """At each setting, and over all of them for the fused prediction, which is always about the same samples."""
+    places = [
+        (setting, target) for setting in settings for target in (MULTIMODAL, *evidence.results.plan.modalities)
+    ]
+    effects = {
+        (setting, target, part): effect(evidence, design, part, [setting], target)
+        for setting, target in places
+        for part in _WEIGHTS
+    }
+    pooled = {(_POOLED, MULTIMODAL, part): effect(evidence, design, part, settings, MULTIMODAL) for part in _WEIGHTS}
+    return {**pooled, **effects}
+
+
+def _chart(results: Results, effects: Effects, settings: Sequence[str]) -> Chart:
+    panels = []
+    for target in (MULTIMODAL, *results.plan.modalities):
+        series = []
+        for part in _WEIGHTS:
+            known = {setting: test for setting in settings if (test := effects[setting, target, part])}
+            series.append(
+                Series(
+                    part,
+                    list(known),
+                    [test.difference.estimate for test in known.values()],
+                    low=[test.difference.low for test in known.values()],
+                    high=[test.difference.high for test in known.values()],
+                    text=[common.basis(test) for test in known.values()],
+                )
+            )
+        panels.append(Panel("fused" if target == MULTIMODAL else target, tuple(series), reference=0.0))
+    return Chart(
+        name="ablation_effects",
+        title="Effects of HGM and DF on the accuracy",
+        caption="Points: the accuracy with a part minus that without it; interaction: the effect of HGM with DF minus "
+        "that without DF. Whiskers: 95 % intervals over seeds and test samples; no correction for their number.",
+        kind="dot",
+        x="Missing rate",
+        y="Effect (points)",
+        panels=tuple(panels),
+    )
+
+
+def _caveats(results: Results, design: Design, settings: Sequence[str]) -> Iterator[str]:
+    lost = [setting for setting in results.settings if setting not in settings]
+    if lost:
+        yield f"No seed has all four variants at {common.listed(lost)}: left out of the averages."
+    optimizers = {cell.trial.training.optimizer.name for cell in results.plan.cells if cell.label in design.labels}
+    if optimizers - {"sgd"}:
+        yield (
+            f"Trained with {common.listed(sorted(optimizers))}: Adam rescales each element of the modified gradient "
+            "and gives back much of what HGM takes away; with SGD its effect may be larger."
+        )
+    yield (
+        "HGM does not act in the authors' released code, and the paper's row without both parts is said to equal its "
+        "late fusion; here all four variants are trained as the equations say, with a shared head."
+    )

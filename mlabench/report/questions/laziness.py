@@ -1,0 +1,303 @@
+"""Q1: whether MLA keeps each modality learning, and what that gives the fused prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import pandas as pd
+
+from mlabench.plan import Plan
+from mlabench.report import wording
+from mlabench.report.answer import Answer, Chart, Finding, Panel
+from mlabench.report.evidence import Evidence
+from mlabench.report.questions import common
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.statistics import Comparison, shapley, summarise
+from mlabench.report.table import Cell, Column, Row, Table, bold_sentence
+
+#: The setting in which all modalities are there.
+COMPLETE = "0 %"
+
+#: The method that trains each encoder alone, with the budget that all methods share.
+ALONE = "late_fusion"
+
+#: A modality this many points below the same encoder trained alone is as good as not lazy.
+MARGIN = 2.0
+
+CLAIM = (
+    "With all modalities present, no modality of MLA is lazy (none learns less than the same encoder trained alone), "
+    "and MLA's fused accuracy is above that of every other method."
+)
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """How a method's modality compares with the same encoder trained alone, method minus alone.
+
+    Attributes:
+        readout: The difference in the accuracy of the unimodal prediction, as the method itself makes it.
+        probe: The difference in the accuracy of a linear probe on the frozen encoder.
+    """
+
+    readout: Comparison | None
+    probe: Comparison | None
+
+    @property
+    def judged(self) -> Comparison | None:
+        """What the verdict rests on: the probe, where it was recorded."""
+        return self.probe or self.readout
+
+
+def answer(evidence: Evidence) -> Answer | None:
+    """The answer; None if the suite has no MLA, nothing to compare it with, or no complete samples."""
+    results = evidence.results
+    plan = results.plan
+    method, others = common.method_in_question(plan), common.baselines(plan)
+    if method is None or not others or COMPLETE not in results.settings:
+        return None
+    fused = {other: common.compared(evidence, method, other, COMPLETE, MULTIMODAL) for other in others}
+    gaps = {label: _gaps(evidence, label) for label in plan.labels}
+    lazy = {modality: gap.judged for modality, gap in gaps[method].items()}
+    fused_p, lazy_p = common.corrected(fused, lazy)
+    beats = [
+        common.finding(f"Fused accuracy of {method} minus that of {other}", fused[other], fused_p[other])
+        for other in others
+    ]
+    keeps = [_kept(results, method, modality, gap, lazy_p[modality]) for modality, gap in gaps[method].items()]
+    best = common.strongest({other: results.at(other, COMPLETE, MULTIMODAL)["accuracy"].mean() for other in others})
+    return Answer(
+        question="Q1",
+        suite=plan.name,
+        dataset=common.dataset(plan),
+        claim=CLAIM,
+        verdict=common.overall([*beats, *keeps]),
+        rule=_rule(others, plan.modalities),
+        headline=common.headline("Fused accuracy", method, best, fused, fused_p),
+        effect=common.effect(best, fused),
+        findings=(*beats, *keeps),
+        tables=(
+            _fused_table(evidence, method, fused, fused_p),
+            _laziness_table(results, gaps),
+            *_shapley_table(evidence),
+        ),
+        charts=(_accuracy_chart(evidence), *_probe_chart(evidence)),
+        caveats=(*common.caveats(evidence), *_caveats(evidence, gaps, method)),
+    )
+
+
+def _rule(others: Sequence[str], modalities: Sequence[str]) -> str:
+    return (
+        f"Supported if both parts of the claim are. First part: for each of the {len(others)} other methods the "
+        f"interval of the paired difference in fused accuracy lies above 0 and p < {common.LEVEL:g}. Second part: for "
+        f"each of the {len(modalities)} modalities the interval of its gap to the same encoder trained alone (late "
+        f"fusion) lies above −{MARGIN:g} points. The gap is that of a linear probe on the frozen encoders where it was "
+        "recorded, so that methods are not compared by how each reads out unimodal predictions; else that of the "
+        "methods' own unimodal predictions. Contradicted if an interval of a fused difference lies below 0, or that of "
+        f"a gap lies below 0 without lying above −{MARGIN:g} points, with p < {common.LEVEL:g}. Not decided otherwise. "
+        f"All intervals cover 95 %; p-values are corrected by Holm over all tests of both parts."
+    )
+
+
+def _alone(plan: Plan) -> str | None:
+    """The label of the method that trains each modality alone."""
+    return next(iter(common.labels_of(plan, ALONE)), None)
+
+
+def _gaps(evidence: Evidence, label: str) -> dict[str, _Gap]:
+    """The gaps of a method's modalities; nothing is known without late fusion in the suite."""
+    plan = evidence.results.plan
+    alone = _alone(plan)
+    if alone is None:
+        return dict.fromkeys(plan.modalities, _Gap(None, None))
+    probe, reference = evidence.probe(label, COMPLETE), evidence.probe(alone, COMPLETE)
+    return {
+        modality: _Gap(
+            common.compared(evidence, label, alone, COMPLETE, modality),
+            common.over_seeds(probe.get(modality, {}), reference.get(modality, {})),
+        )
+        for modality in plan.modalities
+    }
+
+
+def _kept(results: Results, method: str, modality: str, gap: _Gap, p: float | None) -> Finding:
+    """Whether a modality of the method is as good as trained alone."""
+    alone, judged = _alone(results.plan), gap.judged
+    if alone is None:
+        return Finding(f"Laziness of {modality}: not measured, since the suite has no late fusion.", "not decided")
+    what = "linear probe" if gap.probe else "unimodal accuracy"
+    found = common.finding(f"Laziness of {modality}: {what} of {method} minus that of {alone}", judged, p)
+    if judged is not None and judged.difference.low > -MARGIN:
+        return replace(found, verdict="supported")
+    return found
+
+
+def _complete(results: Results) -> pd.DataFrame:
+    return results.scores[results.scores["setting"] == COMPLETE]
+
+
+def _fused_table(
+    evidence: Evidence, method: str, tests: Mapping[str, Comparison | None], p_values: Mapping[str, float | None]
+) -> Table:
+    results = evidence.results
+    rows = []
+    for label in results.labels:
+        test = tests.get(label)
+        cells = (
+            common.accuracy_cell(evidence, label, COMPLETE, MULTIMODAL),
+            common.difference_cell(test),
+            common.p_cell(p_values.get(label)),
+            Cell(text=common.number(test.detectable) if test else "—"),
+            common.shortfall_cell(results, label),
+        )
+        rows.append(Row((label,), cells))
+    return Table(
+        name="fused",
+        title="Fused accuracy, all modalities present",
+        note=f"Fused accuracy in percent; the paired difference ({method} minus the row's method) in points, its "
+        "p-value after Holm's correction, and the smallest true difference that the test finds with 80 % power; "
+        f"trials that failed or are missing. {common.INTERVALS} {bold_sentence(paired=True)}",
+        conditions=wording.conditions(results.plan, _complete(results)),
+        heads=("Method",),
+        columns=(
+            Column("Fused accuracy"),
+            Column(f"{method} minus it", ranked=False),
+            Column("p (Holm)", ranked=False),
+            Column("Detectable", ranked=False),
+            Column("Not there", ranked=False),
+        ),
+        rows=tuple(rows),
+    ).with_best()
+
+
+def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) -> Table:
+    alone = _alone(results.plan)
+    rows = [
+        Row(
+            (label,),
+            tuple(
+                common.difference_cell(comparison)
+                for gap in gaps[label].values()
+                for comparison in (gap.readout, gap.probe)
+            ),
+        )
+        for label in results.labels
+        if label != alone
+    ]
+    return Table(
+        name="laziness",
+        title="Laziness: each modality against the same encoder trained alone",
+        note=f"Unimodal accuracy minus that of {alone or 'late fusion'}, which trains each encoder alone with the same "
+        "budget, in points; below 0 a modality is lazy. Read-out: the unimodal prediction as the method makes it, "
+        "paired over seeds and test samples. Probe: a linear classifier fitted to the frozen encoder in the same way "
+        "for all methods, paired over seeds. Brackets: 95 % interval. —: not recorded, or fewer than two seeds.",
+        conditions=wording.conditions(results.plan, _complete(results)),
+        heads=("Method",),
+        columns=tuple(
+            Column(f"{modality}, {kind}", ranked=False)
+            for modality in results.plan.modalities
+            for kind in ("read-out", "probe")
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _shapley_table(evidence: Evidence) -> Iterator[Table]:
+    """What each modality adds to the fused accuracy, on average over the orders in which they may join."""
+    results = evidence.results
+    chance = evidence.majority(COMPLETE)
+    modalities = results.plan.modalities
+    rows = []
+    for label in results.labels if chance is not None else ():
+        values = _shapley_values(results, label, chance)
+        cells = (Cell(summary=summarise(value[modality] for value in values), form="+z.1f") for modality in modalities)
+        if values:
+            rows.append(Row((label,), tuple(cells)))
+    if not rows or chance is None:
+        return
+    yield Table(
+        name="shapley",
+        title="What each modality contributes to the fused accuracy (Shapley values)",
+        note="Points of fused accuracy: what a modality adds to the modalities already there, averaged over all orders "
+        "in which they may join; a row sums to the fused accuracy minus the share of the most frequent class, "
+        f"{common.number(100 * chance)} %. From tests with whole modalities removed.",
+        conditions=wording.conditions(results.plan, _complete(results)),
+        heads=("Method",),
+        columns=tuple(Column(modality, ranked=False) for modality in modalities),
+        rows=tuple(rows),
+    )
+
+
+def _shapley_values(results: Results, label: str, chance: float) -> list[dict[str, float]]:
+    """Per seed that was tested with every subset of the modalities, in points."""
+    modalities = results.plan.modalities
+    tests = {
+        frozenset(subset): " + ".join(subset) if size < len(modalities) else COMPLETE
+        for size in range(1, len(modalities) + 1)
+        for subset in combinations(modalities, size)
+    }
+    accuracies = {}
+    for subset, test in tests.items():
+        rows = results.under(label, COMPLETE, test, MULTIMODAL).dropna(subset="accuracy")
+        accuracies[subset] = dict(zip(rows["seed"], 100 * rows["accuracy"], strict=True))
+    seeds = set.intersection(*(set(found) for found in accuracies.values()))
+    return [
+        shapley({frozenset(): 100 * chance, **{subset: found[seed] for subset, found in accuracies.items()}})
+        for seed in sorted(seeds)
+    ]
+
+
+def _accuracy_chart(evidence: Evidence) -> Chart:
+    results = evidence.results
+    targets = results.targets
+    series = []
+    for label in results.labels:
+        cells = [common.accuracy_cell(evidence, label, COMPLETE, target) for target in targets]
+        series.append(common.series(label, targets, cells))
+    return Chart(
+        name="unimodal_accuracy",
+        title="Accuracy of each modality and of their fusion, all modalities present",
+        caption="Each modality's own prediction, as the method makes it, and the fused prediction. "
+        f"{common.WHISKERS} {wording.conditions(results.plan, _complete(results))}",
+        kind="dot",
+        x="Prediction",
+        y="Accuracy (%)",
+        panels=(Panel("", tuple(series)),),
+    )
+
+
+def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
+    results = evidence.results
+    modalities = results.plan.modalities
+    series = []
+    for label in results.labels:
+        probe = evidence.probe(label, COMPLETE)
+        cells = [Cell(summary=summarise(probe.get(modality, {}).values())) for modality in modalities]
+        if probe:
+            series.append(common.series(label, modalities, cells))
+    if series:
+        yield Chart(
+            name="probe_accuracy",
+            title="How much a linear probe reads out of each frozen encoder",
+            caption="Test accuracy of a linear classifier fitted to each frozen encoder in the same way for all "
+            "methods, complete samples. Dots: mean over seeds; whiskers: standard deviation over seeds. "
+            f"{wording.conditions(results.plan, _complete(results))}",
+            kind="dot",
+            x="Modality",
+            y="Accuracy of the probe (%)",
+            panels=(Panel("", tuple(series)),),
+        )
+
+
+def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method: str) -> Iterator[str]:
+    results = evidence.results
+    if _alone(results.plan) is None:
+        yield "The suite has no late fusion: whether a modality learns less than alone cannot be said."
+    elif all(gap.probe is None for gap in gaps[method].values()):
+        yield (
+            "No linear probe was recorded, or for fewer than two seeds: laziness is judged by each method's own "
+            "unimodal predictions, which some methods never train for."
+        )
+    if any(evidence.outcomes(label, COMPLETE, MULTIMODAL) is None for label in results.labels):
+        yield "Where predictions are not stored, methods are compared over seeds alone, which finds less."

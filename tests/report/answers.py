@@ -1,0 +1,173 @@
+"""Made-up answers with charts of every kind, a table and texts of all lengths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mlabench.plan import Question
+from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
+from mlabench.report.statistics import Interval, Summary
+from mlabench.report.table import Cell, Column, Row, Table
+
+METHODS = ("Concat", "Late fusion", "QMF", "MMIN", "MLA")
+RATES = (0.0, 20.0, 40.0, 60.0, 80.0)
+
+#: A name that means something to HTML, JavaScript, JSON, plotly and Python's format language.
+HOSTILE = (
+    """</script><script>document.title="taken"</script><img src=x onerror=document.title="taken"> "'&amp;|%{y}$x$"""
+)
+
+
+def line_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    panels = []
+    for shift, title in enumerate(("multimodal", "audio", "image", "text")):
+        series = []
+        for place, label in enumerate(labels):
+            y = [70 + 3 * place - 8 * shift - (0.2 + 0.04 * place) * rate for rate in RATES]
+            if place == 1:
+                y[2] = math.nan
+            low, high = [value - 2 for value in y], [value + 2 for value in y]
+            series.append(Series(label, RATES, y, low, high, ["note"] * len(y) if place == 0 else ()))
+        panels.append(Panel(title, tuple(series), reference=9.1 if shift == 0 else None))
+    caption = "Lines: mean over 5 seeds; bands: 95 % intervals. Grey: chance."
+    return Chart("rates", "Accuracy against the missing rate", caption, "line", "missing rate (%)",
+                 "accuracy (%)", tuple(panels))  # fmt: skip
+
+
+def bar_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    x = ("audio", "image", "text", "multimodal")
+    series = tuple(
+        Series(label, x, y := [30 + 4 * place, 70 + place, 45 + 3 * place, 78 + place], [v - 3 for v in y],
+               [v + 2 for v in y])
+        for place, label in enumerate(labels)
+    )  # fmt: skip
+    caption = "Bars: mean over 5 seeds; whiskers: 95 % intervals."
+    return Chart("accuracies", "Accuracy of each modality and of their fusion", caption, "bar", "", "accuracy (%)",
+                 (Panel("", series),))  # fmt: skip
+
+
+def dot_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    x = ("audio", "image", "text")
+    series = tuple(
+        Series(label, x, y := [place * 2 - 6.0, 1.0 - place, 0.5 * place], [v - 1.5 for v in y], [v + 1.5 for v in y])
+        for place, label in enumerate(labels)
+    )
+    caption = "Below zero: less than the encoder reaches alone."
+    panels = (Panel("own predictions", series, reference=0.0), Panel("linear probe", series, reference=0.0))
+    return Chart(
+        "laziness", "Gap to the same encoder trained alone", caption, "dot", "modality", "gap (points)", panels
+    )
+
+
+def scatter_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    series = tuple(
+        Series(label, [0.4 + 0.05 * place], [78.0 + (place % 3) * 0.6], [77.0 + place * 0.6], [79.5 + place * 0.6])
+        for place, label in enumerate(labels)
+    )
+    return Chart("gap", "Modality gap and accuracy", "One point per method.", "scatter", "modality gap (audio, image)",
+                 "accuracy (%)", (Panel("", series),))  # fmt: skip
+
+
+def cloud_chart(points: int = 400) -> Chart:
+    generator = np.random.default_rng(0)
+    clouds = {
+        (panel, name): generator.normal(place + panel, 0.5, (2, points)).round(3)
+        for panel in range(3)
+        for place, name in enumerate(("audio", "image", "text"))
+    }
+    panels = tuple(
+        Panel(
+            title,
+            tuple(Series(name, clouds[panel, name][0].tolist(), clouds[panel, name][1].tolist())
+                  for name in ("audio", "image", "text")),
+        )
+        for panel, title in enumerate(("Concat", "Late fusion", "MLA"))
+    )  # fmt: skip
+    return Chart("projection", "Embeddings of the test samples", "Two principal components.", "scatter", "first",
+                 "second", panels)  # fmt: skip
+
+
+def reliability_chart() -> Chart:
+    x = [0.1, 0.3, 0.5, 0.7, 0.9]
+    series = (Series("audio", x, [0.2, 0.25, 0.4, 0.5, 0.7]), Series("image", x, [0.1, 0.35, 0.55, 0.75, 0.88]))
+    return Chart("reliability", "Is confidence a good guide?", "Dotted: perfectly calibrated.", "line", "confidence",
+                 "accuracy", (Panel("", series, diagonal=True),))  # fmt: skip
+
+
+def grid_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    series = tuple(
+        Series(label, labels, [math.nan if label == other else 50.0 + 12 * (row - column) for column, other
+                               in enumerate(labels)], text=[f"{row} against {column}" for column in range(len(labels))])
+        for row, label in enumerate(labels)
+    )  # fmt: skip
+    return Chart("wins", "How often the row beats the column", "Percent of settings.", "grid", "loser", "wins (%)",
+                 (Panel("", series, reference=50.0),))  # fmt: skip
+
+
+def table(labels: tuple[str, ...] = METHODS, name: str = "main", groups: tuple[str, ...] = ("",)) -> Table:
+    columns = (
+        Column("audio"),
+        Column("image"),
+        Column("Multimodal"),
+        Column("MLA − it", ranked=False),
+        Column("n", ranked=False),
+    )
+    rows = tuple(
+        Row(
+            (label,) if groups == ("",) else (group, label),
+            (
+                Cell(Summary(40.0 + 7 * place % 11, 0.8, 5), planned=5),
+                Cell(Summary(80.0 - place, 0.4, 4), planned=5, failed=1) if place == 1 else
+                Cell(Summary(80.0 - place, 0.4, 5), planned=5),
+                Cell(planned=5, missing=5) if place == 2 else Cell(Summary(78.0 + place, 0.5, 5), planned=5),
+                Cell(interval=Interval(2.0 - place, 0.5 - place, 3.5 - place), form="+z.1f"),
+                Cell(text="1,312"),
+            ),
+            group=group,
+        )
+        for group in groups
+        for place, label in enumerate(labels)
+    )  # fmt: skip
+    return Table(
+        name=name,
+        title="Unimodal and multimodal accuracy, complete modalities",
+        note="Accuracy in percent.",
+        conditions="Dataset: stamps. n = 1,312 test samples; 5 seeds (0–4). Mean ± standard deviation over seeds.",
+        heads=("Method",) if groups == ("",) else ("Missing", "Method"),
+        columns=columns,
+        rows=rows,
+    ).with_best()
+
+
+def answer(question: Question, verdict: Verdict, effect: Interval | None, *charts: Chart, text: str = "") -> Answer:
+    findings = (
+        Finding(f"MLA reaches 82.0 %, QMF 79.9 %, n = 1,312, 5 seeds. {text}", verdict, effect, 0.004),
+        Finding("In audio it stays 0.7 points below it.", "contradicted", Interval(-0.7, -1.9, -0.1), 0.04),
+        Finding("In text nothing was measured.", "not decided"),
+    )  # fmt: skip
+    return Answer(
+        question=question,
+        suite="synthetic",
+        dataset=f"stamps, a stand-in (twin) for IEMOCAP: these are not numbers on IEMOCAP {text}".strip(),
+        claim=f"Fused, MLA is more accurate than every baseline, and none of its modalities is lazy. {text}".strip(),
+        verdict=verdict,
+        rule="Supported if the difference to every baseline lies above zero after Holm's correction.",
+        headline=f"MLA is 2.1 points better than the best baseline (QMF). {text}".strip(),
+        effect=effect,
+        findings=findings,
+        tables=(table(),),
+        charts=charts,
+        caveats=("The epoch was selected on the validation split (best_val).", f"One stand-in dataset only. {text}"),
+    )
+
+
+def all_answers() -> list[Answer]:
+    """One answer per question, with charts of every kind."""
+    return [
+        answer("Q1", "supported", Interval(2.1, 0.9, 3.4), bar_chart(), dot_chart()),
+        answer("Q2", "not decided", Interval(0.8, -0.6, 2.1), line_chart(), grid_chart()),
+        answer("Q3", "contradicted", Interval(-1.2, -2.2, -0.3), reliability_chart()),
+        answer("Q4", "not decided", None, scatter_chart(), cloud_chart()),
+    ]
