@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.plan import Plan
 from mlabench.report import page, render
@@ -26,20 +27,31 @@ _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "re
 
 
 @dataclass(frozen=True)
-class SuiteReport:
-    """What was written about one suite.
+class Suite:
+    """What is reported about one suite.
 
     Attributes:
         results: The numbers.
         tables: The tables.
         answers: What the results say about the suite's questions, with tables of their own.
-        page: The Markdown page; tables and figures lie in folders beside it.
-        files: Everything written, the page included.
+        shortfalls: What is not there, in sentences.
     """
 
     results: Results
     tables: tuple[Table, ...]
     answers: tuple[Answer, ...]
+    shortfalls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SuiteReport(Suite):
+    """What was written about one suite.
+
+    Attributes:
+        page: The Markdown page; tables and figures lie in folders beside it.
+        files: Everything written, the page included.
+    """
+
     page: Path
     files: tuple[Path, ...]
 
@@ -85,88 +97,136 @@ def build_report(
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
         return Report(out, (), None)
-    read = [load(plan, store, include_limited=include_limited) for plan in plans]
-    answers = [answer(results, store) for results in read]
-    tables = [
-        [*build_tables(results), *filter(None, [published_table(results, numbers)])] for results in read
-    ]
-    shown = looks(plans, [chart for given in answers for one in given for chart in one.charts])
     suites = []
+    for plan in plans:
+        suite = _read(plan, store, include_limited=include_limited)
+        beside = published_table(suite.results, numbers)
+        suites.append(replace(suite, tables=(*suite.tables, *([beside] if beside else ()))))
+    shown = looks(plans, [chart for suite in suites for one in suite.answers for chart in one.charts])
     try:
-        for results, own, given in zip(read, tables, answers, strict=True):
-            suites.append(_write(results, own, given, out / _file_name(results.plan.name), shown))
-        html = _write_html(suites, out, shown)
+        written = [_write(suite, out / render.file_name(suite.results.plan.name), shown) for suite in suites]
+        html = _write_html(written, store, out, shown)
     except OSError as error:
         raise cannot_write("the report", out, error) from error
-    for suite in suites:
-        _print(suite.results, suite.tables, suite.answers, console)
+    for suite in written:
+        _print(suite, console)
         console.print(Text(f"Report: {suite.page}"), soft_wrap=True)
     console.print(Text(f"All in one page: {html}"), soft_wrap=True)
-    return Report(out, tuple(suites), html)
+    return Report(out, tuple(written), html)
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
-    """Prints a suite's answers and tables, trials made with a limit included (and named as such)."""
-    results = load(plan, store, include_limited=True)
-    _print(results, build_tables(results), answer(results, store), console)
+    """Prints a suite's tables and answers, trials made with a limit included (and named as such)."""
+    _print(_read(plan, store, include_limited=True), console)
 
 
-def answer(results: Results, store: Store) -> tuple[Answer, ...]:
-    """What the results say about the suite's questions."""
+def _read(plan: Plan, store: Store, *, include_limited: bool) -> Suite:
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
     from mlabench.report.questions import answers
 
-    return tuple(answers(Evidence(results, store))) if results.settings else ()
+    results = load(plan, store, include_limited=include_limited)
+    evidence = Evidence(results, store)
+    given = tuple(answers(evidence)) if results.settings else ()
+    tables = tuple(build_tables(evidence))
+    return Suite(results, tables, given, tuple(page.shortfalls(results, evidence.problems)))
 
 
-def _write(
-    results: Results, tables: Sequence[Table], answers: Sequence[Answer], folder: Path, looks: Mapping[str, Look]
-) -> SuiteReport:
+def _write(suite: Suite, folder: Path, looks: Mapping[str, Look]) -> SuiteReport:
     """Everything about one suite but the common page."""
     from mlabench.report import chart_matplotlib, plots  # take a second to import matplotlib
 
-    plan = results.plan
-    written = _Writer(folder)
-    evidence = {f"{one.question}_{table.name}": table for one in answers for table in one.tables}
-    named = {**{table.name: table for table in tables}, **evidence}
-    for name, table in named.items():
-        path = f"tables/{_file_name(name)}"
+    plan, written = suite.results.plan, _Writer(folder)
+    tables = {table.name: table for table in suite.tables}
+    tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
+    for name, table in tables.items():
+        path = f"tables/{render.file_name(name)}"
         written.text(f"{path}.csv", render.csv(table))
         written.text(f"{path}.md", render.markdown(table))
         written.text(f"{path}.tex", render.latex(table, f"{plan.name}:{name}"))
-    if named:
-        written.text("tables/document.tex", render.latex_document([_file_name(name) for name in named]))
-    written.text("tidy.csv", results.scores.to_csv(index=False, lineterminator="\n"))
-    results.scores.to_parquet(written.add("tidy.parquet"), index=False)
+    if tables:
+        written.text("tables/document.tex", render.latex_document([render.file_name(name) for name in tables]))
+    written.text("tidy.csv", suite.results.scores.to_csv(index=False, lineterminator="\n"))
+    suite.results.scores.to_parquet(written.add("tidy.parquet"), index=False)
     figures = {}
-    for name, figure in plots.build_figures(results, looks).items():
+    for name, figure in plots.build_figures(suite.results, looks).items():
         written.files += plots.save(figure, written.path(f"figures/{name}"))
         figures[name] = page.FIGURES[name]
-    for name, chart in _charts(answers).items():
+    for one, chart in _charts(suite):
+        name = _chart_name(one, chart)
         written.files += plots.save(chart_matplotlib.draw(chart, looks), written.path(f"figures/{name}"))
         figures[name] = f"{chart.title}. {chart.caption}"
-    written.text("report.md", page.markdown(results, list(named.values()), figures, answers))
-    return SuiteReport(results, tuple(tables), tuple(answers), written.files[-1], tuple(written.files))
+    shown = page.markdown(suite.results, list(tables.values()), figures, suite.answers, suite.shortfalls)
+    written.text("report.md", shown)
+    return SuiteReport(**vars(suite), page=written.files[-1], files=tuple(written.files))
 
 
-def _charts(answers: Sequence[Answer]) -> dict[str, Chart]:
-    return {_file_name(f"{one.question}_{chart.name}"): chart for one in answers for chart in one.charts}
+def _write_html(suites: Sequence[SuiteReport], store: Store, out: Path, looks: Mapping[str, Look]) -> Path:
+    """The page about all suites."""
+    from mlabench.report.html import render_page
+    from mlabench.report.html_content import PageContent, Picture, SuiteContent, trial_lines
+
+    records = Path(os.path.relpath(store.trials, out)).as_posix()
+    contents, drawings = [], {}
+    for suite in suites:
+        plan, figures = suite.results.plan, suite.page.parent / "figures"
+        for one, chart in _charts(suite):
+            drawings[plan.name, chart.name] = (figures / f"{_chart_name(one, chart)}.png").read_bytes()
+        pictures = [
+            Picture(name, caption, (figures / f"{name}.png").read_bytes())
+            for name, caption in page.FIGURES.items()
+            if figures / f"{name}.png" in suite.files
+        ]
+        contents.append(
+            SuiteContent(
+                name=plan.name,
+                heading=page.heading(plan),
+                tables=suite.tables,
+                pictures=tuple(pictures),
+                shortfalls=suite.shortfalls,
+                caveats=tuple(page.caveats(suite.results)),
+                trials=trial_lines(suite.results, records),
+                environment=tuple(page.environments(suite.results)),
+                source=plan.source,
+            )
+        )
+    content = PageContent(
+        title="mlabench: answers",
+        version=__version__,
+        looks=looks,
+        answers=tuple(sorted((one for suite in suites for one in suite.answers), key=lambda one: one.question)),
+        suites=tuple(contents),
+        commands=(*(f"mlabench run {suite.results.plan.name}.yaml" for suite in suites), "mlabench report"),
+        drawings=drawings,
+    )
+    path = out / "report.html"
+    path.write_text(render_page(content), encoding="utf-8", newline="\n")
+    return path
 
 
-def _print(results: Results, tables: Sequence[Table], answers: Sequence[Answer], console: Console) -> None:
-    console.print(Text(page.heading(results.plan), style="bold underline"))
-    shown = [table for table in tables if not table.detail]
+def _charts(suite: Suite) -> Iterator[tuple[Answer, Chart]]:
+    for one in suite.answers:
+        for chart in one.charts:
+            yield one, chart
+
+
+def _chart_name(one: Answer, chart: Chart) -> str:
+    return render.file_name(f"{one.question}_{chart.name}")
+
+
+def _print(suite: Suite, console: Console) -> None:
+    console.print(Text(page.heading(suite.results.plan), style="bold underline"))
+    shown = [table for table in suite.tables if not table.detail]
     for table in shown:
         console.print(render.terminal(table), crop=False)
     for conditions in dict.fromkeys(table.conditions for table in shown):
         console.print(Text(conditions, style="dim"))
-    if len(shown) < len(tables):
-        more = ", ".join(table.name for table in tables if table.detail)
+    if len(shown) < len(suite.tables):
+        more = ", ".join(table.name for table in suite.tables if table.detail)
         console.print(Text(f"The written report has more tables: {more}.", style="dim"))
-    for one in answers:
+    for one in suite.answers:
         line = Text(f"{one.question} {one.verdict}: ", style=f"bold {_VERDICT_STYLES[one.verdict]}")
         console.print(line.append(one.headline, style="not bold default"))
-    for sentence in page.shortfalls(results):
+    for sentence in suite.shortfalls:
         console.print(Text(sentence, style="yellow"))
 
 
@@ -191,7 +251,3 @@ class _Writer:
     def text(self, name: str, content: str) -> None:
         """Writes UTF-8 with Unix line ends on every system."""
         self.add(name).write_text(content, encoding="utf-8", newline="\n")
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.") or "suite"

@@ -147,8 +147,11 @@ def _points(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -
 
 def _whiskers(axes: Axes, series: Series, x: Sequence[float], colour: str) -> None:
     if series.low:
-        reach = np.abs(np.array([series.low, series.high], dtype=float) - np.asarray(series.y, dtype=float))
-        axes.errorbar(x, series.y, reach, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=5)
+        low, high = np.asarray(series.low, dtype=float), np.asarray(series.high, dtype=float)
+        # About the middle: an estimate may lie outside of its interval.
+        axes.errorbar(
+            x, (low + high) / 2, (high - low) / 2, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=5
+        )
 
 
 def _grid(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:

@@ -164,11 +164,11 @@ def _grid(chart: Chart, panel: Panel) -> dict[str, Any]:
     low, high, scale = grid_scale(chart, panel)
     return {
         "type": "heatmap",
-        "x": list(map(escape, names)),
-        "y": [escape(series.label) for series in panel.series],
+        "x": list(map(_pointed_out, names)),
+        "y": [_pointed_out(series.label) for series in panel.series],
         "z": [[_number(row.get(name, math.nan)) for name in names] for row in rows],
         "customdata": [["<br>" + escape(text[name]) if text.get(name) else "" for name in names] for text in texts],
-        "hovertemplate": f"<b>%{{y}}</b><br>{escape(chart.x)}: %{{x}}<br>{escape(chart.y)}: %{{z:.3~f}}"
+        "hovertemplate": f"%{{y}}<br>{escape(chart.x)}: %{{x}}<br>{escape(chart.y)}: %{{z:.3~f}}"
         "%{customdata}<extra></extra>",
         "texttemplate": "%{z:.3~g}",
         "hoverongaps": False,
@@ -179,6 +179,10 @@ def _grid(chart: Chart, panel: Panel) -> dict[str, Any]:
         "colorscale": [list(stop) for stop in scale],
         "showscale": False,
     }
+
+
+def _pointed_out(name: str) -> str:
+    return f"<b>{escape(name)}</b>" if name == HIGHLIGHT else escape(name)
 
 
 def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -194,7 +198,11 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
     y = {**axis, "title": {"standoff": 8, "text": "" if chart.kind == "grid" else escape(chart.y)}}
     names = categories(chart)
     if names is not None:
-        x |= {"type": "category", "showgrid": False, "categoryarray": list(map(escape, names))}
+        x |= {
+            "type": "category",
+            "showgrid": False,
+            "categoryarray": list(map(_pointed_out if chart.kind == "grid" else escape, names)),
+        }
     if chart.kind == "grid":
         y |= {"type": "category", "autorange": "reversed", "showgrid": False, "ticks": "", "linecolor": _PAPER}
         x |= {"ticks": "", "linecolor": _PAPER}
@@ -207,8 +215,7 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
         "showlegend": False,
         "barmode": "group",
         "bargap": 0.25,
-        "scattermode": "group",
-        "scattergap": 0.35,
+        **({"scattermode": "group", "scattergap": 0.35} if chart.kind == "dot" else {}),
         "hovermode": "closest",
         "autosize": True,
         "margin": {"l": 8, "r": 10, "t": 8, "b": 8},

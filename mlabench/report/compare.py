@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,13 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
 from mlabench.report import render
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
-from mlabench.report.statistics import Comparison, compare, difference_of_means, holm
+from mlabench.report.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.store import Store
 from mlabench.trial import Evaluation, Record, Trial
 
 #: A cell of a suite: suite, label, missing pattern of the training, seed.
 Place = tuple[str, str, str, int]
-
-#: Largest p-value, after Holm's correction, at which a difference counts.
-LEVEL = 0.05
 
 #: Longer tables are left to the files.
 _TERMINAL_ROWS = 24
@@ -161,8 +159,8 @@ def verdict(findings: Findings) -> Iterator[str]:
         wrong = sum(trial.must_be_equal for trial in differ)
         where = f"{wrong} of them on CPUs, where none should" if wrong else "none of them on CPUs alone"
         yield (
-            f"{'NOT reproduced' if wrong else 'Not the same'}: {len(differ)} of {counted(len(repeated), 'trial')} in both "
-            f"folders differ, {where}; the largest difference is {largest:.2f} points of accuracy."
+            f"{'NOT reproduced' if wrong else 'Not the same'}: of {counted(len(repeated), 'trial')} in both folders, "
+            f"{len(differ)} differ, {where}; the largest difference is {largest:.2f} points of accuracy."
         )
     if findings.changed:
         yield f"Changed: {counted(len(findings.changed), 'cell')} of the same suite, label, setting and seed."
@@ -178,16 +176,16 @@ def means_table(a: Plan, b: Plan, stores: tuple[Store, Store]) -> Table | None:
     rows = tuple(
         Row(
             (one.label, one.setting, one.target),
-            (*one.means, *_difference_cells(one.comparison, next(corrected) if one.comparison else None)),
+            (*one.means, *_difference_cells(one, next(corrected) if one.comparison else None)),
         )
         for one in compared
     )
     return Table(
         name=f"means_{a.name}",
         title=f"{a.name}: accuracy in A and in B",
-        note="Accuracy in percent, mean ± standard deviation over seeds. Difference: B minus A in points, with the 95 % "
-        "interval in pairs over the seeds that both have (and over the test samples, where both kept their predictions "
-        "and have the same ones). p: two-sided, with Holm's correction over this table; no p where nothing differs.",
+        note="Accuracy in percent, mean ± standard deviation over seeds. Difference: B minus A in points, with the "
+        "95 % interval in pairs over the seeds that both have, and over the test samples if both kept predictions of "
+        "the same ones. p: two-sided, with Holm's correction over this table; none where no number differs.",
         conditions=f"Trials with a limit on the samples are included. Seeds: {_seeds(sides[0])} in A, "
         f"{_seeds(sides[1])} in B.",
         heads=("Method", "Missing", "Target"),
@@ -199,12 +197,22 @@ def means_table(a: Plan, b: Plan, stores: tuple[Store, Store]) -> Table | None:
 
 @dataclass(frozen=True)
 class _Compared:
-    """One method, setting and target in both folders; ``comparison`` is None where no number differs."""
+    """One method, setting and target in both folders.
+
+    Attributes:
+        label: The method.
+        setting: The point of the missing-rate axis.
+        target: A modality or the fused prediction.
+        means: In A and in B.
+        seeds: Seeds that both have.
+        comparison: B minus A; None if no number differs, or there is none to compare.
+    """
 
     label: str
     setting: str
     target: str
     means: tuple[Cell, Cell]
+    seeds: int
     comparison: Comparison | None
 
 
@@ -212,31 +220,174 @@ def _compared(sides: Sequence[Results], stores: Sequence[Store]) -> Iterator[_Co
     from mlabench.report.evidence import Evidence
 
     evidence = [Evidence(results, store) for results, store in zip(sides, stores, strict=True)]
-    for label in sides[0].labels:
-        for setting in sides[0].settings:
-            for target in sides[0].targets:
-                rows = [results.at(label, setting, target) for results in sides]
-                if any(own.empty for own in rows):
-                    continue
-                cells = (measure(rows[0]), measure(rows[1]))
-                numbers = [own.per_seed(label, setting, target) for own in evidence]
-                seeds = [seed for seed in numbers[0] if seed in numbers[1]]
-                if any(numbers[0][seed] != numbers[1][seed] for seed in seeds):
-                    outcomes = [own.outcomes(label, setting, target) for own in evidence]
-                    yield _Compared(label, setting, target, cells, _paired(sides, numbers, outcomes))
-                else:
-                    yield _Compared(label, setting, target, cells, None)
+    for label, setting, target in product(sides[0].labels, sides[0].settings, sides[0].targets):
+        rows = [results.at(label, setting, target) for results in sides]
+        if any(own.empty for own in rows):
+            continue
+        before, after = (own.per_seed(label, setting, target) for own in evidence)
+        seeds = [seed for seed in before if seed in after]
+        comparison = None
+        if any(before[seed] != after[seed] for seed in seeds):
+            outcomes = [own.outcomes(label, setting, target) for own in evidence]
+            comparison = _of_outcomes(sides, outcomes) or difference_of_means(after, before)
+        yield _Compared(label, setting, target, (measure(rows[0]), measure(rows[1])), len(seeds), comparison)
 
 
-def _paired(
-    sides: Sequence[Results], numbers: Sequence[Mapping[int, float]], outcomes: Sequence[Any]
-) -> Comparison:
-    """B minus A over seeds and samples; over seeds alone if the samples are not known to be the same."""
-    data = [{cell.trial.dataset.model_dump_json() for cell in results.plan.cells} for results in sides]
-    if data[0] == data[1] and all(own is not None for own in outcomes):
-        try:
-            return compare(outcomes[1], outcomes[0])
-        except ValueError:  # not the same samples have the modality
-            pass
-    percent = [{seed: 100.0 * value for seed, value in own.items()} for own in numbers]
-    return difference_of_means(percent[1], percent[0])
+def _of_outcomes(sides: Sequence[Results], outcomes: Sequence[Outcomes | None]) -> Comparison | None:
+    """B minus A over seeds and samples; None if the samples are not known to be the same."""
+    data = [{cell.trial.dataset.fingerprint for cell in results.plan.cells} for results in sides]
+    before, after = outcomes
+    if data[0] != data[1] or before is None or after is None:
+        return None
+    try:
+        return compare(after, before)
+    except ValueError:  # another missing pattern: not the same samples have the modality
+        return None
+
+
+def _difference_cells(one: _Compared, p_value: float | None) -> tuple[Cell, ...]:
+    seeds = Cell(text=str(one.seeds))
+    if one.comparison is None or p_value is None:
+        return (Cell(text="0" if one.seeds else "—"), Cell(text="—"), seeds)
+    return (Cell(interval=one.comparison.difference, form="+z.1f"), Cell(text=f"{p_value:.3f}"), seeds)
+
+
+def _open(folder: Path) -> Store:
+    store = Store(folder)
+    if not store.trials.is_dir() and not (folder / "plans").is_dir():
+        raise UserError(
+            "no results here.", remedy="Give a folder that `mlabench run --results` wrote to.", file=str(folder)
+        )
+    return store
+
+
+def _cells(plans: Mapping[str, Plan]) -> dict[Place, Trial]:
+    return {
+        (name, cell.label, cell.trial.missing.key, cell.trial.seed): cell.trial
+        for name, plan in plans.items()
+        for cell in plan.cells
+    }
+
+
+def _repeated(a: Record, b: Record) -> Repeated:
+    keys = [key for key in a.evaluations if key in b.evaluations]
+    differences = {
+        f"{key} {target}": 100.0 * (after - before)
+        for key in keys
+        for target, before, after in _accuracies(a.evaluations[key], b.evaluations[key])
+    }
+    first, second = (str(record.environment.get("device", "?")).partition(":")[0] for record in (a, b))
+    return Repeated(a.trial.id, a.status == b.status, differences, (first, second))
+
+
+def _accuracies(a: Evaluation, b: Evaluation) -> Iterator[tuple[str, float, float]]:
+    yield MULTIMODAL, a.multimodal.accuracy, b.multimodal.accuracy
+    for modality, before in a.unimodal.items():
+        after = b.unimodal.get(modality)
+        if before is not None and after is not None:
+            yield modality, before.accuracy, after.accuracy
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _repeated_table(findings: Findings) -> Table | None:
+    """Each trial of both folders that did not come out the same."""
+    rows = []
+    for trial in findings.repeated:
+        if trial.equal:
+            continue
+        largest = max(trial.differences.items(), key=lambda item: abs(item[1]), default=("", 0.0))
+        number = f"{largest[1]:+.2f} ({largest[0]})" if largest[1] else "—"
+        status = "same" if trial.same_status else "failed in one"
+        rows.append(Row((trial.trial,), tuple(Cell(text=text) for text in (number, status, " / ".join(trial.devices)))))
+    return _texts(
+        "repeated",
+        "Trials in both folders that differ",
+        "Largest difference in accuracy, B minus A, in points, and where (test pattern and target). One run each.",
+        ("Trial",),
+        ("Largest difference", "Status", "Device in A / B"),
+        rows,
+    )
+
+
+def _changed_table(findings: Findings) -> Table | None:
+    """Cells that became other trials, by what was changed about them."""
+    by_change: dict[tuple[str, ...], list[Place]] = {}
+    for place, fields in findings.changed.items():
+        by_change.setdefault(fields, []).append(place)
+    rows = [
+        Row((_listed(place[0] for place in places), _listed(place[1] for place in places)), (
+            Cell(text=str(len(places))), Cell(text="; ".join(fields)),
+        ))
+        for fields, places in by_change.items()
+    ]  # fmt: skip
+    return _texts(
+        "changed",
+        "The same cells, other trials",
+        "Cells of the same suite, label, missing rate and seed whose trials differ, and in what (A → B).",
+        ("Suite", "Methods"),
+        ("Cells", "Changed"),
+        rows,
+    )
+
+
+def _only_table(findings: Findings) -> Table | None:
+    """Cells that one folder has a record for, and the other lacks."""
+    rows = [
+        Row((side, suite, label, missing, str(seed)), ())
+        for side, places in zip("AB", findings.only, strict=True)
+        for suite, label, missing, seed in places
+    ]
+    return _texts(
+        "only",
+        "In one folder only",
+        "Cells with a record in one folder and none in the other.",
+        ("In", "Suite", "Method", "Missing", "Seed"),
+        (),
+        rows,
+    )
+
+
+def _texts(
+    name: str, title: str, note: str, heads: tuple[str, ...], columns: tuple[str, ...], rows: Sequence[Row]
+) -> Table | None:
+    if not rows:
+        return None
+    shown = tuple(Column(column, ranked=False) for column in columns)
+    return Table(name, title, note, "", heads, shown, tuple(rows), detail=len(rows) > _TERMINAL_ROWS)
+
+
+def _shortfalls(findings: Findings) -> Iterator[str]:
+    for side, unread in zip("AB", findings.unread, strict=True):
+        for trial, reason in unread:
+            yield f"Not read in {side}: {trial}: {reason}"
+    for side, places in zip("AB", findings.only, strict=True):
+        if places:
+            yield f"Only in {side}: {counted(len(places), 'cell')}."
+
+
+def _write(out: Path, lines: Sequence[str], tables: Sequence[Table]) -> None:
+    try:
+        (out / "tables").mkdir(parents=True, exist_ok=True)
+        for table in tables:
+            name = render.file_name(table.name)
+            (out / "tables" / f"{name}.csv").write_text(render.csv(table), encoding="utf-8", newline="\n")
+        text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)
+        body = "\n".join(["# Two results folders side by side\n", text, *map(render.markdown, tables)])
+        (out / "compare.md").write_text(body, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise cannot_write("the comparison", out, error) from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _seeds(results: Results) -> str:
+    return ", ".join(map(str, sorted(set(results.scores["seed"])))) or "none"

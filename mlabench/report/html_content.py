@@ -124,16 +124,10 @@ def trial_lines(results: Results, folder: str) -> tuple[TrialLine, ...]:
         results: The numbers.
         folder: Address of the folder of trials as seen from the page.
     """
-    rows = results.scores.drop_duplicates(["label", "trial", "status", "reason"])
+    names = ["label", "train_setting", "seed", "trial", "status", "reason"]
+    rows = results.scores[names].drop_duplicates(["label", "trial", "status", "reason"]).to_numpy().tolist()
     return tuple(
-        TrialLine(
-            label=row.label,
-            setting=row.train_setting,
-            seed=int(row.seed),
-            trial=row.trial,
-            status=row.status,
-            reason=row.reason,
-            record=f"{folder}/{row.trial}/record.json" if row.trial in results.records else "",
-        )
-        for row in rows.itertuples()
+        TrialLine(label, setting, seed, trial, status, reason, f"{folder}/{trial}/record.json" if made else "")
+        for label, setting, seed, trial, status, reason in rows
+        for made in (trial in results.records,)
     )

@@ -17,7 +17,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *content: str, **attributes: str | bool) -> Markup:
+def element(name: str, /, *content: str, **attributes: str | bool) -> Markup:
     """``<name attributes>content</name>``
 
     Args:

@@ -35,8 +35,13 @@ def heading(plan: Plan) -> str:
     return f"{plan.name}: {plan.title}" if plan.title else plan.name
 
 
-def shortfalls(results: Results) -> list[str]:
-    """One sentence for each kind of thing that is not in the tables."""
+def shortfalls(results: Results, unused: Mapping[str, str] | None = None) -> list[str]:
+    """One sentence for each kind of thing that is not in the tables.
+
+    Args:
+        results: The numbers.
+        unused: Trials whose stored predictions are of no use, by id, with the reason.
+    """
     planned = {cell.trial.id for cell in results.plan.cells} - set(results.left_out)
     status = {
         kind: results.scores.loc[results.scores["status"] == kind, "trial"].nunique() for kind in ("failed", "missing")
@@ -58,11 +63,26 @@ def shortfalls(results: Results) -> list[str]:
         )
     sentences += [f"Set aside: {trial}: {reason}." for trial, reason in results.set_aside]
     sentences += [f"Not read: {trial}: {reason}" for trial, reason in results.unread]
+    sentences += [
+        f"Without stored predictions ({reason}): {counted(len(trials), 'trial')}; their intervals are over seeds alone."
+        for reason, trials in _by_reason(unused or {}).items()
+    ]
     return sentences
 
 
+def _by_reason(trials: Mapping[str, str]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for trial, reason in trials.items():
+        reasons.setdefault(reason.rstrip("."), []).append(trial)
+    return reasons
+
+
 def markdown(
-    results: Results, tables: Sequence[Table], figures: Mapping[str, str], answers: Sequence[Answer] = ()
+    results: Results,
+    tables: Sequence[Table],
+    figures: Mapping[str, str],
+    answers: Sequence[Answer],
+    missing: Sequence[str],
 ) -> str:
     """The page.
 
@@ -71,26 +91,29 @@ def markdown(
         tables: The tables shown.
         figures: Captions of the figures, which lie in the folder ``figures`` as .png and .pdf, by name.
         answers: What the results say about the suite's questions.
+        missing: What :func:`shortfalls` says.
     """
     plan = results.plan
     sections = [f"# {render.escape_markdown(heading(plan))}\n"]
     sections += [f"**{question}.** {QUESTIONS[question]}\n" for question in plan.questions]
-    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in shortfalls(results)]
+    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in missing]
     if answers:
         sections += ["## Answers\n", *map(_answer, answers)]
     sections.append("## Tables\n")
     sections += [render.markdown(table) for table in tables] or ["There is nothing to show yet.\n"]
-    sections.append("Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv` and "
-        "`tidy.parquet`. `tables/document.tex` has all of them.\n")
+    sections.append(
+        "Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv` and "
+        "`tidy.parquet`. `tables/document.tex` has all of them.\n"
+    )
     if figures:
         sections.append("## Figures\n")
         captions = {name: render.escape_markdown(caption) for name, caption in figures.items()}
         sections += [f"![{caption}](figures/{name}.png)\n\n{caption}\n" for name, caption in captions.items()]
-    sections += ["## What to keep in mind\n", _bullets(_caveats(results))]
+    sections += ["## What to keep in mind\n", _bullets(caveats(results))]
     if failures := list(_failures(results)):
         sections += ["## Failed and missing trials\n", _bullets(failures)]
     if results.records:
-        sections += ["## Made with\n", _bullets(_environments(results))]
+        sections += ["## Made with\n", _bullets(environments(results))]
     if plan.source:
         sections += [
             "## To run it again\n",
@@ -117,7 +140,8 @@ def _answer(answer: Answer) -> str:
     return "\n".join(parts)
 
 
-def _caveats(results: Results) -> Iterator[str]:
+def caveats(results: Results) -> Iterator[str]:
+    """What one should keep in mind about the numbers."""
     scores = results.scores
     yield wording.dataset_sentence(results.plan)
     if results.plan.paper:
@@ -136,7 +160,7 @@ def _failures(results: Results) -> Iterator[str]:
         yield f"{row.status}: {row.label}, {row.train_setting} missing, seed {row.seed} ({row.trial}): {row.reason}"
 
 
-def _environments(results: Results) -> Iterator[str]:
+def environments(results: Results) -> Iterator[str]:
     """Every distinct value of every entry, with the number of trials if there are several."""
     found: dict[str, Counter[str]] = {}
     for record in results.records.values():

@@ -184,3 +184,8 @@ def _latex_character(character: str) -> str:
         return _LATEX[character]
     # Up to here, LaTeX's default input and font encodings know (nearly) every letter.
     return character if ord(character) < 0x180 and character.isprintable() else f"[U+{ord(character):04X}]"
+
+
+def file_name(name: str) -> str:
+    """A name that every file system, and LaTeX, can take."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.") or "suite"

@@ -12,20 +12,6 @@ from mlabench.report.statistics import Interval, Outcomes, Summary, compare, sum
 _NOTHING = Summary()
 
 
-def bold_sentence(*, paired: bool, grouped: bool = False) -> str:
-    """What :meth:`Table.with_best` marks, for captions.
-
-    Args:
-        paired: Whether cells know their outcomes sample by sample.
-        grouped: Whether rows compete within groups only.
-    """
-    where = "of a column within its group" if grouped else "of a column"
-    best = f"Bold: the best {where} (after rounding) among the cells that lack no run"
-    if not paired:
-        return f"{best}."
-    return f"{best}, and those whose paired difference from it has a 95 % interval (uncorrected) with 0 in it."
-
-
 @dataclass(frozen=True)
 class Cell:
     """One number of a table, in percent or points unless its column says otherwise.
@@ -156,7 +142,7 @@ class Table:
         return f"{self.note} {self.conditions}"
 
     def with_best(self) -> Table:
-        """The same table with the best cells marked, and those not distinguishable from them.
+        """The same table with the best cells marked, and those not distinguishable from them; the note says so.
 
         Only means over all planned runs compete: the seeds that survived may flatter a method. What looks
         equal is equal, and a cell without a rival is no winner. Where the outcomes are known, so is a cell
@@ -170,7 +156,19 @@ class Table:
                 for place, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True))
             )
             rows.append(replace(row, cells=cells))
-        return replace(self, rows=tuple(rows))
+        return replace(self, rows=tuple(rows), note=f"{self.note.rstrip()} {self._bold}")
+
+    @property
+    def _bold(self) -> str:
+        """What bold means here."""
+        where = "of a column within its group" if any(row.group for row in self.rows) else "of a column"
+        best = f"Bold: the best {where} (after rounding) among the cells that lack no run"
+        if all(cell.outcomes is None for row in self.rows for cell in row.cells):
+            return f"{best}."
+        return (
+            f"{best}, and the accuracies whose paired difference from it, where predictions are stored, has a 95 % "
+            "interval (uncorrected) with 0 in it."
+        )
 
 
 def _wins(cell: Cell, rivals: Sequence[Cell]) -> bool:

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from mlabench.report import wording
+from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import summarise
+from mlabench.report.statistics import averaged, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
-
-_BEST = "Bold: the best of a column (after rounding) among the cells that lack no run."
-_BEST_OF_GROUP = "Bold: the best of a column within its group (after rounding) among the cells that lack no run."
 
 #: Longer tables are left to the files and the page.
 _TERMINAL_ROWS = 24
 
 
-def build_tables(results: Results) -> list[Table]:
+def build_tables(evidence: Evidence) -> list[Table]:
     """All tables that the plan's results can fill, most important first."""
+    results = evidence.results
     if not results.settings:
         return []
     tables = []
     if results.plan.questions != ("Q3",):
-        tables.append(main_table(results))
+        tables.append(main_table(evidence))
     if "Q3" in results.plan.questions:
-        tables.append(ablation_table(results))
+        tables.append(ablation_table(evidence))
     if len(results.settings) > 1:
-        tables += [rates_table(results, target) for target in (MULTIMODAL, *results.plan.modalities)]
-    tables += [*_matrix_table(results), *_subset_table(results)]
+        tables += [rates_table(evidence, target) for target in (MULTIMODAL, *results.plan.modalities)]
+    tables += [*_matrix_table(evidence), *_subset_table(evidence)]
     return [table.with_best() for table in tables]
 
 
-def main_table(results: Results) -> Table:
+def main_table(evidence: Evidence) -> Table:
     """Q1: what each modality and their fusion reach with the fewest modalities missing."""
+    results = evidence.results
     setting = results.settings[0]
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
-        accuracies = [measure(results.at(label, setting, target)) for target in results.targets]
+        accuracies = [_at(evidence, label, setting, target) for target in results.targets]
         rows.append(Row((label,), (*accuracies, measure(fused, "macro_f1"), measure(fused, "oracle_gap"))))
     condition = "complete modalities" if setting == "0 %" else f"{setting} missing"
     return Table(
         name="main",
         title=f"Unimodal and multimodal accuracy, {condition}",
         note="Accuracy, and macro-F1 of the fused prediction, in percent. Oracle gap: what choosing the epoch on the "
-        f"test split would have added to the multimodal accuracy, in points. {_BEST}",
+        "test split would have added to the multimodal accuracy, in points.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
         heads=("Method",),
         columns=(*_target_columns(results), Column("Macro-F1"), Column("Oracle gap", ranked=False)),
@@ -54,12 +55,13 @@ def main_table(results: Results) -> Table:
     )
 
 
-def ablation_table(results: Results) -> Table:
+def ablation_table(evidence: Evidence) -> Table:
     """Q3: the variants of a method at every missing rate."""
+    results = evidence.results
     rows = [
         Row(
             (setting, label),
-            tuple(measure(results.at(label, setting, target)) for target in results.targets),
+            tuple(_at(evidence, label, setting, target) for target in results.targets),
             group=setting,
         )
         for setting in results.settings
@@ -68,7 +70,7 @@ def ablation_table(results: Results) -> Table:
     return Table(
         name="ablation",
         title="Ablation: what each part contributes",
-        note=f"Accuracy in percent. {_realised(results)}{_BEST_OF_GROUP}",
+        note=f"Accuracy in percent. {_realised(results)}",
         conditions=wording.conditions(results.plan, _axis(results)),
         heads=("Missing", "Variant"),
         columns=_target_columns(results),
@@ -76,18 +78,22 @@ def ablation_table(results: Results) -> Table:
     )
 
 
-def rates_table(results: Results, target: str) -> Table:
+def rates_table(evidence: Evidence, target: str) -> Table:
     """Q2: the accuracy of one target at every missing rate, and its mean over the rates."""
+    results = evidence.results
+    multimodal = target == MULTIMODAL
     rows = []
     for label in results.labels:
         points = [results.at(label, setting, target) for setting in results.settings]
-        rows.append(Row((label,), (*map(measure, points), _mean_over(points))))
-    multimodal = target == MULTIMODAL
+        cells = [_at(evidence, label, setting, target) for setting in results.settings]
+        # At different rates a modality is there in different samples: its mean is not one over samples.
+        outcomes = averaged([cell.outcomes for cell in cells]) if multimodal else None
+        rows.append(Row((label,), (*cells, replace(_mean_over(points), outcomes=outcomes))))
     kind = "Multimodal accuracy" if multimodal else f"Unimodal accuracy ({target})"
     return Table(
         name="rates" if multimodal else f"rates_{target}",
         title=f"{kind} against the missing rate",
-        note=f"{kind} in percent. {_realised(results)}Mean: over the rates, then over seeds. {_BEST}",
+        note=f"{kind} in percent. {_realised(results)}Mean: over the rates, then over seeds.",
         conditions=wording.conditions(results.plan, _axis(results)),
         heads=("Method",),
         columns=(*map(Column, results.settings), Column("Mean")),
@@ -96,8 +102,9 @@ def rates_table(results: Results, target: str) -> Table:
     )
 
 
-def _matrix_table(results: Results) -> Iterator[Table]:
+def _matrix_table(evidence: Evidence) -> Iterator[Table]:
     """Training rate × test rate, if the suite asked for tests at other rates than the training rate."""
+    results = evidence.results
     rates = results.scores[~results.scores["test_setting"].isin(_subsets(results))]
     trains = [setting for setting in results.settings if (rates["train_setting"] == setting).any()]
     # A test on complete samples alone belongs to the subsets.
@@ -107,7 +114,7 @@ def _matrix_table(results: Results) -> Iterator[Table]:
     rows = [
         Row(
             (label, train),
-            tuple(measure(results.under(label, train, test, MULTIMODAL)) for test in tests),
+            tuple(_under(evidence, label, train, test) for test in tests),
             group=label,
         )
         for label in results.labels
@@ -116,8 +123,7 @@ def _matrix_table(results: Results) -> Iterator[Table]:
     yield Table(
         name="matrix",
         title="Multimodal accuracy: training rate (rows) × test rate (columns)",
-        note="Multimodal accuracy in percent of models trained at one missing rate and tested at another. "
-        f"{_BEST_OF_GROUP}",
+        note="Multimodal accuracy in percent of models trained at one missing rate and tested at another.",
         conditions=wording.conditions(results.plan, rates),
         heads=("Method", "Trained at"),
         columns=tuple(map(Column, tests)),
@@ -126,8 +132,9 @@ def _matrix_table(results: Results) -> Iterator[Table]:
     )
 
 
-def _subset_table(results: Results) -> Iterator[Table]:
+def _subset_table(evidence: Evidence) -> Iterator[Table]:
     """Accuracy with whole modalities removed at test time."""
+    results = evidence.results
     subsets = _subsets(results)
     removed = results.scores[results.scores["test_setting"].isin(subsets)]
     if removed.empty:
@@ -136,7 +143,7 @@ def _subset_table(results: Results) -> Iterator[Table]:
     rows = [
         Row(
             (train, label),
-            tuple(measure(results.under(label, train, test, MULTIMODAL)) for test in tests),
+            tuple(_under(evidence, label, train, test) for test in tests),
             group=train,
         )
         for train in removed["train_setting"].unique()
@@ -145,13 +152,23 @@ def _subset_table(results: Results) -> Iterator[Table]:
     yield Table(
         name="subsets",
         title="Multimodal accuracy when only some modalities are there",
-        note="Multimodal accuracy in percent with exactly the named modalities present in every test sample. "
-        f"{_BEST_OF_GROUP}",
+        note="Multimodal accuracy in percent with exactly the named modalities present in every test sample.",
         conditions=wording.conditions(results.plan, removed),
         heads=("Trained at", "Method"),
         columns=(*map(Column, subsets), Column("all")),
         rows=tuple(rows),
         detail=len(rows) > _TERMINAL_ROWS,
+    )
+
+
+def _at(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
+    return measure(evidence.results.at(label, setting, target), outcomes=evidence.outcomes(label, setting, target))
+
+
+def _under(evidence: Evidence, label: str, train: str, test: str) -> Cell:
+    return measure(
+        evidence.results.under(label, train, test, MULTIMODAL),
+        outcomes=evidence.outcomes_under(label, train, test, MULTIMODAL),
     )
 
 

@@ -63,7 +63,13 @@ def dot_chart(labels: tuple[str, ...] = METHODS) -> Chart:
 
 def scatter_chart(labels: tuple[str, ...] = METHODS) -> Chart:
     series = tuple(
-        Series(label, [0.4 + 0.05 * place], [78.0 + (place % 3) * 0.6], [77.0 + place * 0.6], [79.5 + place * 0.6])
+        Series(
+            label,
+            [0.4 + 0.05 * place],
+            [78.0 + (place % 3) * 0.6],
+            [77.0 + (place % 3) * 0.6],
+            [79.5 + (place % 3) * 0.6],
+        )
         for place, label in enumerate(labels)
     )
     return Chart("gap", "Modality gap and accuracy", "One point per method.", "scatter", "modality gap (audio, image)",

@@ -15,7 +15,8 @@ from mlabench.missing import Missing
 from mlabench.plan import Cell as PlanCell
 from mlabench.plan import Plan
 from mlabench.report import render
-from mlabench.report.results import MULTIMODAL, Results, load
+from mlabench.report.evidence import Evidence
+from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
@@ -31,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def tables_of(plan: Plan, store: Store) -> dict[str, Table]:
-    return {table.name: table for table in build_tables(load(plan, store))}
+    return {table.name: table for table in build_tables(Evidence(load(plan, store), store))}
 
 
 def cell(mean: float | None, planned: int = 2, failed: int = 0, missing: int = 0) -> Cell:
@@ -192,7 +193,8 @@ def test_captions_name_what_matters(store: Store, monkeypatch: pytest.MonkeyPatc
 
 def test_captions_warn(store: Store) -> None:
     plan = sweep(store, selection="best_test", limit=200)
-    caption = build_tables(load(plan, store, include_limited=True))[0].caption
+    results = load(plan, store, include_limited=True)
+    caption = build_tables(Evidence(results, store))[0].caption
     assert "WARNING: THE EPOCH WAS SELECTED ON THE TEST SPLIT" in caption
     assert "LIMITED RUN: at most 200 samples" in caption
 
@@ -273,8 +275,7 @@ def test_latex_compiles(store: Store, tmp_path: Path) -> None:
 
 def test_nothing_to_show_makes_no_table(store: Store) -> None:
     plan = Plan(name="empty", modalities=MODALITIES, cells=())
-    results: Results = load(plan, store)
-    assert build_tables(results) == []
+    assert build_tables(Evidence(load(plan, store), store)) == []
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,18 @@ import numpy as np
 
 from mlabench.display import counted
 from mlabench.report import wording
-from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
+from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import Results
-from mlabench.report.statistics import Comparison, summarise
+from mlabench.report.statistics import Comparison
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 #: A modality is hurt if it loses more than this many points of accuracy per 10 points of the other's missing rate:
 #: 2 points at 80 %.
 HARM = 0.25
 
-_CLAIM = (
-    "In MLA, training samples that lack one modality do not hurt the accuracy of the others, in contrast to QMF."
-)
+_CLAIM = "In MLA, training samples that lack one modality do not hurt the accuracy of the others, in contrast to QMF."
 
 _MEAN = "mean of all pairs"
 
@@ -71,7 +69,7 @@ def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -
     if mla is None or not rates:
         return None
     measured = {label: slopes(evidence, label, rates) for label in plan.labels}
-    harm, contrast = _harm(mla, measured[mla]), _contrast(mla, rival, measured, comparison, p)
+    harm, contrast = _harm(mla, measured[mla]), _contrast(mla, rival, comparison, p)
     return Answer(
         question="Q4",
         suite=plan.name,
@@ -137,11 +135,7 @@ def _slope(found: Mapping[int, float]) -> Comparison | None:
 
 def _per_ten(comparison: Comparison) -> str:
     difference = comparison.difference
-    return f"{_signed(difference.estimate)} points [{_signed(difference.low)}, {_signed(difference.high)}]"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+z.2f}".replace("-", "−")
+    return f"{difference.estimate:+z.2f} points [{difference.low:z.2f}, {difference.high:z.2f}]".replace("-", "−")
 
 
 def _harm(label: str, found: Slopes) -> Finding:
@@ -162,9 +156,7 @@ def _harm(label: str, found: Slopes) -> Finding:
     )
 
 
-def _contrast(
-    mla: str, rival: str | None, measured: Mapping[str, Slopes], comparison: Comparison | None, p: float | None
-) -> Finding:
+def _contrast(mla: str, rival: str | None, comparison: Comparison | None, p: float | None) -> Finding:
     if rival is None:
         return Finding(f"there is nothing to compare {mla} with.", "not decided")
     if comparison is None or p is None:
@@ -217,9 +209,7 @@ def _slope_table(results: Results, measured: Mapping[str, Slopes], mla: str, riv
         "training (slope of the least-squares line of each seed), with its 95 % interval over seeds.",
         conditions=wording.conditions(results.plan, results.scores),
         heads=("Observed", "Missing in training"),
-        columns=tuple(
-            Column(name, ranked=False) for name in (*measured, *([f"{mla} minus {rival}"] if rival else []))
-        ),
+        columns=tuple(Column(name, ranked=False) for name in (*measured, *([f"{mla} minus {rival}"] if rival else []))),
         rows=tuple(rows),
     )
 
@@ -257,21 +247,8 @@ def _chart(evidence: Evidence, rates: Mapping[str, Mapping[float, str]]) -> Char
     for observed, missing in _pairs(evidence.results, rates):
         series = []
         for label in evidence.results.plan.labels:
-            summaries = [
-                summarise(evidence.per_seed(label, setting, observed).values()) for setting in rates[missing].values()
-            ]
-            means = [float("nan") if summary.mean is None else summary.mean for summary in summaries]
-            spreads = [summary.std or 0.0 for summary in summaries]
-            series.append(
-                Series(
-                    label,
-                    [100.0 * rate for rate in rates[missing]],
-                    means,
-                    low=[mean - spread for mean, spread in zip(means, spreads, strict=True)],
-                    high=[mean + spread for mean, spread in zip(means, spreads, strict=True)],
-                    text=[counted(summary.n, "seed") for summary in summaries],
-                )
-            )
+            cells = [measure(evidence.results.at(label, setting, observed)) for setting in rates[missing].values()]
+            series.append(common.series(label, [100.0 * rate for rate in rates[missing]], cells))
         panels.append(Panel(f"{observed}, when {missing} is missing", tuple(series)))
     return Chart(
         name="absence",
@@ -293,8 +270,8 @@ def _caveats(results: Results, rates: Mapping[str, Mapping[float, str]]) -> Iter
     )
     counts = sorted({len(found) for found in rates.values()})
     yield (
-        f"A slope sums up {'–'.join(map(str, counts))} rates by a straight line, which hides a fall at high rates only; "
-        "the curves show it."
+        f"A slope sums up {'–'.join(map(str, counts))} rates by a straight line, which hides a fall at high rates "
+        "only; the curves show it."
     )
     never = [modality for modality in results.plan.modalities if modality not in rates]
     if never:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan, nan
 
-import numpy as np
 import pandas as pd
 
 from mlabench.display import counted
@@ -64,6 +64,14 @@ def baselines(plan: Plan) -> tuple[str, ...]:
     return tuple(label for label in plan.labels if label not in own)
 
 
+def asked_for(results: Results, labels: Iterable[str], settings: Iterable[str]) -> tuple[str, ...]:
+    """Those of the methods that the plan asks for in all of these settings."""
+    wanted = tuple(settings)
+    return tuple(
+        label for label in labels if not any(results.at(label, setting, MULTIMODAL).empty for setting in wanted)
+    )
+
+
 def labels_of(plan: Plan, method: str) -> tuple[str, ...]:
     """The labels of the cells whose method is registered as ``method``."""
     return tuple(dict.fromkeys(cell.label for cell in plan.cells if cell.trial.method.name == method))
@@ -109,29 +117,11 @@ def verdict(interval: Interval, p: float | None = None) -> Verdict:
     return "not decided"
 
 
-def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float]) -> Outcomes | None:
-    """The weighted mean over several conditions, sample by sample, of the seeds that have all of them.
-
-    Args:
-        outcomes: One per condition, on the same samples.
-        weights: One per condition; they sum to one.
-
-    Returns:
-        None if a condition is not known, or no seed has all of them.
-    """
-    known = [outcome for outcome in outcomes if outcome is not None]
-    seeds = sorted(set.intersection(*(set(outcome.seeds) for outcome in known))) if known else []
-    if len(known) < len(outcomes) or not seeds:
-        return None
-    rows = [outcome.correct[[outcome.seeds.index(seed) for seed in seeds]] for outcome in known]
-    return Outcomes(np.average(rows, axis=0, weights=weights), known[0].groups, tuple(seeds))
-
-
 def compared(evidence: Evidence, first: str, second: str, setting: str, target: str) -> Comparison | None:
     """The difference of two methods' accuracies, first minus second; None if they share no run."""
-    outcomes = (evidence.outcomes(label, setting, target) for label in (first, second))
-    numbers = (evidence.per_seed(label, setting, target) for label in (first, second))
-    return paired(*outcomes, *numbers)
+    one, other = (evidence.outcomes(label, setting, target) for label in (first, second))
+    own, others = (evidence.per_seed(label, setting, target) for label in (first, second))
+    return paired(one, other, own, others)
 
 
 def paired(
@@ -179,8 +169,8 @@ def finding(what: str, comparison: Comparison | None, p: float | None) -> Findin
     if comparison is None or p is None:
         return Finding(f"{what}: not measured, for want of runs that both have.", "not decided")
     statement = (
-        f"{what}: {points(comparison.difference)}, {p_value(p)}; a true difference of "
-        f"{number(comparison.detectable)} points would have been detected ({basis(comparison)})."
+        f"{what}: {points(comparison.difference)}, {p_value(p)}; smallest detectable difference "
+        f"{number(comparison.detectable)} points ({basis(comparison)})."
     )
     return Finding(statement, verdict(comparison.difference, p), comparison.difference, p)
 
@@ -227,7 +217,9 @@ def effect(best: str | None, tests: Mapping[str, Comparison | None]) -> Interval
 
 def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
     """An accuracy with its interval where predictions are stored, else with its spread over seeds."""
-    return with_interval(measure(evidence.results.at(label, setting, target)), evidence.outcomes(label, setting, target))
+    return with_interval(
+        measure(evidence.results.at(label, setting, target)), evidence.outcomes(label, setting, target)
+    )
 
 
 def with_interval(cell: Cell, outcomes: Outcomes | None) -> Cell:
@@ -259,7 +251,10 @@ def series(label: str, x: Sequence[float] | Sequence[str], cells: Sequence[Cell]
             low.append(nan if mean is None or std is None else mean - std)
             high.append(nan if mean is None or std is None else mean + std)
     y = [nan if cell.number is None else cell.number for cell in cells]
-    text = [", ".join(filter(None, [counted(cell.summary.n, "seed"), cell.status])) for cell in cells]
+    text = [
+        ", ".join(filter(None, [counted(cell.summary.n, "seed") if cell.summary.n else "", cell.status]))
+        for cell in cells
+    ]
     return Series(label, x, y, low, high, text)
 
 
@@ -297,7 +292,27 @@ def shortfall_cell(results: Results, label: str) -> Cell:
 
 def caveats(evidence: Evidence) -> tuple[str, ...]:
     """What a sceptic would object to any answer from these results."""
-    return tuple(_caveats(evidence.results))
+    return (*_caveats(evidence.results), *_unusable(evidence.problems))
+
+
+def without_predictions(evidence: Evidence, settings: Iterable[str]) -> Iterator[str]:
+    """Says whose comparisons are over seeds alone, for want of stored predictions."""
+    labels = [
+        label
+        for label in evidence.results.labels
+        for setting in settings
+        if evidence.per_seed(label, setting, MULTIMODAL) and evidence.outcomes(label, setting, MULTIMODAL) is None
+    ]
+    if labels:
+        yield (
+            f"Predictions are not stored for all runs of {listed(dict.fromkeys(labels))}: these are compared over "
+            "seeds alone, which finds less and takes the test samples as given."
+        )
+
+
+def _unusable(problems: Mapping[str, str]) -> Iterator[str]:
+    for reason, trials in Counter(problems.values()).items():
+        yield f"Predictions of {counted(trials, 'trial')} are not used: {reason}."
 
 
 def _caveats(results: Results) -> Iterator[str]:
@@ -312,11 +327,13 @@ def _caveats(results: Results) -> Iterator[str]:
     yield from _seeds(scores)
     for label in results.labels:
         if lost := shortfall(results, label):
-            yield f"{label}: {lost} of its trials; a comparison uses only the seeds that both methods have."
+            yield f"Trials of {label}: {lost}. A comparison uses only the seeds that both methods have."
     if results.left_out:
         yield f"{counted(len(results.left_out), 'trial')} made with a limit on the samples left out."
     if results.set_aside:
-        yield f"{counted(len(results.set_aside), 'record')} could not be read and were set aside."
+        yield f"{counted(len(results.set_aside), 'record')} were corrupt and were set aside."
+    if results.unread:
+        yield f"{counted(len(results.unread), 'record')} could not be read."
     yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
 
 

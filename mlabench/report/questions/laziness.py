@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from mlabench.plan import Plan
@@ -15,7 +16,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Comparison, shapley, summarise
-from mlabench.report.table import Cell, Column, Row, Table, bold_sentence
+from mlabench.report.table import Cell, Column, Row, Table
 
 #: The setting in which all modalities are there.
 COMPLETE = "0 %"
@@ -54,8 +55,9 @@ def answer(evidence: Evidence) -> Answer | None:
     """The answer; None if the suite has no MLA, nothing to compare it with, or no complete samples."""
     results = evidence.results
     plan = results.plan
-    method, others = common.method_in_question(plan), common.baselines(plan)
-    if method is None or not others or COMPLETE not in results.settings:
+    method = common.method_in_question(plan)
+    others = common.asked_for(results, common.baselines(plan), [COMPLETE])
+    if method is None or not others or not common.asked_for(results, [method], [COMPLETE]):
         return None
     fused = {other: common.compared(evidence, method, other, COMPLETE, MULTIMODAL) for other in others}
     gaps = {label: _gaps(evidence, label) for label in plan.labels}
@@ -82,7 +84,7 @@ def answer(evidence: Evidence) -> Answer | None:
             _laziness_table(results, gaps),
             *_shapley_table(evidence),
         ),
-        charts=(_accuracy_chart(evidence), *_probe_chart(evidence)),
+        charts=(_accuracy_chart(evidence), *_probe_chart(evidence), *_laziness_chart(results, gaps)),
         caveats=(*common.caveats(evidence), *_caveats(evidence, gaps, method)),
     )
 
@@ -128,9 +130,13 @@ def _kept(results: Results, method: str, modality: str, gap: _Gap, p: float | No
         return Finding(f"Laziness of {modality}: not measured, since the suite has no late fusion.", "not decided")
     what = "linear probe" if gap.probe else "unimodal accuracy"
     found = common.finding(f"Laziness of {modality}: {what} of {method} minus that of {alone}", judged, p)
-    if judged is not None and judged.difference.low > -MARGIN:
-        return replace(found, verdict="supported")
-    return found
+    if judged is None:
+        return found
+    if judged.difference.low > -MARGIN:
+        kept = f"{found.statement} Not lazy: at most {MARGIN:g} points below."
+        return replace(found, statement=kept, verdict="supported")
+    conclusion = "Lazy." if found.verdict == "contradicted" else "Lazy or not: in doubt."
+    return replace(found, statement=f"{found.statement} {conclusion}")
 
 
 def _complete(results: Results) -> pd.DataFrame:
@@ -157,7 +163,7 @@ def _fused_table(
         title="Fused accuracy, all modalities present",
         note=f"Fused accuracy in percent; the paired difference ({method} minus the row's method) in points, its "
         "p-value after Holm's correction, and the smallest true difference that the test finds with 80 % power; "
-        f"trials that failed or are missing. {common.INTERVALS} {bold_sentence(paired=True)}",
+        f"trials that failed or are missing. {common.INTERVALS}",
         conditions=wording.conditions(results.plan, _complete(results)),
         heads=("Method",),
         columns=(
@@ -206,15 +212,17 @@ def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
 def _shapley_table(evidence: Evidence) -> Iterator[Table]:
     """What each modality adds to the fused accuracy, on average over the orders in which they may join."""
     results = evidence.results
-    chance = evidence.majority(COMPLETE)
+    chance = _chance(evidence)
     modalities = results.plan.modalities
     rows = []
-    for label in results.labels if chance is not None else ():
+    if chance is None:
+        return
+    for label in results.labels:
         values = _shapley_values(results, label, chance)
         cells = (Cell(summary=summarise(value[modality] for value in values), form="+z.1f") for modality in modalities)
         if values:
             rows.append(Row((label,), tuple(cells)))
-    if not rows or chance is None:
+    if not rows:
         return
     yield Table(
         name="shapley",
@@ -227,6 +235,14 @@ def _shapley_table(evidence: Evidence) -> Iterator[Table]:
         columns=tuple(Column(modality, ranked=False) for modality in modalities),
         rows=tuple(rows),
     )
+
+
+def _chance(evidence: Evidence) -> float | None:
+    """The share of the most frequent class among the test samples, which needs no modality to be known."""
+    for label in evidence.results.labels:
+        for predictions in evidence.predictions(label, COMPLETE, MULTIMODAL).values():
+            return float(np.bincount(predictions.labels).max() / len(predictions.labels))
+    return None
 
 
 def _shapley_values(results: Results, label: str, chance: float) -> list[dict[str, float]]:
@@ -290,6 +306,35 @@ def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
         )
 
 
+def _laziness_chart(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) -> Iterator[Chart]:
+    alone, modalities = _alone(results.plan), results.plan.modalities
+    if alone is None:
+        return
+    panels = []
+    for title, kind in (("own predictions", "readout"), ("linear probe", "probe")):
+        tests = {label: [getattr(gap, kind) for gap in gaps[label].values()] for label in results.labels}
+        series = [
+            common.series(label, modalities, [Cell() if test is None else common.difference_cell(test) for test in row])
+            for label, row in tests.items()
+            if label != alone and any(row)
+        ]
+        if series:
+            panels.append(Panel(title, tuple(series), reference=0.0))
+    if panels:
+        yield Chart(
+            name="laziness",
+            title="Laziness: each modality against the same encoder trained alone",
+            caption=f"Unimodal accuracy minus that of {alone}, which trains each encoder alone with the same budget; "
+            "below 0 a modality is lazy. Own predictions: as each method makes them, paired over seeds and test "
+            "samples. Linear probe: on the frozen encoders, paired over seeds. Whiskers: 95 % interval. "
+            f"{wording.conditions(results.plan, _complete(results))}",
+            kind="dot",
+            x="Modality",
+            y="Gap (points)",
+            panels=tuple(panels),
+        )
+
+
 def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method: str) -> Iterator[str]:
     results = evidence.results
     if _alone(results.plan) is None:
@@ -299,5 +344,4 @@ def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method:
             "No linear probe was recorded, or for fewer than two seeds: laziness is judged by each method's own "
             "unimodal predictions, which some methods never train for."
         )
-    if any(evidence.outcomes(label, COMPLETE, MULTIMODAL) is None for label in results.labels):
-        yield "Where predictions are not stored, methods are compared over seeds alone, which finds less."
+    yield from common.without_predictions(evidence, [COMPLETE])

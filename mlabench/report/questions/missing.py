@@ -9,7 +9,6 @@ from math import nan
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.report import wording
@@ -19,17 +18,18 @@ from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import (
     Comparison,
+    Interval,
     Outcomes,
-    accuracy_interval,
+    Summary,
     area_under_curve,
-    contrast,
+    averaged,
     critical_difference,
     interquartile_mean,
     probability_of_improvement,
     summarise,
     win_rates,
 )
-from mlabench.report.table import Cell, Column, Row, Table, bold_sentence
+from mlabench.report.table import Cell, Column, Row, Table, measure
 
 CLAIM = "As modalities go missing, MLA keeps the highest fused accuracy."
 
@@ -37,6 +37,8 @@ _AREA = (
     "The area under the curve of fused accuracy against missing rate (trapezoidal rule), divided by the range of the "
     "rates, is a mean accuracy."
 )
+
+Floats = NDArray[np.floating[Any]]
 
 #: Differences of one method from the others, by setting.
 ByRate = Mapping[str, Mapping[str, Comparison | None]]
@@ -52,7 +54,7 @@ class _Curve:
         outcomes: The area sample by sample, where predictions are stored for all rates.
     """
 
-    accuracies: NDArray[np.floating[Any]]
+    accuracies: Floats
     areas: Mapping[int, float]
     outcomes: Outcomes | None
 
@@ -61,9 +63,10 @@ def answer(evidence: Evidence) -> Answer | None:
     """The answer; None if the suite has no MLA, nothing to compare it with, or fewer than two missing rates."""
     results = evidence.results
     plan = results.plan
-    method, others = common.method_in_question(plan), common.baselines(plan)
     rates = missing_rates(results)
-    if method is None or not others or len(rates) < 2:
+    method = common.method_in_question(plan)
+    others = common.asked_for(results, common.baselines(plan), rates)
+    if method is None or not others or len(rates) < 2 or not common.asked_for(results, [method], rates):
         return None
     curves = {label: _curve(evidence, label, rates) for label in plan.labels}
     areas = {other: _difference(curves[method], curves[other]) for other in others}
@@ -73,10 +76,7 @@ def answer(evidence: Evidence) -> Answer | None:
     }
     (p_values,) = common.corrected(areas)
     findings = [
-        *(
-            common.finding(f"Area of {method} minus that of {other}", areas[other], p_values[other])
-            for other in others
-        ),
+        *(common.finding(f"Area of {method} minus that of {other}", areas[other], p_values[other]) for other in others),
         _nowhere_above(method, by_rate),
     ]
     best = common.strongest({other: float(np.mean(list(curves[other].areas.values()) or nan)) for other in others})
@@ -92,12 +92,12 @@ def answer(evidence: Evidence) -> Answer | None:
         findings=tuple(findings),
         tables=(
             _area_table(evidence, method, curves, areas, p_values),
-            _difference_table(results, method, rates, by_rate),
+            _difference_table(results, method, others, rates, by_rate),
             *_pattern_tables(evidence, rates),
             *_rank_table(results, curves),
         ),
         charts=(_curve_chart(evidence, rates), *_win_chart(results, curves)),
-        caveats=(*common.caveats(evidence), *_caveats(results, rates)),
+        caveats=(*common.caveats(evidence), *_caveats(evidence, rates)),
     )
 
 
@@ -123,10 +123,10 @@ def _curve(evidence: Evidence, label: str, rates: Mapping[str, float]) -> _Curve
     seeds = sorted(set.intersection(*(set(found) for found in measured)))
     rows = [[found[seed] for found in measured] for seed in seeds]
     areas = {seed: area_under_curve(tuple(rates.values()), row) for seed, row in zip(seeds, rows, strict=True)}
-    # The area is linear in the accuracies: a rate counts as much as the area of a curve that is 1 there and 0 elsewhere.
+    # The area is linear in the accuracies: each rate counts as much as a curve has that is 1 there and 0 elsewhere.
     weights = [area_under_curve(tuple(rates.values()), unit) for unit in np.eye(len(rates)).tolist()]
     outcomes = [evidence.outcomes(label, setting, MULTIMODAL) for setting in rates]
-    return _Curve(np.array(rows).reshape(-1, len(rates)), areas, common.averaged(outcomes, weights))
+    return _Curve(np.array(rows).reshape(-1, len(rates)), areas, averaged(outcomes, weights))
 
 
 def _difference(first: _Curve, second: _Curve) -> Comparison | None:
@@ -148,3 +148,253 @@ def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
     if all(test is None for tests in by_rate.values() for test in tests.values()):
         return Finding("No single rate could be compared, for want of runs that both have.", "not decided")
     return Finding(f"At no single rate another method lies above {method} after correction.", "supported")
+
+
+def _conditions(results: Results, settings: Sequence[str]) -> str:
+    return wording.conditions(results.plan, results.scores[results.scores["setting"].isin(settings)])
+
+
+def _area_table(
+    evidence: Evidence,
+    method: str,
+    curves: Mapping[str, _Curve],
+    tests: Mapping[str, Comparison | None],
+    p_values: Mapping[str, float | None],
+) -> Table:
+    results = evidence.results
+    rows = []
+    for label in results.labels:
+        curve, test = curves[label], tests.get(label)
+        own, drops = curves[method].accuracies, [100 * (1 - row[-1] / row[0]) for row in curve.accuracies if row[0] > 0]
+        cells = (
+            _area_cell(results, label, curve),
+            common.difference_cell(test),
+            common.p_cell(p_values.get(label)),
+            Cell(text=common.number(test.detectable) if test else "—"),
+            _probability(own, curve.accuracies) if label in tests else Cell(text="—"),
+            Cell(interval=interquartile_mean(curve.accuracies)) if len(curve.areas) > 1 else Cell(text="—"),
+            Cell(summarise(drops)),
+            common.shortfall_cell(results, label),
+        )
+        rows.append(Row((label,), cells))
+    rates = list(missing_rates(results))
+    return Table(
+        name="area",
+        title="Fused accuracy over all missing rates",
+        note=f"{_AREA} Area in percent; the paired difference ({method} minus the row's method) in points, its p-value "
+        "after Holm's correction, and the smallest true difference that the test finds with 80 % power; the "
+        f"probability that a run of {method} beats one of the row's method at the same rate, in percent; the mean of "
+        "the middle half of all runs at all rates (both over seeds alone, as in rliable); the share of the accuracy at "
+        f"{rates[0]} that is lost at {rates[-1]}, in percent; trials that failed or are missing. "
+        f"{common.INTERVALS}",
+        conditions=_conditions(results, rates),
+        heads=("Method",),
+        columns=(
+            Column("Area"),
+            Column(f"{method} minus it", ranked=False),
+            Column("p (Holm)", ranked=False),
+            Column("Detectable", ranked=False),
+            Column(f"P({method} better)", ranked=False),
+            Column("Interquartile mean", ranked=False),
+            Column("Relative drop", ranked=False),
+            Column("Not there", ranked=False),
+        ),
+        rows=tuple(rows),
+    ).with_best()
+
+
+def _probability(own: Floats, other: Floats) -> Cell:
+    """How probably a run of the method in question is better, in percent."""
+    if min(len(own), len(other)) < 2:
+        return Cell(text="—")
+    found = probability_of_improvement(own, other)
+    return Cell(interval=Interval(100 * found.estimate, 100 * found.low, 100 * found.high), form="z.0f")
+
+
+def _difference_table(
+    results: Results, method: str, others: Sequence[str], rates: Mapping[str, float], by_rate: ByRate
+) -> Table:
+    rows = []
+    for other in others:
+        tests = [by_rate[setting][other] for setting in rates]
+        cells = (*map(common.difference_cell, tests), Cell(text=_crossings(tuple(rates.values()), tests)))
+        rows.append(Row((other,), cells))
+    return Table(
+        name="differences",
+        title=f"{method} minus the other methods, rate by rate",
+        note=f"Paired difference in fused accuracy, {method} minus the row's method, in points; brackets: 95 % "
+        "interval, not corrected for the number of comparisons. Crossing: the missing rate at which the order changes, "
+        "by linear interpolation of the differences; in doubt unless both neighbouring intervals exclude 0.",
+        conditions=_conditions(results, list(rates)),
+        heads=(f"{method} minus",),
+        columns=(*(Column(setting, ranked=False) for setting in rates), Column("Crossing", ranked=False)),
+        rows=tuple(rows),
+    )
+
+
+def _crossings(rates: Sequence[float], tests: Sequence[Comparison | None]) -> str:
+    """``31 %``, ``31 % (in doubt)``, ``none``: where a difference changes its sign."""
+    known = [(rate, test.difference) for rate, test in zip(rates, tests, strict=True) if test is not None]
+    if len(known) < 2:
+        return "—"
+    found = []
+    for (rate, before), (next_rate, after) in pairwise(known):
+        if before.estimate * after.estimate < 0:
+            at = rate + (next_rate - rate) * before.estimate / (before.estimate - after.estimate)
+            sure = all(interval.low > 0 or interval.high < 0 for interval in (before, after))
+            found.append(f"{100 * at:.0f} %{'' if sure else ' (in doubt)'}")
+    return ", ".join(found) or "none"
+
+
+def _area_cell(results: Results, label: str, curve: _Curve) -> Cell:
+    """The area; a seed that lacks a rate counts as failed or missing."""
+    rows = results.scores[
+        results.scores["label"].eq(label) & results.scores["setting"].isin(list(missing_rates(results)))
+    ]
+    by_seed = rows.groupby("seed")["status"].agg(set)
+    failed = sum("failed" in status for status in by_seed)
+    missing = sum("failed" not in status and "missing" in status for status in by_seed)
+    cell = Cell(summarise(curve.areas.values()), planned=len(by_seed), failed=failed, missing=missing)
+    return common.with_interval(cell, curve.outcomes)
+
+
+def _pattern_tables(evidence: Evidence, rates: Mapping[str, float]) -> Iterator[Table]:
+    """Which modalities a test sample has decides what a method can make of it. The highest rate comes first."""
+    settings = [setting for setting, rate in rates.items() if rate > 0]
+    for setting in reversed(settings):
+        table = _pattern_table(evidence, setting)
+        if table is not None:
+            yield replace(table, detail=setting != settings[-1])
+
+
+def _pattern_table(evidence: Evidence, setting: str) -> Table | None:
+    results = evidence.results
+    presence = {label: evidence.presence(label, setting) for label in results.labels}
+    reference = next((present for present in presence.values() if present is not None), None)
+    if reference is None:
+        return None
+    patterns = _patterns(reference, results.plan.modalities)
+    rows = []
+    for label in results.labels:
+        whole = measure(results.at(label, setting, MULTIMODAL))
+        outcomes = evidence.outcomes(label, setting, MULTIMODAL)
+        same = (present := presence[label]) is not None and np.array_equal(present, reference)
+        known = outcomes if same else None
+        rows.append(Row((label,), tuple(_part(whole, known, here) for here in patterns.values())))
+    return Table(
+        name=f"patterns_{setting.removesuffix(' %')}",
+        title=f"Fused accuracy at {setting}, by the modalities that a test sample has",
+        note=f"Fused accuracy in percent over the n test samples that have exactly the named modalities. "
+        f"{common.INTERVALS}",
+        conditions=_conditions(results, [setting]),
+        heads=("Method",),
+        columns=tuple(Column(f"{name} (n = {here.sum():,})") for name, here in patterns.items()),
+        rows=tuple(rows),
+    ).with_best()
+
+
+def _patterns(present: NDArray[np.bool_], modalities: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """The test samples that have exactly the named modalities, few modalities first. Each ``[N]``"""
+    rows = sorted({tuple(row) for row in present.tolist()}, key=lambda row: (sum(row), [not here for here in row]))
+    return {
+        " + ".join(name for name, here in zip(modalities, row, strict=True) if here): (present == row).all(axis=1)
+        for row in rows
+    }
+
+
+def _part(whole: Cell, outcomes: Outcomes | None, here: NDArray[np.bool_]) -> Cell:
+    """The accuracy over a part of the test samples."""
+    if outcomes is None:
+        return replace(whole, summary=Summary())
+    part = Outcomes(outcomes.correct[:, here], outcomes.groups[here], outcomes.seeds)
+    return common.with_interval(replace(whole, summary=summarise(100 * part.correct.mean(axis=1))), part)
+
+
+def _scores(curves: Mapping[str, _Curve]) -> tuple[list[str], Floats]:
+    """The methods that have all rates, and their mean accuracy at each rate. ``[R, M]``"""
+    means = {label: curve.accuracies.mean(axis=0) for label, curve in curves.items() if curve.areas}
+    return list(means), np.array(list(means.values())).T
+
+
+def _rank_table(results: Results, curves: Mapping[str, _Curve]) -> Iterator[Table]:
+    labels, scores = _scores(curves)
+    if len(labels) < 2:
+        return
+    ranks = critical_difference(scores)
+    rows = []
+    for place in np.argsort(ranks.mean_ranks, kind="stable"):
+        peers = sorted({peer for group in ranks.groups if place in group for peer in group} - {place})
+        told = ", ".join(labels[peer] for peer in peers) or "none"
+        rows.append(Row((labels[place],), (Cell(text=f"{ranks.mean_ranks[place]:.2f}"), Cell(text=told))))
+    rates = list(missing_rates(results))
+    yield Table(
+        name="ranks",
+        title="Ranks of the methods over the missing rates",
+        note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} missing rates; 1 is best. "
+        f"Friedman's test: {common.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
+        "(Nemenyi, 5 %) cannot be told apart, nor can any if Friedman's test finds nothing. Missing rates on one "
+        "dataset are not independent, so this is a description rather than a test.",
+        conditions=_conditions(results, rates),
+        heads=("Method",),
+        columns=(Column("Mean rank", ranked=False), Column("Not told apart from", ranked=False)),
+        rows=tuple(rows),
+    )
+
+
+def _win_chart(results: Results, curves: Mapping[str, _Curve]) -> Iterator[Chart]:
+    labels, scores = _scores(curves)
+    if len(labels) < 2:
+        return
+    wins = 100 * win_rates(scores)
+    np.fill_diagonal(wins, nan)
+    yield Chart(
+        name="win_rates",
+        title="How often one method beats another",
+        caption="Share of the missing rates at which the row's method has a higher mean fused accuracy than the "
+        f"column's, in percent; a tie is half a win. {_conditions(results, list(missing_rates(results)))}",
+        kind="grid",
+        x="is beaten",
+        y="Method",
+        panels=(
+            Panel("", tuple(Series(label, labels, row) for label, row in zip(labels, wins.tolist(), strict=True))),
+        ),
+    )
+
+
+def _curve_chart(evidence: Evidence, rates: Mapping[str, float]) -> Chart:
+    results = evidence.results
+    x = [100 * rate for rate in rates.values()]
+    panels = []
+    for target in (MULTIMODAL, *results.plan.modalities):
+        series = []
+        for label in results.labels:
+            cells = [common.accuracy_cell(evidence, label, setting, target) for setting in rates]
+            series.append(common.series(label, x, cells))
+        panels.append(Panel(target, tuple(series)))
+    where = wording.where_missing(results.scores[results.scores["setting"].isin(list(rates))])
+    return Chart(
+        name="accuracy_by_rate",
+        title="Accuracy against the missing rate",
+        caption=f"Fused accuracy over all test samples, and each modality's own over the samples that have it. "
+        f"Modalities are missing in {where}. {common.WHISKERS} {_conditions(results, list(rates))}",
+        kind="line",
+        x="Missing rate (%)",
+        y="Accuracy (%)",
+        panels=tuple(panels),
+    )
+
+
+def _caveats(evidence: Evidence, rates: Mapping[str, float]) -> Iterator[str]:
+    results = evidence.results
+    if beside := [setting for setting in results.settings if setting not in rates]:
+        yield f"Not on the curve, for want of a rate of their own: {', '.join(beside)}."
+    baselines = common.baselines(results.plan)
+    if partial := set(baselines) - set(common.asked_for(results, baselines, rates)):
+        yield f"Not compared, since the suite does not ask for all rates of it: {', '.join(sorted(partial))}."
+    if len(rates) < 4:
+        yield f"The curve has {len(rates)} points ({', '.join(rates)}): what happens between them is not known."
+    yield (
+        "Patterns are nested (what is missing at one rate is missing at higher ones) and shared by all methods and "
+        "seeds: neighbouring rates are not independent, and another draw of patterns may give other numbers."
+    )
+    yield from common.without_predictions(evidence, list(rates))

@@ -107,27 +107,21 @@ def _mean(found: Gaps, pair: str = _MEAN) -> Cell:
 def _finding(
     measured: Mapping[str, Gaps], rivals: tuple[str, str], comparison: Comparison | None, p: float | None
 ) -> Finding:
-    mla, concat = rivals
     absent = [label for label in rivals if label not in measured]
     if absent:
         return Finding(f"it was not measured for {common.listed(absent)}.", "not decided")
     means = " against ".join(f"{_mean(measured[label]).mean} ({label})" for label in rivals)
     if comparison is None or p is None:
         return Finding(f"{means}; no seed, or only one, has both, so nothing can be tested.", "not decided")
-    difference = comparison.difference
+    raw = comparison.difference
+    difference = Interval(100 * raw.estimate, 100 * raw.low, 100 * raw.high, raw.level)
     return Finding(
-        f"{means}, a difference of {_distance(difference)} over {counted(comparison.seeds, 'seed')}, "
-        f"{common.p_value(p)} after Holm's correction.",
+        f"{means}, a difference of {common.points(difference)} (one point: a distance of 0.01; "
+        f"{counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
         common.verdict(difference, p),
         difference,
         p,
     )
-
-
-def _distance(interval: Interval) -> str:
-    """``+0.31 [0.25, 0.37]``"""
-    low, high = (f"{end:z.2f}" for end in (interval.low, interval.high))
-    return f"{interval.estimate:+z.2f} [{low}, {high}]".replace("-", "−")
 
 
 def _table(results: Results, measured: Mapping[str, Gaps], concat: str) -> Table:
@@ -177,21 +171,8 @@ def _charts(evidence: Evidence, measured: Mapping[str, Gaps]) -> Iterator[Chart]
 
 def _by_method(measured: Mapping[str, Gaps]) -> Chart:
     names = (*_pairs(measured), _MEAN)
-    series = []
-    for label, found in measured.items():
-        summaries = [summarise(pairs[name] for pairs in found.values() if name in pairs) for name in names]
-        means = [float("nan") if summary.mean is None else summary.mean for summary in summaries]
-        spreads = [summary.std or 0.0 for summary in summaries]
-        series.append(
-            Series(
-                label,
-                [name.replace("|", " – ") for name in names],
-                means,
-                low=[mean - spread for mean, spread in zip(means, spreads, strict=True)],
-                high=[mean + spread for mean, spread in zip(means, spreads, strict=True)],
-                text=[counted(summary.n, "seed") for summary in summaries],
-            )
-        )
+    x = [name.replace("|", " – ") for name in names]
+    series = [common.series(label, x, [_mean(found, name) for name in names]) for label, found in measured.items()]
     return Chart(
         name="modality_gap",
         title="Modality gap by method",
