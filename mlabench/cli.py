@@ -232,12 +232,24 @@ def report(
     include_limited: Annotated[
         bool, typer.Option("--include-limited", help="Also use results that were made with --limit.")
     ] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option("--published", metavar="FILE", help="Published numbers of your own, as CSV, to set beside ours."),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="A B", help="Set two results folders side by side instead."),
+    ] = None,
 ) -> None:
-    """Write tables (CSV, Markdown, LaTeX) and figures (PNG, PDF) of one suite, or of all that ran."""
+    """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.display import make_console
     from mlabench.report.build import build_report
+    from mlabench.report.compare import compare_folders
     from mlabench.store import Store
 
+    console = make_console()
+    if compare is not None:
+        raise typer.Exit(compare_folders(*compare, out, console))
     is_suite = what is not None and what.suffix in (".yaml", ".yml")
     if what is not None and not is_suite:
         results = what
@@ -247,7 +259,14 @@ def report(
         raise UserError(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
-    build_report(store, plans, out or results / "report", include_limited=include_limited, console=make_console())
+    build_report(
+        store,
+        plans,
+        out or results / "report",
+        include_limited=include_limited,
+        published=published,
+        console=console,
+    )
 
 
 def _report_set_aside(store: Store) -> None:

@@ -94,8 +94,9 @@ class Store:
     def predictions(self, trial_id: str) -> Arrays | None:
         """The arrays of ``predictions.npz``, or None if they were not kept.
 
-        ``ids [N]``, ``labels [N]`` and for every test pattern key K: ``K/present [N, M]``,
-        ``K/fused [N, C]`` and ``K/<modality> [N, C]``.
+        ``ids [N]``, ``groups [N]``, ``labels [N]`` and for every test pattern key K: ``K/present [N, M]``,
+        ``K/fused [N, C]``, ``K/<modality> [N, C]`` and, where the method has them, ``K/weight [N, M]``; for complete
+        samples also ``complete/projection/<modality> [N, 2]``.
         """
         path = self.folder(trial_id) / PREDICTIONS
         if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,9 +127,18 @@ def _read(plan: Plan, store: Store, *, include_limited: bool) -> Suite:
 
     results = load(plan, store, include_limited=include_limited)
     evidence = Evidence(results, store)
-    given = tuple(answers(evidence)) if results.settings else ()
+    given = tuple(map(_without_empty_charts, answers(evidence))) if results.settings else ()
     tables = tuple(build_tables(evidence))
     return Suite(results, tables, given, tuple(page.shortfalls(results, evidence.problems)))
+
+
+def _without_empty_charts(one: Answer) -> Answer:
+    """The answer without charts of which nothing was measured."""
+
+    def drawn(chart: Chart) -> bool:
+        return any(math.isfinite(value) for panel in chart.panels for series in panel.series for value in series.y)
+
+    return replace(one, charts=tuple(filter(drawn, one.charts)))
 
 
 def _write(suite: Suite, folder: Path, looks: Mapping[str, Look]) -> SuiteReport:

@@ -23,7 +23,7 @@ def x_range(chart: Chart) -> tuple[float, float]:
     """The range of the horizontal axes: categories at 0, 1, 2, ..., or everything drawn and a little room."""
     names = categories(chart)
     if names is not None:
-        return -0.5, len(names) - 0.5
+        return -0.5, max(len(names), 1) - 0.5
     values = [float(x) for panel in chart.panels for series in panel.series for x in series.x]
     return _padded([value for value in values if math.isfinite(value)], 0.04)
 
@@ -36,7 +36,8 @@ def value_range(chart: Chart) -> tuple[float, float]:
     if chart.kind != "bar":
         return _padded(drawn, 0.06)
     low, high = _padded([0.0, *drawn], 0.06)
-    return (low if min(drawn, default=0.0) < 0 else 0.0), (high if max(drawn, default=1.0) > 0 else 0.0)
+    low = low if min(drawn, default=0.0) < 0 else 0.0
+    return low, high if low == 0 or max(drawn) > 0 else 0.0
 
 
 def grid_scale(chart: Chart, panel: Panel) -> tuple[float, float, tuple[tuple[float, str], ...]]:

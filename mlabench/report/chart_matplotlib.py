@@ -46,19 +46,19 @@ def draw(chart: Chart, looks: Mapping[str, Look]) -> Figure:
         for place, (panel, own) in enumerate(zip(chart.panels, axes, strict=True)):
             own.set_title(panel.title, loc="left", fontweight="bold")
             own.set_xlabel(chart.x)
+            own.set_ylabel(chart.y)
             if chart.kind != "grid":
                 own.set_xlim(x_range(chart))
                 own.set_ylim(value_range(chart))
-                own.set_ylabel(chart.y)
+            one_by_one(chart, panel, own, looks)
             if panel.reference is not None and chart.kind != "grid":
                 own.axhline(panel.reference, color="#8A9199", linewidth=0.8, zorder=1)
             if panel.diagonal:
                 own.axline((0, 0), slope=1, color="#8A9199", linewidth=0.8, linestyle=":", zorder=1)
-            one_by_one(chart, panel, own, looks)
             if chart.kind == "grid" and place % _columns(chart):
                 own.set_yticklabels([])
-        title = f"{chart.title}: {chart.y}" if chart.kind == "grid" else chart.title
-        figure.suptitle(fill(title, 88), x=0.01, ha="left", fontsize=8)
+                own.set_ylabel("")
+        figure.suptitle(fill(chart.title, 88), x=0.01, ha="left", fontsize=8)
         _name(chart, figure, looks)
     return figure
 
@@ -156,6 +156,8 @@ def _whiskers(axes: Axes, series: Series, x: Sequence[float], colour: str) -> No
 
 def _grid(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:
     names = categories(chart) or []
+    if not names or not panel.series:
+        return
     low, high, scale = grid_scale(chart, panel)
     colours = LinearSegmentedColormap.from_list("", [(stop, colour.split("|")[0]) for stop, colour in scale])
     rows = [dict(zip(map(str, series.x), series.y, strict=True)) for series in panel.series]

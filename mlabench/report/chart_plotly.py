@@ -168,7 +168,7 @@ def _grid(chart: Chart, panel: Panel) -> dict[str, Any]:
         "y": [_pointed_out(series.label) for series in panel.series],
         "z": [[_number(row.get(name, math.nan)) for name in names] for row in rows],
         "customdata": [["<br>" + escape(text[name]) if text.get(name) else "" for name in names] for text in texts],
-        "hovertemplate": f"%{{y}}<br>{escape(chart.x)}: %{{x}}<br>{escape(chart.y)}: %{{z:.3~f}}"
+        "hovertemplate": f"{escape(chart.y)}: %{{y}}<br>{escape(chart.x)}: %{{x}}<br><b>%{{z:.3~f}}</b>"
         "%{customdata}<extra></extra>",
         "texttemplate": "%{z:.3~g}",
         "hoverongaps": False,
@@ -195,7 +195,7 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
     }
     axis |= {"tickcolor": _RULE, "ticklen": 4}
     x = {**axis, "title": {"standoff": 8, "text": escape(chart.x)}}
-    y = {**axis, "title": {"standoff": 8, "text": "" if chart.kind == "grid" else escape(chart.y)}}
+    y = {**axis, "title": {"standoff": 8, "text": escape(chart.y)}}
     names = categories(chart)
     if names is not None:
         x |= {

@@ -92,7 +92,8 @@ def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int
         UserError: If a folder has no results, or ``out`` cannot be written.
     """
     stores = _open(a), _open(b)
-    plans = tuple({plan.name: plan for plan in store.plans()} for store in stores)
+    first, second = ({plan.name: plan for plan in store.plans()} for store in stores)
+    plans = first, second
     findings = find(stores, plans)
     means = [
         table
@@ -106,6 +107,8 @@ def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int
     for table in tables:
         if not table.detail:
             console.print(render.terminal(table), crop=False)
+            if table.conditions:
+                console.print(Text(table.conditions, style="dim"))
     if more := [table.name for table in tables if table.detail]:
         where = f"in {out}" if out else "written with --out"
         console.print(Text(f"More tables, {where}: {', '.join(more)}.", style="dim"))

@@ -249,7 +249,8 @@ class Evidence:
         if trial in self.problems or not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here, for NumPy leaves a file open that turns out to be no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 if any(name not in archive for name in names):
                     return None
                 return {name: archive[name] for name in names}

@@ -62,8 +62,9 @@ def _plotly(report: PageContent) -> Iterator[Markup]:
 def _contents(report: PageContent) -> Markup:
     links = [("Summary", "summary")]
     links += [(f"{answer.question} ({answer.suite})", html_answers.place(answer)) for answer in report.answers]
-    links += [(suite.heading, _place(suite)) for suite in report.suites]
+    links += [(suite.name, _place(suite)) for suite in report.suites]
     links += [("How the numbers are made", "definitions")]
+    links += [("How this page was made", "commands")] if report.commands else []
     items = [element("li", element("a", text, href=f"#{name}")) for text, name in links]
     return element("nav", element("ul", *items), aria_label="Contents")
 
@@ -91,7 +92,9 @@ def _summary(report: PageContent) -> Markup:
         parts.append(element("div", element("p", element("strong", "Not complete.")), bullets(lacking), class_="alarm"))
     if report.answers:
         parts.append(html_answers.summary(report.answers))
-        scale = "Bars: effect and interval in percentage points, all on one scale; the upright line is zero."
+        scale = (
+            "Bars and brackets: effect and 95 % interval in percentage points, on one scale; the upright line is zero."
+        )
         parts.append(element("p", scale, class_="note"))
     else:
         parts.append(element("p", "No question is answered: nothing was measured that settles one."))
@@ -104,7 +107,7 @@ def _suite(suite: SuiteContent, report: PageContent) -> Markup:
     if suite.shortfalls:
         parts.append(bullets(suite.shortfalls, class_="alarm"))
     if suite.tables:
-        parts += [element("h3", "Tables"), *(html_tables.table(shown, place) for shown in suite.tables)]
+        parts += [element("h3", "Tables"), *html_tables.tables(suite.tables, place)]
     if suite.charts or suite.pictures:
         parts.append(element("h3", "Figures"))
         for shown in suite.charts:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from mlabench.report.answer import Answer, Finding, Verdict
 from mlabench.report.html_charts import chart
 from mlabench.report.html_elements import Markup, bullets, element, identifier, joined, prose
-from mlabench.report.html_tables import table
+from mlabench.report.html_tables import tables
 from mlabench.report.looks import Look
 from mlabench.report.page import QUESTIONS
 from mlabench.report.statistics import Interval
@@ -65,7 +65,7 @@ def section(answer: Answer, looks: Mapping[str, Look], drawings: Mapping[tuple[s
         drawn = [chart(shown, looks, name, drawings.get((answer.suite, shown.name))) for shown in answer.charts]
         parts += [element("h3", "Figures"), *drawn]
     if answer.tables:
-        parts += [element("h3", "Tables"), *(table(shown, name) for shown in answer.tables)]
+        parts += [element("h3", "Tables"), *tables(answer.tables, name)]
     return element("section", *parts, id=name, class_="answer")
 
 
@@ -93,12 +93,16 @@ def _card(answer: Answer, scale: tuple[float, float]) -> Markup:
 
 
 def _finding(finding: Finding, scale: tuple[float, float]) -> Markup:
-    sentence = [prose(finding.statement)]
+    """Verdict, bar and sentence, with the numbers that the sentence itself does not say."""
+    more = []
+    if finding.effect and _ends(finding.effect) not in finding.statement:
+        more.append(_digits(finding.effect))
     if finding.p_value is not None:
-        value = "< 0.001" if finding.p_value < 0.001 else f"= {finding.p_value:.3f}"
-        sentence.append(element("span", f" (p {value}, Holm)", class_="remark"))
-    bar = [effect(finding.effect, finding.verdict, scale)] if finding.effect else []
-    return joined(chip(finding.verdict), element("div", element("p", *sentence), *bar))
+        value = "p < 0.001" if finding.p_value < 0.001 else f"p = {finding.p_value:.3f}"
+        more += [f"{value} (Holm)"] if value not in finding.statement else []
+    remark = element("span", f" {'; '.join(more)}.", class_="remark") if more else ""
+    bar = _bar(finding.effect, finding.verdict, scale) if finding.effect else element("span")
+    return joined(chip(finding.verdict), bar, element("p", prose(finding.statement), remark))
 
 
 def effect(interval: Interval | None, verdict: Verdict, scale: tuple[float, float]) -> Markup:
@@ -111,10 +115,7 @@ def effect(interval: Interval | None, verdict: Verdict, scale: tuple[float, floa
     """
     if interval is None:
         return element("p", "not measured", class_="effect remark")
-    digits = f"{_number(interval.estimate, '+z.1f')} points"
-    ends = f"{100 * interval.level:g} % [{_number(interval.low)}, {_number(interval.high)}]"
-    text = element("span", element("strong", digits), " ", element("span", ends, class_="spread"))
-    return element("p", _bar(interval, verdict, scale), " ", text, class_="effect")
+    return element("p", _bar(interval, verdict, scale), " ", element("strong", _digits(interval)), class_="effect")
 
 
 def _bar(interval: Interval, verdict: Verdict, scale: tuple[float, float]) -> Markup:
@@ -140,6 +141,14 @@ def _scale(intervals: Sequence[Interval | None]) -> tuple[float, float]:
     ends = [end for interval in intervals if interval for end in (interval.low, interval.high, interval.estimate)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return (low, high) if high > low else (-1.0, 1.0)
+
+
+def _digits(interval: Interval) -> str:
+    return f"{_number(interval.estimate, '+z.1f')} points {_ends(interval)}"
+
+
+def _ends(interval: Interval) -> str:
+    return f"[{_number(interval.low)}, {_number(interval.high)}]"
 
 
 def _number(value: float, form: str = "z.1f") -> str:

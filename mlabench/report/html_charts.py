@@ -32,7 +32,6 @@ def chart(shown: Chart, looks: Mapping[str, Look], place: str, drawing: bytes | 
         drawing: PNG of it; without one, readers without scripts are told that there is nothing to see.
     """
     name = identifier(place, shown.name)
-    title = f"{shown.title}: {shown.y}" if shown.kind == "grid" else shown.title
     # Two by two rather than three and one.
     narrowest = {1: "100%", 2: "26rem", 4: "26rem"}.get(len(shown.panels), "20rem")
     rows = max((len(panel.series) for panel in shown.panels), default=0)
@@ -55,7 +54,7 @@ def chart(shown: Chart, looks: Mapping[str, Look], place: str, drawing: bytes | 
         instead = picture(drawing, f"{shown.title}. {shown.caption}", class_="drawing")
     return element(
         "figure",
-        element("h4", title, id=f"{name}-title"),
+        element("h4", shown.title, id=f"{name}-title"),
         _legend(shown, looks),
         element("div", *boxes, class_="panels", style=f"--rows: {rows}; --narrowest: {narrowest}"),
         instead,

@@ -42,9 +42,9 @@ def joined(*parts: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """A sentence in which `words between back-ticks` are code."""
-    pieces = re.split(r"`([^`]+)`", text)
-    return joined(*(element("code", piece) if place % 2 else piece for place, piece in enumerate(pieces)))
+    """A sentence in which `words between back-ticks` are code, and no line ends within an interval or a p-value."""
+    pieces = re.split(r"(`[^`]+`|\[−?[\d.]+, −?[\d.]+\]|p [=<] [\d.]+\d)", text)
+    return joined(*(_special(piece) if place % 2 else piece for place, piece in enumerate(pieces)))
 
 
 def bullets(sentences: tuple[str, ...] | list[str], **attributes: str | bool) -> Markup:
@@ -78,6 +78,10 @@ def picture(png: bytes, description: str, **attributes: str | bool) -> Markup:
 def identifier(*parts: str) -> str:
     """An id that is a valid fragment of an address."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-") or "part"
+
+
+def _special(piece: str) -> Markup:
+    return element("code", piece.strip("`")) if piece[0] == "`" else element("span", piece, class_="whole")
 
 
 def _attribute(name: str) -> str:

@@ -14,13 +14,30 @@ from mlabench.report.table import Cell, Row, Table
 #: Longer tables are folded away.
 _LONG = 24
 
+#: Longer words take more than one line.
+_SHORT = 16
 
-def table(shown: Table, place: str) -> Markup:
+
+def tables(shown: Sequence[Table], place: str) -> list[Markup]:
+    """Tables one after the other; conditions that all of them share are said once.
+
+    Args:
+        shown: The tables.
+        place: What their ids begin with.
+    """
+    if len({one.conditions for one in shown}) > 1:
+        return [table(one, place) for one in shown]
+    shared = element("p", "Of all tables here: ", prose(shown[0].conditions), class_="note")
+    return [shared, *(table(one, place, conditions=False) for one in shown)]
+
+
+def table(shown: Table, place: str, *, conditions: bool = True) -> Markup:
     """A table with its caption; a long one, or one of details, can be unfolded.
 
     Args:
         shown: The table.
         place: What its id begins with.
+        conditions: Whether to say its conditions.
     """
     heads = [*(element("th", head, scope="col") for head in shown.heads)]
     heads += [element("th", column.name, scope="col", class_="number") for column in shown.columns]
@@ -30,7 +47,7 @@ def table(shown: Table, place: str) -> Markup:
     ]
     whole = joined(
         _scrolling(shown.title, identifier(place, shown.name), element("thead", element("tr", *heads)), *bodies),
-        element("p", prose(shown.note), " ", element("span", prose(shown.conditions)), class_="note"),
+        element("p", prose(shown.caption if conditions else shown.note), class_="note"),
     )
     if shown.detail or len(shown.rows) > _LONG:
         return folded(shown.title, counted(len(shown.rows), "row"), whole)
@@ -80,16 +97,16 @@ def _cell(cell: Cell) -> Markup:
     if cell.status:
         parts.append(element("span", cell.status, class_="status failed" if cell.failed else "status"))
     value = _value(cell)
-    kind = "words" if cell.text and value is None else "number"
+    kind = "words" if len(cell.text) > _SHORT else "number"
     return element("td", *_spaced(parts), class_=kind, data_value=False if value is None else f"{value!r}")
 
 
 def _value(cell: Cell) -> float | None:
-    """What a cell is sorted by: its number, or one that its words begin with."""
+    """What a cell is sorted by: its number, or one that its words begin with (``1,312``, ``< 0.001``)."""
     if cell.number is not None or not cell.text:
         return cell.number
-    found = re.match(r"[+−-]?\d[\d,]*(\.\d+)?", cell.text)
-    return float(found[0].replace(",", "").replace("−", "-")) if found else None
+    found = re.match(r"<? ?([+−-]?\d[\d,]*(\.\d+)?)", cell.text)
+    return float(found[1].replace(",", "").replace("−", "-")) if found else None
 
 
 def _trial(line: TrialLine, *, reasons: bool) -> Markup:

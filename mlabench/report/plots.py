@@ -79,6 +79,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     with mpl.rc_context(STYLE):
         figure.savefig(png, dpi=200, metadata={"Software": None})
+        figure.set_layout_engine("none")  # it is laid out
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return png, pdf
 
@@ -231,7 +232,9 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks
         if end is None:
             continue
         colour = looks[label].colour
-        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
+        # From end to end: to cut it where text or marker begin takes as long as all else in a figure.
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5)}
+        leader |= {"patchA": None, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
             short(label),
             xy=end,
@@ -253,7 +256,8 @@ def short(label: str) -> str:
 
 def spread_labels(figure: Figure) -> None:
     """Moves the labels of each panel apart, as little as possible and in the order of their lines."""
-    figure.draw_without_rendering()  # lays the panels out, with room for the labels
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # leaves room for the labels
     figure.set_layout_engine("none")
     for axes in figure.axes:
         labels = [text for text in axes.texts if isinstance(text, Annotation)]

@@ -1,13 +1,17 @@
-"""Made-up answers with charts of every kind, a table and texts of all lengths."""
+"""Made-up answers with charts of every kind, and a page of them."""
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mlabench.plan import Question
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
+from mlabench.report.html_content import PageContent, Picture, SuiteContent, TrialLine
+from mlabench.report.looks import looks
 from mlabench.report.statistics import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 
@@ -76,7 +80,7 @@ def scatter_chart(labels: tuple[str, ...] = METHODS) -> Chart:
                  "accuracy (%)", (Panel("", series),))  # fmt: skip
 
 
-def cloud_chart(points: int = 400) -> Chart:
+def cloud_chart(points: int = 100) -> Chart:
     generator = np.random.default_rng(0)
     clouds = {
         (panel, name): generator.normal(place + panel, 0.5, (2, points)).round(3)
@@ -108,7 +112,7 @@ def grid_chart(labels: tuple[str, ...] = METHODS) -> Chart:
                                in enumerate(labels)], text=[f"{row} against {column}" for column in range(len(labels))])
         for row, label in enumerate(labels)
     )  # fmt: skip
-    return Chart("wins", "How often the row beats the column", "Percent of settings.", "grid", "loser", "wins (%)",
+    return Chart("wins", "How often the row beats the column", "Percent of settings.", "grid", "loser", "winner",
                  (Panel("", series, reference=50.0),))  # fmt: skip
 
 
@@ -177,3 +181,49 @@ def all_answers() -> list[Answer]:
         answer("Q3", "contradicted", Interval(-1.2, -2.2, -0.3), reliability_chart()),
         answer("Q4", "not decided", None, scatter_chart(), cloud_chart()),
     ]
+
+
+def page(*, drawn: bool = True, text: str = "") -> PageContent:
+    """A page with everything that a page can show.
+
+    Args:
+        drawn: Whether there are drawings of the charts.
+        text: What to add to every text.
+    """
+    labels = (*METHODS[:-1], text, "MLA") if text else METHODS
+    answers = all_answers() if not text else [answer("Q1", "supported", Interval(2.1, 0.9, 3.4), line_chart(labels),
+                                                     bar_chart(labels), grid_chart(labels), text=text)]  # fmt: skip
+    charts = [chart for one in answers for chart in one.charts]
+    own = dot_chart(labels)
+    shown = looks([], [*charts, own])
+    picture = io.BytesIO()
+    Figure(figsize=(1, 1)).savefig(picture, dpi=20)
+    trials = (
+        TrialLine(labels[0], "0 %", 0, "stamps-concat-0", "ok", "", "../trials/stamps-concat-0/record.json"),
+        TrialLine(labels[-2], "20 %", 1, f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
+        TrialLine("MLA", "20 %", 2, "stamps-2", "missing", "no record"),
+    )
+    suite = SuiteContent(
+        name=f"synthetic{text}",
+        heading=f"synthetic: A made-up suite {text}",
+        tables=(
+            table(labels, "rates", groups=("0 %", "30 %", "60 %")),
+            table(labels, "long", groups=tuple(f"{rate} %" for rate in range(6))),
+        ),
+        charts=(own,),
+        pictures=(Picture(f"Learning {text}", f"Lines: means. {text}", picture.getvalue()),),
+        shortfalls=("1 of 3 trials failed.", f"`--include-limited` shows them. {text}"),
+        caveats=(f"Dataset: stamps. {text}",),
+        trials=trials,
+        environment=("mlabench: 0.1.0", f"platform: Linux {text}"),
+        source=f"name: synthetic\nmethods: [concat, mla]\n# {text}\n",
+    )
+    return PageContent(
+        title=f"mlabench: synthetic {text}".strip(),
+        version="0.1.0",
+        looks=shown,
+        answers=tuple(answers),
+        suites=(suite,),
+        commands=(f"mlabench run suites/synthetic.yaml {text}", "mlabench report"),
+        drawings={("synthetic", chart.name): picture.getvalue() for chart in charts} if drawn else {},
+    )

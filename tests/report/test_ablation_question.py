@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.stats import pointbiserialr
+from scipy.special import softmax
+from scipy.stats import entropy, pointbiserialr
 from sklearn.metrics import roc_auc_score
 
 from mlabench.evaluation import evaluate
@@ -317,15 +318,17 @@ def test_entropy_as_a_guide(store: Store) -> None:
     rows = {row.heads: row.cells for row in table_of(answer, "weights").rows}
     assert rows["0 %", "fused"][4].number == pytest.approx(100.0)
     assert ("80 %", "audio") not in rows
-    # All modalities right: a third each; image alone right: about two thirds; all wrong: a third each.
+    # Where image alone is right, its weight is the soft-max of minus the entropies; elsewhere all weigh the same.
+    certain, torn = (entropy(softmax([*top, *[0.0] * (CLASSES - len(top))])) for top in ((8,), (8.1, 8, 8, 8)))
+    alone = 100 * float(softmax([-torn, -certain, -torn])[1])
     weight, accuracy = rows["0 %", "image"][:2]
     assert accuracy.number == pytest.approx(66.0)
-    assert weight.number == pytest.approx(100 * (0.85 / 3 + 0.15 / (1 + 2 / 4)), abs=0.5)
+    assert weight.number == pytest.approx(0.85 * 100 / 3 + 0.15 * alone, abs=1e-4)
     assert all(cells[5].number is not None for cells in rows.values())
     (chart,) = [chart for chart in answer.charts if chart.name == "reliability"]
     assert [panel.title for panel in chart.panels] == ["0 % missing", "40 % missing"]
     image = next(series for series in chart.panels[0].series if series.label == "image")
-    assert list(image.x) == pytest.approx([100 / 3, 100 / 1.5], abs=0.5)
+    assert list(image.x) == pytest.approx([100 / 3, alone], abs=1e-4)
     # 51 % of the samples are right among the 85 % in which all modalities are equally certain.
     assert list(image.y) == pytest.approx([100 * 0.51 / 0.85, 100.0])
 

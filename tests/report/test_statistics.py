@@ -106,7 +106,7 @@ def test_the_paired_test_rejects_a_true_hypothesis_as_rarely_as_it_says(seeds: i
 
 
 def test_a_difference_as_large_as_the_detectable_one_is_found_in_about_80_percent() -> None:
-    repetitions, seeds, shift = 200, 5, 0.33
+    repetitions, seeds, shift = 200, 5, 0.29
     world = World(0.05, generator=2)
     found = [compare(*world.two(seeds, shift)) for _ in range(repetitions)]
     difference = np.mean([comparison.difference.estimate for comparison in found])
@@ -387,7 +387,7 @@ def test_nothing_is_told_apart_without_evidence() -> None:
     (group,) = critical_difference(random.random((5, 3))).groups
     assert sorted(group) == [0, 1, 2]
     assert critical_difference(np.ones((5, 3))).friedman_p == 1.0
-    two = random.random((12, 2)) + [0.0, 2.0]
+    two = random.random((12, 2)) + np.array([0.0, 2.0])
     assert critical_difference(two).friedman_p == pytest.approx(stats.wilcoxon(two[:, 0], two[:, 1]).pvalue)
     assert critical_difference(two).groups == ()
     with pytest.raises(ValueError, match="two methods"):
@@ -395,10 +395,9 @@ def test_nothing_is_told_apart_without_evidence() -> None:
 
 
 def test_overlapping_groups_are_all_found() -> None:
-    # Ranks 1.5, 2, 2.5 and 4 with a critical difference of about 1.05: two groups could not be one.
     scores = np.array([[4, 3, 2, 1], [3, 4, 2, 1], [4, 2, 3, 1], [2, 4, 3, 1]] * 5, dtype=float)
-    ranks = critical_difference(scores)
-    assert ranks.groups == ((0, 1, 2),) or ranks.groups == ((1, 0, 2),)
+    assert [set(group) for group in critical_difference(scores).groups] == [{0, 1, 2}]
+    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: neighbours cannot be told apart, the ends can.
     line = np.array([[3.0, 2, 1], [3, 1, 2], [2, 3, 1], [3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 2, 1], [3, 1, 2]])
     found = critical_difference(line)
     assert found.friedman_p < 0.05

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from mlabench.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.statistics import Summary
+from mlabench.report.statistics import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.store import Store
+from tests.report import predicted
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, record, sweep, trial
 
 HOSTILE = r"MLA_50% & <b>|#{x}~^\$[y]*`"
@@ -309,3 +311,52 @@ def test_a_narrow_terminal_breaks_no_number_and_drops_no_column() -> None:
     Console(file=printed, width=40).print(render.terminal(shown), crop=False)
     assert printed.getvalue().count("81.2") == 9
     assert printed.getvalue().count("±0.5") == 18
+
+
+def test_what_cannot_be_told_from_the_best_is_bold_too(store: Store) -> None:
+    levels = {"MLA": 0.80, "Concat": 0.79, "Late fusion": 0.60}
+    skills = {label: partial(_level, level) for label, level in levels.items()}
+    plan = predicted.sweep(store, skills, alike=False, rates=(0.0, 0.3))
+    tables = tables_of(plan, store)
+    fused = {row.heads[0]: row.cells[3].best for row in tables["main"].rows}
+    assert fused == {"MLA": True, "Concat": True, "Late fusion": False}
+    assert [row.cells[-1].best for row in tables["rates"].rows] == [True, True, False]  # the mean over rates
+    assert "whose paired difference from it, where predictions are stored, has a 95 % interval" in tables["main"].note
+    without = tables_of(predicted.sweep(Store(store.root / "none"), skills, keep=False), Store(store.root / "none"))
+    assert [row.cells[3].best for row in without["main"].rows] == [True, False, False]
+    assert without["main"].note.endswith("among the cells that lack no run.")
+
+
+def _level(level: float, _target: str, _test: Missing, _seed: int) -> float:
+    return level
+
+
+def test_a_cell_with_an_interval_or_words_in_every_format() -> None:
+    cells = (
+        Cell(interval=Interval(-1.24, -2.4, 0.1), form="+z.1f"),
+        Cell(text="< 0.001"),
+        Cell(interval=Interval(0.04, -0.01, 2.0), form="+z.1f", planned=3, failed=1),
+    )
+    shown = Table(
+        "name", "A title", "A note.", "Conditions.", ("Method",),
+        tuple(Column(name, ranked=False) for name in ("difference", "p", "gap")), (Row(("MLA",), cells),),
+    )  # fmt: skip
+    assert r"| MLA | -1.2 \[-2.4, 0.1\] | &lt; 0.001 | +0.0 \[0.0, 2.0\] (failed 1/3) |" in render.markdown(shown)
+    assert r"{MLA} & -1.2 [-2.4, 0.1] & \textless{} 0.001 & +0.0 [0.0, 2.0] (failed 1/3) \\" in render.latex(shown, "x")
+    header, row = csv.reader(io.StringIO(render.csv(shown)))
+    assert header == [
+        "Method", "difference", "difference low", "difference high", "difference status", "p",
+        "gap", "gap low", "gap high", "gap status",
+    ]  # fmt: skip
+    assert row == ["MLA", "-1.2", "-2.4", "0.1", "", "< 0.001", "+0.0", "0.0", "2.0", "failed 1/3"]
+    printed = io.StringIO()
+    Console(file=printed, width=100).print(render.terminal(shown))
+    assert "-1.2 [-2.4, 0.1]" in printed.getvalue()
+
+
+def test_captions_have_the_oracle_gap(store: Store) -> None:
+    # Made-up test curves rise throughout: the last epoch is the best, and seeds 0, 1, 2 stopped 0, 1, 2 epochs before.
+    plan = sweep(store, ["MLA"], rates=(0.0,))
+    gaps = [100 * store.read(cell.trial.id).oracle_gap("complete") for cell in plan.cells]  # type: ignore[union-attr, operator]
+    expected = f"added {np.mean(gaps):.1f} points to the multimodal accuracy on average, {np.max(gaps):.1f} at most."
+    assert expected in tables_of(plan, store)["main"].caption

@@ -24,6 +24,7 @@ HARM = 0.25
 
 _CLAIM = "In MLA, training samples that lack one modality do not hurt the accuracy of the others, in contrast to QMF."
 
+_ABOUT = "The absence of a modality in training:"
 _MEAN = "mean of all pairs"
 
 
@@ -77,7 +78,7 @@ def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -
         claim=_CLAIM,
         verdict=_verdict(harm.verdict, contrast.verdict),
         rule=_rule(mla, rival or "QMF"),
-        headline=f"The absence of a modality in training: {contrast.statement}",
+        headline=contrast.statement,
         effect=contrast.effect,
         findings=(contrast, harm),
         tables=(_slope_table(results, measured, mla, rival), _accuracy_table(results, rates)),
@@ -158,11 +159,11 @@ def _harm(label: str, found: Slopes) -> Finding:
 
 def _contrast(mla: str, rival: str | None, comparison: Comparison | None, p: float | None) -> Finding:
     if rival is None:
-        return Finding(f"there is nothing to compare {mla} with.", "not decided")
+        return Finding(f"{_ABOUT} there is nothing to compare {mla} with.", "not decided")
     if comparison is None or p is None:
-        return Finding(f"fewer than two seeds have all rates of both {mla} and {rival}.", "not decided")
+        return Finding(f"{_ABOUT} fewer than two seeds have all rates of both {mla} and {rival}.", "not decided")
     return Finding(
-        f"what the other modalities gain or lose per 10 points of missing rate, {mla} minus {rival}, is "
+        f"{_ABOUT} what the others gain or lose per 10 points of missing rate, {mla} minus {rival}, is "
         f"{_per_ten(comparison)} ({counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
         common.verdict(comparison.difference, p),
         comparison.difference,

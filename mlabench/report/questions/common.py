@@ -325,9 +325,9 @@ def _caveats(results: Results) -> Iterator[str]:
     if selection := wording.selection_sentences(scores):
         yield selection
     yield from _seeds(scores)
-    for label in results.labels:
-        if lost := shortfall(results, label):
-            yield f"Trials of {label}: {lost}. A comparison uses only the seeds that both methods have."
+    lost = [f"{label} ({short})" for label in results.labels if (short := shortfall(results, label))]
+    if lost:
+        yield f"Trials lost: {', '.join(lost)}. A comparison uses only the seeds that both methods have."
     if results.left_out:
         yield f"{counted(len(results.left_out), 'trial')} made with a limit on the samples left out."
     if results.set_aside:

@@ -339,7 +339,7 @@ def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method:
     results = evidence.results
     if _alone(results.plan) is None:
         yield "The suite has no late fusion: whether a modality learns less than alone cannot be said."
-    elif all(gap.probe is None for gap in gaps[method].values()):
+    elif all(gap.probe is None and gap.readout is not None for gap in gaps[method].values()):
         yield (
             "No linear probe was recorded, or for fewer than two seeds: laziness is judged by each method's own "
             "unimodal predictions, which some methods never train for."

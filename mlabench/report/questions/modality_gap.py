@@ -64,7 +64,7 @@ def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -
         claim=_CLAIM,
         verdict=finding.verdict,
         rule=_RULE,
-        headline=f"The modality gap: {finding.statement}",
+        headline=finding.statement,
         effect=finding.effect,
         findings=(finding,),
         tables=(_table(results, measured, rivals[1]),),
@@ -109,14 +109,16 @@ def _finding(
 ) -> Finding:
     absent = [label for label in rivals if label not in measured]
     if absent:
-        return Finding(f"it was not measured for {common.listed(absent)}.", "not decided")
+        return Finding(f"The modality gap was not measured for {common.listed(absent)}.", "not decided")
     means = " against ".join(f"{_mean(measured[label]).mean} ({label})" for label in rivals)
     if comparison is None or p is None:
-        return Finding(f"{means}; no seed, or only one, has both, so nothing can be tested.", "not decided")
+        return Finding(
+            f"The modality gap: {means}; no seed, or only one, has both, so nothing can be tested.", "not decided"
+        )
     raw = comparison.difference
     difference = Interval(100 * raw.estimate, 100 * raw.low, 100 * raw.high, raw.level)
     return Finding(
-        f"{means}, a difference of {common.points(difference)} (one point: a distance of 0.01; "
+        f"The modality gap: {means}, a difference of {common.points(difference)} (one point: a distance of 0.01; "
         f"{counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
         common.verdict(difference, p),
         difference,
