@@ -18,8 +18,8 @@ from matplotlib.transforms import Bbox
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import categories, grid_scale, value_range, x_range
-from mlabench.report.looks import HIGHLIGHT, Look
-from mlabench.report.plots import STYLE, WIDTH, label_ends, short, spread_labels
+from mlabench.report.looks import HIGHLIGHT, Look, short
+from mlabench.report.plots import STYLE, WIDTH, label_ends, spread_labels
 
 #: Series with more points than this are clouds: small, pale, named in a legend.
 _FEW = 5
@@ -147,7 +147,8 @@ def _points(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -
 
 def _whiskers(axes: Axes, series: Series, x: Sequence[float], colour: str) -> None:
     if series.low:
-        low, high = np.asarray(series.low, dtype=float), np.asarray(series.high, dtype=float)
+        ends = np.array([series.low, series.high], dtype=float)
+        low, high = np.where(np.isfinite(ends).all(axis=0), ends, np.nan)
         # About the middle: an estimate may lie outside of its interval.
         axes.errorbar(
             x, (low + high) / 2, (high - low) / 2, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=5

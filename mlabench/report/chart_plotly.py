@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import categories, grid_scale, value_range, x_range
-from mlabench.report.looks import HIGHLIGHT, Look
+from mlabench.report.looks import HIGHLIGHT, Look, short
 
 #: Plotly's names of matplotlib's markers, dashes and hatches.
 SYMBOLS = {
@@ -23,7 +23,8 @@ SYMBOLS = {
 _DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 _HATCHES = {"": "", "////": "/", "....": ".", "xxxx": "x"}
 
-_INK, _GRID, _RULE, _PAPER = "#3b4148|#c3c9d0", "#e4e7ea|#30363d", "#8a9199|#7d858e", "#ffffff|#161a1f"
+_INK, _LINE, _PAPER = "#3b4148|#c3c9d0", "#59626b|#a3acb6", "#ffffff|#161a1f"
+_GRID, _RULE = "#e4e7ea|#30363d", "#8a9199|#7d858e"
 
 #: Points beyond which a cloud is drawn small and pale.
 _MANY = 40
@@ -50,7 +51,7 @@ def themed(colour: str) -> str:
 
 def escape(text: str) -> str:
     """Takes the meaning from markup and from placeholders."""
-    return html.escape(" ".join(text.split())).replace("%", "&#37;")
+    return html.escape(" ".join(text.split()), quote=False).replace("%", "&#37;")
 
 
 def _traces(chart: Chart, panel: Panel, looks: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
@@ -90,7 +91,7 @@ def _positions(chart: Chart, series: Series) -> list[str] | list[float | None]:
 
 
 def _interval(series: Series, place: int) -> str:
-    if not series.low or not math.isfinite(series.low[place]):
+    if not series.low or math.isnan(series.low[place]):
         return ""
     return f"interval [{series.low[place]:.4g}, {series.high[place]:.4g}]".replace("-", "−")
 
@@ -164,8 +165,8 @@ def _grid(chart: Chart, panel: Panel) -> dict[str, Any]:
     low, high, scale = grid_scale(chart, panel)
     return {
         "type": "heatmap",
-        "x": list(map(_pointed_out, names)),
-        "y": [_pointed_out(series.label) for series in panel.series],
+        "x": list(map(escape, names)),
+        "y": [escape(series.label) for series in panel.series],
         "z": [[_number(row.get(name, math.nan)) for name in names] for row in rows],
         "customdata": [["<br>" + escape(text[name]) if text.get(name) else "" for name in names] for text in texts],
         "hovertemplate": f"{escape(chart.y)}: %{{y}}<br>{escape(chart.x)}: %{{x}}<br><b>%{{z:.3~f}}</b>"
@@ -181,8 +182,12 @@ def _grid(chart: Chart, panel: Panel) -> dict[str, Any]:
     }
 
 
-def _pointed_out(name: str) -> str:
-    return f"<b>{escape(name)}</b>" if name == HIGHLIGHT else escape(name)
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of categories, whose long names are cut."""
+    places = list(map(escape, names))
+    texts = [f"<b>{escape(name)}</b>" if name == HIGHLIGHT else escape(short(name)) for name in names]
+    ticks = {"tickmode": "array", "tickvals": places, "ticktext": texts}
+    return {"type": "category", "categoryarray": places, "showgrid": False, **ticks}
 
 
 def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -198,13 +203,10 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
     y = {**axis, "title": {"standoff": 8, "text": escape(chart.y)}}
     names = categories(chart)
     if names is not None:
-        x |= {
-            "type": "category",
-            "showgrid": False,
-            "categoryarray": list(map(_pointed_out if chart.kind == "grid" else escape, names)),
-        }
+        x |= _named(names)
     if chart.kind == "grid":
-        y |= {"type": "category", "autorange": "reversed", "showgrid": False, "ticks": "", "linecolor": _PAPER}
+        y |= {**_named([series.label for series in panel.series]), "autorange": "reversed"}
+        y |= {"ticks": "", "linecolor": _PAPER}
         x |= {"ticks": "", "linecolor": _PAPER}
     else:
         x["range"], y["range"] = list(map(_number, ranges["x"])), list(map(_number, ranges["y"]))
@@ -227,7 +229,7 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
 
 
 def _lines(chart: Chart, panel: Panel) -> Iterator[dict[str, Any]]:
-    line = {"color": _RULE, "width": 1.2}
+    line = {"color": _LINE, "width": 1.2}
     if panel.reference is not None and chart.kind != "grid":
         at = _number(panel.reference)
         yield {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line, "layer": "below"}

@@ -92,9 +92,7 @@ def _summary(report: PageContent) -> Markup:
         parts.append(element("div", element("p", element("strong", "Not complete.")), bullets(lacking), class_="alarm"))
     if report.answers:
         parts.append(html_answers.summary(report.answers))
-        scale = (
-            "Bars and brackets: effect and 95 % interval in percentage points, on one scale; the upright line is zero."
-        )
+        scale = "Bars and brackets: effect and its interval. Each bar has a scale of its own; the upright line is zero."
         parts.append(element("p", scale, class_="note"))
     else:
         parts.append(element("p", "No question is answered: nothing was measured that settles one."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from mlabench.report.answer import Answer, Finding, Verdict
@@ -10,6 +11,7 @@ from mlabench.report.html_elements import Markup, bullets, element, identifier, 
 from mlabench.report.html_tables import tables
 from mlabench.report.looks import Look
 from mlabench.report.page import QUESTIONS
+from mlabench.report.questions.common import ends, p_value, points
 from mlabench.report.statistics import Interval
 
 #: A tick, a cross and a question mark in a box from 0 to 16.
@@ -30,8 +32,7 @@ def place(answer: Answer) -> str:
 
 def summary(answers: Sequence[Answer]) -> Markup:
     """All answers at a glance."""
-    scale = _scale([answer.effect for answer in answers])
-    return element("ol", *(element("li", _card(answer, scale)) for answer in answers), class_="answers")
+    return element("ol", *(element("li", _card(answer)) for answer in answers), class_="answers")
 
 
 def section(answer: Answer, looks: Mapping[str, Look], drawings: Mapping[tuple[str, str], bytes]) -> Markup:
@@ -75,13 +76,13 @@ def chip(verdict: Verdict) -> Markup:
     return element("span", icon, verdict, class_=f"verdict {_kind(verdict)}")
 
 
-def _card(answer: Answer, scale: tuple[float, float]) -> Markup:
+def _card(answer: Answer) -> Markup:
     question = element("a", element("span", answer.question, class_="question"), href=f"#{place(answer)}")
     stand_in = "stand-in" in answer.dataset
     return joined(
         element("h3", question, " ", QUESTIONS[answer.question]),
         element("p", chip(answer.verdict), class_="card-verdict"),
-        element("div", effect(answer.effect, answer.verdict, scale), class_="card-effect"),
+        element("div", effect(answer.effect, answer.verdict, _scale([answer.effect])), class_="card-effect"),
         element(
             "div",
             element("p", element("span", "Claim: ", class_="remark"), prose(answer.claim)),
@@ -95,11 +96,10 @@ def _card(answer: Answer, scale: tuple[float, float]) -> Markup:
 def _finding(finding: Finding, scale: tuple[float, float]) -> Markup:
     """Verdict, bar and sentence, with the numbers that the sentence itself does not say."""
     more = []
-    if finding.effect and _ends(finding.effect) not in finding.statement:
-        more.append(_digits(finding.effect))
-    if finding.p_value is not None:
-        value = "p < 0.001" if finding.p_value < 0.001 else f"p = {finding.p_value:.3f}"
-        more += [f"{value} (Holm)"] if value not in finding.statement else []
+    if finding.effect and ends(finding.effect) not in finding.statement:
+        more.append(points(finding.effect))
+    if finding.p_value is not None and p_value(finding.p_value) not in finding.statement:
+        more.append(f"{p_value(finding.p_value)} (Holm)")
     remark = element("span", f" {'; '.join(more)}.", class_="remark") if more else ""
     bar = _bar(finding.effect, finding.verdict, scale) if finding.effect else element("span")
     return joined(chip(finding.verdict), bar, element("p", prose(finding.statement), remark))
@@ -115,14 +115,15 @@ def effect(interval: Interval | None, verdict: Verdict, scale: tuple[float, floa
     """
     if interval is None:
         return element("p", "not measured", class_="effect remark")
-    return element("p", _bar(interval, verdict, scale), " ", element("strong", _digits(interval)), class_="effect")
+    return element("p", _bar(interval, verdict, scale), " ", element("strong", points(interval)), class_="effect")
 
 
 def _bar(interval: Interval, verdict: Verdict, scale: tuple[float, float]) -> Markup:
     low, high = scale
 
     def x(value: float) -> str:
-        return f"{4 + (_WIDTH - 8) * (value - low) / (high - low):.1f}"
+        inside = min(max(value, low), high)
+        return f"{4 + (_WIDTH - 8) * (inside - low) / (high - low):.1f}"
 
     middle = f"{_HEIGHT / 2:g}"
     return element(
@@ -137,22 +138,11 @@ def _bar(interval: Interval, verdict: Verdict, scale: tuple[float, float]) -> Ma
 
 
 def _scale(intervals: Sequence[Interval | None]) -> tuple[float, float]:
-    """One scale for effects that are read together; zero is on it."""
-    ends = [end for interval in intervals if interval for end in (interval.low, interval.high, interval.estimate)]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
+    """One scale for effects that are read together; zero is on it, an infinite end runs to its edge."""
+    shown = [end for interval in intervals if interval for end in (interval.low, interval.high, interval.estimate)]
+    finite = [0.0, *filter(math.isfinite, shown)]
+    low, high = min(finite), max(finite)
     return (low, high) if high > low else (-1.0, 1.0)
-
-
-def _digits(interval: Interval) -> str:
-    return f"{_number(interval.estimate, '+z.1f')} points {_ends(interval)}"
-
-
-def _ends(interval: Interval) -> str:
-    return f"[{_number(interval.low)}, {_number(interval.high)}]"
-
-
-def _number(value: float, form: str = "z.1f") -> str:
-    return format(value, form).replace("-", "−")
 
 
 def _term(name: str, text: str) -> tuple[Markup, Markup]:

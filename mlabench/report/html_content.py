@@ -14,10 +14,11 @@ from mlabench.report.table import Table
 DEFINITIONS = (
     "All methods of a suite share seeds, splits and missing patterns, so every comparison is paired: the same seeds, "
     "the same test samples.",
-    "An interval covers 95 %: bootstrap over seeds and over test samples at once; samples that are not independent "
-    "(of one concept, speaker or dialogue) are drawn together.",
-    "A p-value belongs to the paired comparison named beside it, corrected by Holm's method for the number of "
-    "comparisons of its question.",
+    "An interval covers 95 %: the error from the draw of the test samples by bootstrap, where samples that are not "
+    "independent (of one concept, speaker or dialogue) are drawn together, and that from the draw of the seeds by "
+    "Student's t. Where predictions are not stored, it is over seeds alone, and it says so.",
+    "A p-value belongs to the paired comparison and interval beside it, corrected by Holm's method for the number of "
+    "tests of its question.",
     "± is the standard deviation over seeds (ddof = 1).",
     "Bold: the best of its column or not separable from it. Cells that lack a run do not compete, and say what they "
     "lack.",

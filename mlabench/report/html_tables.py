@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -19,13 +20,13 @@ _SHORT = 16
 
 
 def tables(shown: Sequence[Table], place: str) -> list[Markup]:
-    """Tables one after the other; conditions that all of them share are said once.
+    """Tables one after the other; conditions that several of them share are said once.
 
     Args:
         shown: The tables.
         place: What their ids begin with.
     """
-    if len({one.conditions for one in shown}) > 1:
+    if len(shown) == 1 or len({one.conditions for one in shown}) > 1:
         return [table(one, place) for one in shown]
     shared = element("p", "Of all tables here: ", prose(shown[0].conditions), class_="note")
     return [shared, *(table(one, place, conditions=False) for one in shown)]
@@ -103,8 +104,8 @@ def _cell(cell: Cell) -> Markup:
 
 def _value(cell: Cell) -> float | None:
     """What a cell is sorted by: its number, or one that its words begin with (``1,312``, ``< 0.001``)."""
-    if cell.number is not None or not cell.text:
-        return cell.number
+    if cell.number is not None:
+        return cell.number if math.isfinite(cell.number) else None
     found = re.match(r"<? ?([+−-]?\d[\d,]*(\.\d+)?)", cell.text)
     return float(found[1].replace(",", "").replace("−", "-")) if found else None
 

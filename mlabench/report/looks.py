@@ -77,3 +77,8 @@ def looks(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Look
         for label, place in places.items()
     }
     return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", "", width=1.8, layer=4)}
+
+
+def short(label: str) -> str:
+    """A name that leaves room for the panel."""
+    return label if len(label) <= 22 else f"{label[:21]}…"

@@ -16,7 +16,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from mlabench.report import wording
-from mlabench.report.looks import HIGHLIGHT, Look
+from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Summary, summarise
 
@@ -247,11 +247,6 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks
             annotation_clip=False,
             arrowprops=leader,
         )
-
-
-def short(label: str) -> str:
-    """A name that leaves room for the panel."""
-    return label if len(label) <= 22 else f"{label[:21]}…"
 
 
 def spread_labels(figure: Figure) -> None:

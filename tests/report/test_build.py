@@ -17,7 +17,7 @@ from mlabench.plan import Plan
 from mlabench.report.build import Report, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
 from mlabench.store import PREDICTIONS, RECORD, Store
-from mlabench.trial import Record
+from mlabench.trial import SCHEMA_VERSION, Record
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 
 
@@ -208,7 +208,10 @@ def test_a_folder_in_which_everything_went_wrong_still_reports(store: Store) -> 
     shutil.rmtree(store.folder(ids[1]))
     (store.folder(ids[2]) / RECORD).write_text("{", encoding="utf-8")
     text = (store.folder(ids[3]) / RECORD).read_text(encoding="utf-8")
-    body = text[: text.rindex(',\n "sha256"')].replace('"schema_version": 1', '"schema_version": 99') + "\n}"
+    body = (
+        text[: text.rindex(',\n "sha256"')].replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
+        + "\n}"
+    )
     seal = hashlib.sha256(body.encode()).hexdigest()
     newer = f'{body.removesuffix(chr(10) + "}")},\n "sha256": "{seal}"\n}}\n'
     (store.folder(ids[3]) / RECORD).write_text(newer, encoding="utf-8")
@@ -227,7 +230,7 @@ def test_a_folder_in_which_everything_went_wrong_still_reports(store: Store) -> 
         (ids[5], "predictions.npz does not have the checksum"),
     ]:
         assert f"Set aside: {trial}: {reason}" in shown
-    assert f"Not read: {ids[3]}: this record has schema version 99, newer than 1. Upgrade mlabench." in shown
+    assert f"Not read: {ids[3]}: this record has schema version 99, newer than {SCHEMA_VERSION}. Upgrade" in shown
     assert "Not read" in page
     assert "Set aside" in page
     assert report.page is not None

@@ -96,7 +96,9 @@ def test_a_grid_has_rows_columns_and_colours_about_its_reference() -> None:
     chart = answers.grid_chart()
     (trace,) = panels(chart, looks([], [chart]))[0]["data"]
     assert trace["z"][1] == [62, None, 38, 26, 14]
-    assert trace["y"] == [*METHODS[:-1], "<b>MLA</b>"]
+    assert trace["y"] == list(METHODS)
+    axis = panels(chart, looks([], [chart]))[0]["layout"]["yaxis"]
+    assert (axis["tickvals"], axis["ticktext"]) == (list(METHODS), [*METHODS[:-1], "<b>MLA</b>"])
     assert trace["customdata"][1][0] == "<br>1 against 0"
     assert (trace["zmin"], trace["zmax"]) == (2, 98)
     assert grid_scale(chart, Panel("", ()))[:2] == (2, 98)
@@ -110,6 +112,14 @@ def test_texts_cannot_become_markup_or_placeholders() -> None:
         assert "<script" not in text
         assert "<img" not in text
     assert trace["hovertemplate"].count("%{y") == 1
+
+
+def test_long_names_of_categories_are_cut() -> None:
+    series = Series("a", ["x" * 30], [1.0])
+    chart = Chart("long", "", "", "bar", "", "", (Panel("", (series,)),))
+    axis = panels(chart, looks([], [chart]))[0]["layout"]["xaxis"]
+    assert axis["tickvals"] == ["x" * 30]
+    assert axis["ticktext"] == ["x" * 21 + "…"]
 
 
 def test_colours_for_light_and_dark_paper() -> None:
@@ -141,6 +151,19 @@ def test_nothing_measured(kind: str) -> None:
         chart = Chart("empty", "Empty", "", kind, "x", "y", (panel,))  # type: ignore[arg-type]
         json.dumps(panels(chart, looks([], [chart])), allow_nan=False)
         draw(chart, looks([], [chart]))
+
+
+@pytest.mark.parametrize("kind", ["line", "bar", "dot", "scatter"])
+def test_an_interval_without_end(kind: str) -> None:
+    x = ["a", "b"] if kind in ("bar", "dot") else [0.0, 1.0]
+    series = Series("MLA", x, [1.0, 2.0], [-math.inf, 1.0], [math.inf, 3.0])
+    chart = Chart("endless", "Endless", "", kind, "x", "y", (Panel("", (series,)),))  # type: ignore[arg-type]
+    low, high = value_range(chart)
+    assert math.isfinite(high - low)
+    drawn = panels(chart, looks([], [chart]))[0]["data"]
+    json.dumps(drawn, allow_nan=False)
+    assert drawn[-1]["customdata"] == ["interval [−inf, inf]", "interval [1, 3]"]
+    draw(chart, looks([], [chart])).draw_without_rendering()
 
 
 def test_lines_over_names() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -180,6 +181,8 @@ def test_an_effect_in_digits_and_as_a_bar() -> None:
     assert 'x1="42.0" x2="42.0"' in shown
     assert 'x1="4.0" x2="118.0"' in shown
     assert 'cx="80.0"' in shown
+    endless = effect(Interval(1.0, -math.inf, math.inf), "not decided", (-1.0, 3.0))
+    assert 'x1="4.0" x2="156.0"' in endless
     assert "not measured" in effect(None, "not decided", (-1.0, 1.0))
 
 

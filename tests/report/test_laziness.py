@@ -151,7 +151,7 @@ def test_the_fused_table_agrees_with_numpy(store: Store) -> None:
     low, high = table(found, "fused").rows[0].cells[0].low, table(found, "fused").rows[0].cells[0].high
     spread = 1.96 * np.sqrt(85 * 15 / SAMPLES)  # the same samples are right with every seed
     assert [float(low), float(high)] == pytest.approx([85 - spread, 85 + spread], abs=0.5)
-    assert "Trials lost: Concat (1 of 3 failed). A comparison uses only the seeds that both methods have." in found.caveats
+    assert any(caveat.startswith("Trials lost: Concat (1 of 3 failed).") for caveat in found.caveats)
     for part in ("n = 400 test samples", "3 seeds (0–2)", "best_val", "Brackets: 95 % interval"):
         assert part in table(found, "fused").caption
 

@@ -92,11 +92,6 @@ def points(interval: Interval) -> str:
     return f"{number(interval.estimate, signed=True)} points {ends(interval)}"
 
 
-def percent(interval: Interval) -> str:
-    """A share: ``81.2 % [79.9, 82.4]``"""
-    return f"{number(interval.estimate)} % {ends(interval)}"
-
-
 def p_value(value: float) -> str:
     """``p = 0.012``, or ``p < 0.001``"""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
@@ -169,8 +164,8 @@ def finding(what: str, comparison: Comparison | None, p: float | None) -> Findin
     if comparison is None or p is None:
         return Finding(f"{what}: not measured, for want of runs that both have.", "not decided")
     statement = (
-        f"{what}: {points(comparison.difference)}, {p_value(p)}; smallest detectable difference "
-        f"{number(comparison.detectable)} points ({basis(comparison)})."
+        f"{what}: {points(comparison.difference)}, {p_value(p)} after Holm's correction; smallest detectable "
+        f"difference {number(comparison.detectable)} points ({basis(comparison)})."
     )
     return Finding(statement, verdict(comparison.difference, p), comparison.difference, p)
 
