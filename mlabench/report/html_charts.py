@@ -31,7 +31,7 @@ def chart(shown: Chart, looks: Mapping[str, Look], place: str, drawing: bytes | 
         place: What its id begins with.
         drawing: PNG of it; without one, readers without scripts are told that there is nothing to see.
     """
-    name = identifier(place, shown.name)
+    name = identifier(place, "figure", shown.name)
     # Two by two rather than three and one.
     narrowest = {1: "100%", 2: "26rem", 4: "26rem"}.get(len(shown.panels), "20rem")
     rows = max((len(panel.series) for panel in shown.panels), default=0)

@@ -48,7 +48,7 @@ def bar_chart(labels: tuple[str, ...] = METHODS) -> Chart:
         for place, label in enumerate(labels)
     )  # fmt: skip
     caption = "Bars: mean over 5 seeds; whiskers: 95 % intervals."
-    return Chart("accuracies", "Accuracy of each modality and of their fusion", caption, "bar", "", "accuracy (%)",
+    return Chart("main", "Accuracy of each modality and of their fusion", caption, "bar", "", "accuracy (%)",
                  (Panel("", series),))  # fmt: skip
 
 
