@@ -82,7 +82,7 @@ class Finding:
     Attributes:
         statement: One sentence with its numbers.
         verdict: What it says about the claim.
-        effect: The number it rests on, if it is one, in percentage points.
+        effect: The number it rests on, if it is one.
         p_value: After Holm's correction over the question's tests, if there was a test.
     """
 
@@ -104,7 +104,7 @@ class Answer:
         verdict: Whether the results support it.
         rule: How the findings decide the verdict, written so that a reader can check it.
         headline: One sentence: the verdict's main number and its interval.
-        effect: That number, in percentage points; None if nothing was measured.
+        effect: That number; None if nothing was measured.
         findings: What the verdict rests on, the most important first.
         tables: The evidence.
         charts: The evidence.

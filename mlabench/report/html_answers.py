@@ -109,7 +109,7 @@ def effect(interval: Interval | None, verdict: Verdict, scale: tuple[float, floa
     """An effect with its interval: as a bar about zero, and in digits.
 
     Args:
-        interval: The effect, in points; None if it was not measured.
+        interval: The effect; None if it was not measured.
         verdict: What it says.
         scale: Lowest and highest value of the bar.
     """

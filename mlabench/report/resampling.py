@@ -37,12 +37,14 @@ class Interval:
         low: Lower end.
         high: Upper end.
         level: Its confidence.
+        unit: What the numbers are.
     """
 
     estimate: float
     low: float
     high: float
     level: float = LEVEL
+    unit: str = "points"
 
 
 @dataclass(frozen=True)

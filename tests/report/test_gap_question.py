@@ -185,7 +185,7 @@ def test_a_gap_that_was_not_measured_or_only_once(store: Store) -> None:
     answer = answer_of(plan, store)
     assert (answer.verdict, answer.effect) == ("not decided", None)
     assert "not measured for MLA" in answer.headline
-    assert any("MLA: 3 of 3 failed" in caveat for caveat in answer.caveats)
+    assert any("MLA (3 of 3 failed)" in caveat for caveat in answer.caveats)
     answer = answer_of(gap_suite(store, {"Concat": CONCAT[:1], "MLA": LARGER[:1]}), store)
     assert (answer.verdict, answer.effect) == ("not decided", None)
     assert "nothing can be tested" in answer.headline
@@ -294,7 +294,7 @@ def test_a_seed_that_lacks_a_rate_has_no_slope(store: Store) -> None:
     store.write(failed(lost))
     answer = answer_of(plan, store)
     assert "2 seeds" in answer.findings[0].statement
-    assert any("MLA: 1 of 21 failed" in caveat for caveat in answer.caveats)
+    assert any("MLA (1 of 21 failed)" in caveat for caveat in answer.caveats)
 
 
 def test_absence_without_a_rival_or_without_runs(store: Store) -> None:

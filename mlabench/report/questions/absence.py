@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 
@@ -18,6 +18,7 @@ from mlabench.report.results import Results
 from mlabench.report.statistics import Comparison
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
+_UNIT = "points per 10 points of missing rate"
 #: A modality is hurt if it loses more than this many points of accuracy per 10 points of the other's missing rate:
 #: 2 points at 80 %.
 HARM = 0.25
@@ -143,7 +144,7 @@ def _harm(label: str, found: Slopes) -> Finding:
     slope = _slope(found.mean)
     if slope is None:
         return Finding(f"{label}: fewer than two seeds have all rates, so nothing can be said.", "not decided")
-    difference = slope.difference
+    difference = replace(slope.difference, unit=_UNIT)
     verdict: Verdict = "not decided"
     if difference.low > -HARM:
         verdict = "supported"
@@ -166,7 +167,7 @@ def _contrast(mla: str, rival: str | None, comparison: Comparison | None, p: flo
         f"{_ABOUT} what the others gain or lose per 10 points of missing rate, {mla} minus {rival}, is "
         f"{_per_ten(comparison)} ({counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
         common.verdict(comparison.difference, p),
-        comparison.difference,
+        replace(comparison.difference, unit=_UNIT),
         p,
     )
 

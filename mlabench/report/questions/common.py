@@ -89,7 +89,7 @@ def ends(interval: Interval) -> str:
 
 def points(interval: Interval) -> str:
     """A difference: ``−1.2 points [−2.4, 0.1]``"""
-    return f"{number(interval.estimate, signed=True)} points {ends(interval)}"
+    return f"{number(interval.estimate, signed=True)} {interval.unit} {ends(interval)}"
 
 
 def p_value(value: float) -> str:
@@ -337,4 +337,4 @@ def _seeds(scores: pd.DataFrame) -> Iterator[str]:
     if count == 1:
         yield "One seed: intervals and tests cover the draw of the test samples, not that of the training."
     elif count < FEW_SEEDS:
-        yield f"{count} seeds only: how much training varies is known roughly, and intervals may be too narrow."
+        yield f"{count} seeds only: how much training varies is known roughly, so intervals are wide."

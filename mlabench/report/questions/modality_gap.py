@@ -116,9 +116,9 @@ def _finding(
             f"The modality gap: {means}; no seed, or only one, has both, so nothing can be tested.", "not decided"
         )
     raw = comparison.difference
-    difference = Interval(100 * raw.estimate, 100 * raw.low, 100 * raw.high, raw.level)
+    difference = Interval(100 * raw.estimate, 100 * raw.low, 100 * raw.high, raw.level, "hundredths of distance")
     return Finding(
-        f"The modality gap: {means}, a difference of {common.points(difference)} (one point: a distance of 0.01; "
+        f"The modality gap: {means}, a difference of {common.points(difference)} ("
         f"{counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
         common.verdict(difference, p),
         difference,
