@@ -193,7 +193,9 @@ def test_what_reports_need_is_kept(store: Store) -> None:
     probe = record.evaluations["complete"].probe
     assert probe is not None
     test = load_data(trial).test
-    assert {modality: scores.n for modality, scores in probe.items()} == dict.fromkeys(("audio", "image", "text"), len(test))
+    assert {modality: scores.n for modality, scores in probe.items()} == dict.fromkeys(
+        ("audio", "image", "text"), len(test)
+    )
     assert record.evaluations[HALF.key].probe is None
     arrays = store.predictions(trial.id)
     assert arrays is not None

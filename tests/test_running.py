@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -202,3 +203,37 @@ def test_report_writes_tables_and_figures(unbroken: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     suffixes = {path.suffix for path in (tmp_path / "report").rglob("*") if path.is_file()}
     assert {".csv", ".md", ".tex", ".png", ".pdf"} <= suffixes
+
+
+def test_compare_finds_what_two_folders_share_and_where_they_differ(suite: Path, unbroken: Path, tmp_path: Path):
+    same = mlabench("report", "--compare", unbroken, unbroken)
+    assert same.returncode == 0, same.stderr
+    assert "8 trials in both folders, all with the same accuracies to the bit." in same.stdout
+    changed = tmp_path / "changed"
+    shutil.copytree(unbroken, changed)
+    store = Store(changed)
+    record = next(iter(store.records()))
+    evaluation = next(iter(record.evaluations.values()))
+    scores = evaluation.multimodal.model_copy(update={"accuracy": evaluation.multimodal.accuracy - 0.1})
+    evaluations = {
+        **record.evaluations,
+        evaluation.missing.key: evaluation.model_copy(update={"multimodal": scores}),
+    }
+    store.write(record.model_copy(update={"evaluations": evaluations}), store.predictions(record.trial.id))
+    differ = mlabench("report", "--compare", unbroken, changed, "--out", tmp_path / "out")
+    assert differ.returncode == 1
+    assert "10.00 points" in differ.stdout
+    assert record.trial.id in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_published_numbers_of_ones_own_stand_in_the_report(unbroken: Path, tmp_path: Path):
+    numbers = tmp_path / "mine.csv"
+    numbers.write_text("table,dataset,method,metric,accuracy\nMLA-Table2,IEMOCAP,MLA,multi,not a number\n")
+    wrong = mlabench("report", unbroken, "--published", numbers, "--out", tmp_path / "out")
+    assert wrong.returncode == 2
+    assert f"{numbers}:2: accuracy: " in wrong.stderr
+    numbers.write_text("table,dataset,method,metric,accuracy\nMLA-Table2,IEMOCAP,MLA,multi,71.25\n")
+    right = mlabench("report", unbroken, "--published", numbers, "--out", tmp_path / "out", "--include-limited")
+    assert right.returncode == 0, right.stderr
+    assert "71.25" in next((tmp_path / "out").rglob("published.csv")).read_text()
+    assert "STAND-IN" in right.stdout

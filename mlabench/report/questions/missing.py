@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.report import wording
-from mlabench.report.answer import Answer, Chart, Finding, Panel, Series
+from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
-from mlabench.report.questions import common
+from mlabench.report.questions import common, ranking
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import (
     Comparison,
@@ -23,11 +23,9 @@ from mlabench.report.statistics import (
     Summary,
     area_under_curve,
     averaged,
-    critical_difference,
     interquartile_mean,
     probability_of_improvement,
     summarise,
-    win_rates,
 )
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
@@ -74,6 +72,8 @@ def answer(evidence: Evidence) -> Answer | None:
         setting: {other: common.compared(evidence, method, other, setting, MULTIMODAL) for other in others}
         for setting in rates
     }
+    means = {label: curve.accuracies.mean(axis=0) for label, curve in curves.items() if curve.areas}
+    ranked = list(means), np.array(list(means.values())).T
     (p_values,) = common.corrected(areas)
     findings = [
         *(common.finding(f"Area of {method} minus that of {other}", areas[other], p_values[other]) for other in others),
@@ -94,9 +94,9 @@ def answer(evidence: Evidence) -> Answer | None:
             _area_table(evidence, method, curves, areas, p_values),
             _difference_table(results, method, others, rates, by_rate),
             *_pattern_tables(evidence, rates),
-            *_rank_table(results, curves),
+            *ranking.tables(*ranked, _conditions(results, list(rates))),
         ),
-        charts=(_curve_chart(evidence, rates), *_win_chart(results, curves)),
+        charts=(_curve_chart(evidence, rates), *ranking.charts(*ranked, _conditions(results, list(rates)))),
         caveats=(*common.caveats(evidence), *_caveats(evidence, rates)),
     )
 
@@ -308,57 +308,6 @@ def _part(whole: Cell, outcomes: Outcomes | None, here: NDArray[np.bool_]) -> Ce
         return replace(whole, summary=Summary())
     part = Outcomes(outcomes.correct[:, here], outcomes.groups[here], outcomes.seeds)
     return common.with_interval(replace(whole, summary=summarise(100 * part.correct.mean(axis=1))), part)
-
-
-def _scores(curves: Mapping[str, _Curve]) -> tuple[list[str], Floats]:
-    """The methods that have all rates, and their mean accuracy at each rate. ``[R, M]``"""
-    means = {label: curve.accuracies.mean(axis=0) for label, curve in curves.items() if curve.areas}
-    return list(means), np.array(list(means.values())).T
-
-
-def _rank_table(results: Results, curves: Mapping[str, _Curve]) -> Iterator[Table]:
-    labels, scores = _scores(curves)
-    if len(labels) < 2:
-        return
-    ranks = critical_difference(scores)
-    rows = []
-    for place in np.argsort(ranks.mean_ranks, kind="stable"):
-        peers = sorted({peer for group in ranks.groups if place in group for peer in group} - {place})
-        told = ", ".join(labels[peer] for peer in peers) or "none"
-        rows.append(Row((labels[place],), (Cell(text=f"{ranks.mean_ranks[place]:.2f}"), Cell(text=told))))
-    rates = list(missing_rates(results))
-    yield Table(
-        name="ranks",
-        title="Ranks of the methods over the missing rates",
-        note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} missing rates; 1 is best. "
-        f"Friedman's test: {common.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
-        "(Nemenyi, 5 %) cannot be told apart, nor can any if Friedman's test finds nothing. Missing rates on one "
-        "dataset are not independent, so this is a description rather than a test.",
-        conditions=_conditions(results, rates),
-        heads=("Method",),
-        columns=(Column("Mean rank", ranked=False), Column("Not told apart from", ranked=False)),
-        rows=tuple(rows),
-    )
-
-
-def _win_chart(results: Results, curves: Mapping[str, _Curve]) -> Iterator[Chart]:
-    labels, scores = _scores(curves)
-    if len(labels) < 2:
-        return
-    wins = 100 * win_rates(scores)
-    np.fill_diagonal(wins, nan)
-    yield Chart(
-        name="win_rates",
-        title="How often one method beats another",
-        caption="Share of the missing rates at which the row's method has a higher mean fused accuracy than the "
-        f"column's, in percent; a tie is half a win. {_conditions(results, list(missing_rates(results)))}",
-        kind="grid",
-        x="is beaten",
-        y="Method",
-        panels=(
-            Panel("", tuple(Series(label, labels, row) for label, row in zip(labels, wins.tolist(), strict=True))),
-        ),
-    )
 
 
 def _curve_chart(evidence: Evidence, rates: Mapping[str, float]) -> Chart:
