@@ -6,6 +6,7 @@ Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run a
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,7 +91,8 @@ def run(
     plans = load_plans(suites, overrides(settings, method, seeds, rates, limit, dataset, precision))
     console, store, options = make_console(), Store(results), RunOptions(device, keep_models)
     failed = 0
-    for plan in plans.values():
+    command = shlex.join(["mlabench", *sys.argv[1:]])
+    for plan in (plan.model_copy(update={"command": command}) for plan in plans.values()):
         try:
             failed += run_plan(plan, store, console, strategy, jobs, options, fail_fast=fail_fast)
         except KeyboardInterrupt:

@@ -40,6 +40,7 @@ class Plan(BaseModel):
         modalities: The dataset's modalities, in order.
         cells: The trainings, in the order of the suite's methods.
         source: The resolved suite as YAML.
+        command: The command line that last ran it, if one did.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +52,7 @@ class Plan(BaseModel):
     modalities: tuple[str, ...]
     cells: tuple[Cell, ...]
     source: str = Field(default="", repr=False)
+    command: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

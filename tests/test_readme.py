@@ -84,7 +84,7 @@ def test_the_method_is_a_method():
 
 def test_the_table_is_the_reference():
     shown = README.split("<!-- table: main -->\n")[1].split("<!-- end -->")[0].strip()
-    table = (REFERENCE / "report" / "stamps_full" / "tables" / "main.md").read_text(encoding="utf-8")
+    table = (REFERENCE / "report" / "stamps" / "tables" / "main.md").read_text(encoding="utf-8")
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert shown == "\n".join(rows)
 

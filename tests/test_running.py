@@ -237,3 +237,11 @@ def test_published_numbers_of_ones_own_stand_in_the_report(unbroken: Path, tmp_p
     assert right.returncode == 0, right.stderr
     assert "71.25" in next((tmp_path / "out").rglob("published.csv")).read_text()
     assert "STAND-IN" in right.stdout
+
+
+def test_the_page_says_by_which_command_it_was_made(suite: Path, unbroken: Path, tmp_path: Path):
+    done = mlabench("run", suite, "--results", unbroken, "--jobs", "2")
+    assert done.returncode == 0
+    assert mlabench("report", unbroken, "--out", tmp_path / "report", "--include-limited").returncode == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert f"mlabench run &#x27;{suite}&#x27; --results {unbroken} --jobs 2" in page

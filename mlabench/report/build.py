@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -23,6 +28,9 @@ from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
 from mlabench.store import Store
+
+#: A report on fewer trials is made in this process: to start others takes two seconds.
+_MANY = 500
 
 _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
 
@@ -98,22 +106,40 @@ def build_report(
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
         return Report(out, (), None)
-    suites = []
-    for plan in plans:
-        suite = _read(plan, store, include_limited=include_limited)
-        beside = published_table(suite.results, numbers)
-        suites.append(replace(suite, tables=(*suite.tables, *([beside] if beside else ()))))
-    shown = looks(plans, [chart for suite in suites for one in suite.answers for chart in one.charts])
-    try:
-        written = [_write(suite, out / render.file_name(suite.results.plan.name), shown) for suite in suites]
-        html = _write_html(written, store, out, shown)
-    except OSError as error:
-        raise cannot_write("the report", out, error) from error
+    with _side_by_side(plans) as each:
+        suites = []
+        for suite in each(partial(_read, store=store, include_limited=include_limited), plans):
+            beside = published_table(suite.results, numbers)
+            suites.append(replace(suite, tables=(*suite.tables, *([beside] if beside else ()))))
+        shown = looks(plans, [chart for suite in suites for one in suite.answers for chart in one.charts])
+        folders = [out / render.file_name(plan.name) for plan in plans]
+        try:
+            files = each(partial(_write, looks=shown), suites, folders)
+            written = [
+                SuiteReport(**vars(suite), page=own[-1], files=own) for suite, own in zip(suites, files, strict=True)
+            ]
+            html = _write_html(written, store, out, shown)
+        except OSError as error:
+            raise cannot_write("the report", out, error) from error
+    known = set(store.set_aside)
+    store.set_aside += [one for suite in suites for one in suite.results.set_aside if one not in known]
     for suite in written:
         _print(suite, console)
         console.print(Text(f"Report: {suite.page}"), soft_wrap=True)
     console.print(Text(f"All in one page: {html}"), soft_wrap=True)
     return Report(out, tuple(written), html)
+
+
+@contextmanager
+def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A :func:`map` over suites; in several processes where that is worth their start."""
+    trials = {cell.trial.id for plan in plans for cell in plan.cells}
+    workers = min(len(plans), os.cpu_count() or 1)
+    if workers < 2 or len(trials) < _MANY:
+        yield map
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool.map
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
@@ -129,7 +155,7 @@ def _read(plan: Plan, store: Store, *, include_limited: bool) -> Suite:
     evidence = Evidence(results, store)
     given = tuple(map(_without_empty_charts, answers(evidence))) if results.settings else ()
     tables = tuple(build_tables(evidence))
-    return Suite(results, tables, given, tuple(page.shortfalls(results, evidence.problems)))
+    return Suite(replace(results), tables, given, tuple(page.shortfalls(results, evidence.problems)))  # without caches
 
 
 def _without_empty_charts(one: Answer) -> Answer:
@@ -141,8 +167,8 @@ def _without_empty_charts(one: Answer) -> Answer:
     return replace(one, charts=tuple(filter(drawn, one.charts)))
 
 
-def _write(suite: Suite, folder: Path, looks: Mapping[str, Look]) -> SuiteReport:
-    """Everything about one suite but the common page."""
+def _write(suite: Suite, folder: Path, looks: Mapping[str, Look]) -> tuple[Path, ...]:
+    """Everything about one suite but the common page; returns the files, its own page last."""
     from mlabench.report import chart_matplotlib, plots  # take a second to import matplotlib
 
     plan, written = suite.results.plan, _Writer(folder)
@@ -167,7 +193,7 @@ def _write(suite: Suite, folder: Path, looks: Mapping[str, Look]) -> SuiteReport
         figures[name] = f"{chart.title}. {chart.caption}"
     shown = page.markdown(suite.results, list(tables.values()), figures, suite.answers, suite.shortfalls)
     written.text("report.md", shown)
-    return SuiteReport(**vars(suite), page=written.files[-1], files=tuple(written.files))
+    return tuple(written.files)
 
 
 def _write_html(suites: Sequence[SuiteReport], store: Store, out: Path, looks: Mapping[str, Look]) -> Path:
@@ -205,7 +231,7 @@ def _write_html(suites: Sequence[SuiteReport], store: Store, out: Path, looks: M
         looks=looks,
         answers=tuple(sorted((one for suite in suites for one in suite.answers), key=lambda one: one.question)),
         suites=tuple(contents),
-        commands=(*(f"mlabench run {suite.results.plan.name}.yaml" for suite in suites), "mlabench report"),
+        commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         drawings=drawings,
     )
     path = out / "report.html"
@@ -238,6 +264,11 @@ def _print(suite: Suite, console: Console) -> None:
         console.print(line.append(one.headline, style="not bold default"))
     for sentence in suite.shortfalls:
         console.print(Text(sentence, style="yellow"))
+
+
+def _command(plan: Plan) -> str:
+    """The command that ran a suite; for a plan that does not say, the simplest that would."""
+    return plan.command or f"mlabench run {plan.name}.yaml"
 
 
 class _Writer:

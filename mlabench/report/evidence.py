@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -53,6 +54,19 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
+class _Judged:
+    """One trained model under one test pattern: which predictions are right. A fraction of the logits' size.
+
+    Attributes:
+        present: Which modalities a sample has. ``[N, M]``
+        correct: By target, whether its prediction is right; of no meaning where the modality is absent. ``[N]`` each
+    """
+
+    present: NDArray[np.bool_]
+    correct: dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
 class _Split:
     """The test samples that all trials must share: ids, and codes of independent groups."""
 
@@ -80,7 +94,7 @@ class Evidence:
         self.problems: dict[str, str] = {}
         self._store = store
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
-        self._orders: dict[str, NDArray[np.intp] | None] = {}
+        self._judgements: dict[tuple[str, str], _Judged | None] = {}
 
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
         """Which samples a method gets right at one point of the missing-rate axis.
@@ -117,9 +131,11 @@ class Evidence:
             score: A column of :attr:`Results.scores` that is a share: ``accuracy``, ``macro_f1``, ``uar``, ``ece``,
                 ``oracle_gap``.
         """
-        rows = _finished(self.results.at(label, setting, target), score)
-        means = 100.0 * rows.groupby("seed")[score].mean()  # runs may differ in the seed of their patterns alone
-        return {int(str(seed)): float(mean) for seed, mean in means.items()}
+        found: dict[int, list[float]] = {}
+        for run in _finished(self.results.at(label, setting, target), score):
+            found.setdefault(run.seed, []).append(run.score)
+        # Runs may differ in the seed of their patterns alone.
+        return {seed: 100.0 * float(np.mean(scores)) for seed, scores in found.items()}
 
     def probe(self, label: str, setting: str) -> dict[str, dict[int, float]]:
         """Accuracy of a linear probe on each frozen encoder, in percent, per modality and seed.
@@ -128,19 +144,20 @@ class Evidence:
         recorded.
         """
         found: dict[str, dict[int, float]] = {}
-        for row in _finished(self.results.at(label, setting, MULTIMODAL)).itertuples():
-            evaluation = self.results.records[str(row.trial)].evaluations.get(_COMPLETE)
+        for seed, trial, _, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+            evaluation = self.results.records[trial].evaluations.get(_COMPLETE)
             for modality, scores in ((evaluation and evaluation.probe) or {}).items():
-                found.setdefault(modality, {})[int(str(row.seed))] = 100.0 * scores.accuracy
+                found.setdefault(modality, {})[seed] = 100.0 * scores.accuracy
         return found
 
     def predictions(self, label: str, setting: str, target: str) -> dict[int, Predictions]:
         """The logits behind :meth:`outcomes`, by seed; without the seeds whose predictions were not kept."""
         found = {}
-        for row in _finished(self.results.at(label, setting, target)).itertuples():
-            if (arrays := self._read(str(row.trial), _names(str(row.test), target))) is not None:
-                logits, here = self._own(target, arrays, str(row.test))
-                found[int(str(row.seed))] = Predictions(logits, arrays["labels"][here])
+        for seed, trial, test, _ in _finished(self.results.at(label, setting, target)):
+            names = present, logits = f"{test}/present", _logits(test, target)
+            if (arrays := self._read(trial, names)).keys() >= set(names):
+                here = self._having(target, arrays[present])
+                found[seed] = Predictions(arrays[logits][here], arrays["labels"][here])
         return found
 
     def presence(self, label: str, setting: str) -> NDArray[np.bool_] | None:
@@ -150,25 +167,24 @@ class Evidence:
         predictions were kept.
         """
         found = None
-        for row in _finished(self.results.at(label, setting, MULTIMODAL)).itertuples():
-            name = f"{row.test}/present"
-            arrays = self._read(str(row.trial), [name])
-            if arrays is None or (found is not None and not np.array_equal(found, arrays[name])):
+        for _, trial, test, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+            judged = self._judged(trial, test)
+            if judged is None or (found is not None and not np.array_equal(found, judged.present)):
                 return None
-            found = arrays[name]
+            found = judged.present
         return found
 
     def weights(self, label: str, setting: str) -> dict[int, Weights] | None:
         """Fusion weights by seed; None if the method has none, or they were not recorded."""
         modalities = self.results.plan.modalities
         found = {}
-        for row in _finished(self.results.at(label, setting, MULTIMODAL)).itertuples():
-            names = [f"{row.test}/{name}" for name in ("present", "weight", *modalities)]
-            arrays = self._read(str(row.trial), names)
-            if arrays is not None:
-                present, weight, *logits = (arrays[name] for name in names)
-                correct = np.stack([own.argmax(axis=1) == arrays["labels"] for own in logits], axis=1)
-                found[int(str(row.seed))] = Weights(present, weight, correct)
+        for seed, trial, test, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+            name, judged = f"{test}/weight", self._judged(trial, test)
+            if judged is None or not judged.correct.keys() >= set(modalities):
+                continue
+            if name in (arrays := self._read(trial, [name])):
+                correct = np.stack([judged.correct[modality] for modality in modalities], axis=1)
+                found[seed] = Weights(judged.present, arrays[name], correct)
         return found or None
 
     def projections(self, label: str, seed: int) -> dict[str, NDArray[np.float32]] | None:
@@ -176,94 +192,113 @@ class Evidence:
 
         Of the run trained on complete data; None if there is none, or they were not recorded.
         """
-        rows = _finished(self.results.under(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL))
-        for trial in rows.loc[rows["seed"] == seed, "trial"]:
-            names = {modality: f"{_COMPLETE}/projection/{modality}" for modality in self.results.plan.modalities}
-            if (arrays := self._read(trial, list(names.values()))) is not None:
+        names = {modality: f"{_COMPLETE}/projection/{modality}" for modality in self.results.plan.modalities}
+        for own, trial, _, _ in _finished(self.results.under(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL)):
+            if own == seed and (arrays := self._read(trial, list(names.values()))).keys() >= set(names.values()):
                 return {modality: arrays[name] for modality, name in names.items()}
         return None
 
     def _outcomes_of(self, rows: pd.DataFrame, target: str) -> Outcomes | None:
-        rows = _finished(rows)
-        if rows.empty or rows["seed"].duplicated().any():  # one seed under two patterns: about different samples
+        runs = _finished(rows)
+        seeds = tuple(run.seed for run in runs)
+        if not runs or len(set(seeds)) < len(seeds):  # one seed under two patterns: about different samples
             return None
         correct, here = [], None
-        for row in rows.itertuples():
-            arrays = self._read(str(row.trial), _names(str(row.test), target))
-            if arrays is None:
+        for _, trial, test, _ in runs:
+            judged = self._judged(trial, test)
+            if judged is None or target not in judged.correct:
                 return None
-            logits, own = self._own(target, arrays, str(row.test))
+            own = self._having(target, judged.present)
             if here is not None and not np.array_equal(own, here):
                 return None
             here = own
-            correct.append(logits.argmax(axis=1) == arrays["labels"][here])
+            correct.append(judged.correct[target][here])
         split = self._split
         if split is None or here is None or not here.any():
             return None
-        return Outcomes(np.stack(correct), split.groups[here], tuple(int(seed) for seed in rows["seed"]))
+        return Outcomes(np.stack(correct), split.groups[here], seeds)
 
-    def _own(self, target: str, arrays: Arrays, test: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """A target's logits ``[n, C]`` for the samples that it is about, and which samples these are ``[N]``."""
-        present, logits = (arrays[name] for name in _names(test, target))
+    def _having(self, target: str, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which samples a target is about. ``[N]``"""
         if target == MULTIMODAL:
-            return logits, np.ones(len(present), dtype=bool)
-        here = present[:, self.results.plan.modalities.index(target)]
-        return logits[here], here
+            return np.ones(len(present), dtype=bool)
+        return present[:, self.results.plan.modalities.index(target)]
+
+    def _judged(self, trial: str, test: str) -> _Judged | None:
+        """What is stored of a trial under a test pattern; None if nothing is. All targets are read at once."""
+        key = (trial, test)
+        if key not in self._judgements:
+            present, logits = f"{test}/present", {target: _logits(test, target) for target in self.results.targets}
+            arrays = self._read(trial, [present, *logits.values()])
+            self._judgements[key] = None
+            if present in arrays:
+                correct = {
+                    target: arrays[name].argmax(axis=1) == arrays["labels"]
+                    for target, name in logits.items()
+                    if name in arrays
+                }
+                self._judgements[key] = _Judged(arrays[present], correct)
+        return self._judgements[key]
 
     @cached_property
     def _split(self) -> _Split | None:
         """The test samples, from the first trial that names groups, or from the first whose predictions were kept."""
         ids = None
         for trial in self.results.records:
-            found = self._arrays(trial, ["ids"]) if ids is None else None
-            ids = ids if found is None else found["ids"]
-            if (named := self._arrays(trial, ["ids", "groups"])) is not None:
-                return _Split(named["ids"], np.unique(named["groups"], return_inverse=True)[1].astype(np.int64))
+            found = self._arrays(trial, ["ids", "groups"])
+            if found.keys() == {"ids", "groups"}:
+                return _Split(found["ids"], np.unique(found["groups"], return_inverse=True)[1].astype(np.int64))
+            ids = found.get("ids") if ids is None else ids
         return None if ids is None else _Split(ids, np.arange(len(ids)))
 
-    def _read(self, trial: str, names: Sequence[str]) -> Arrays | None:
-        """The labels and the named arrays of a trial, in the order of the split's ids; None if not all are there."""
-        if trial not in self._orders:
-            self._orders[trial] = self._order(trial)
-        order = self._orders[trial]
-        arrays = None if order is None else self._arrays(trial, ["labels", *names])
-        return None if arrays is None else {name: array[order] for name, array in arrays.items()}
+    def _read(self, trial: str, names: Sequence[str]) -> Arrays:
+        """The labels and those of the named arrays of a trial that are there, in the order of the split's ids.
 
-    def _order(self, trial: str) -> NDArray[np.intp] | None:
-        """Where the split's samples are among those of a trial; None if they are not the same samples."""
-        arrays = self._arrays(trial, ["ids"])
-        if arrays is None or self._split is None:
-            return None
-        ids, expected = arrays["ids"], self._split.ids
-        if np.array_equal(ids, expected):
-            return np.arange(len(ids))
-        order, other = np.argsort(ids), np.argsort(expected)
-        if np.array_equal(ids[order], expected[other]):
-            return order[np.argsort(other)]
+        Nothing if they are not of the split's samples.
+        """
+        split = self._split
+        arrays = self._arrays(trial, ["ids", "labels", *names])
+        if split is None or not arrays.keys() >= {"ids", "labels"}:
+            return {}
+        ids = arrays.pop("ids")
+        if np.array_equal(ids, split.ids):
+            return arrays
+        order, other = np.argsort(ids), np.argsort(split.ids)
+        if np.array_equal(ids[order], split.ids[other]):
+            return {name: array[order[np.argsort(other)]] for name, array in arrays.items()}
         self.problems[trial] = "its test samples are not those of the other trials, so it is compared by seeds alone"
-        return None
+        return {}
 
-    def _arrays(self, trial: str, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-        """Only these arrays of a trial; None if one is not there."""
+    def _arrays(self, trial: str, names: Sequence[str]) -> Arrays:
+        """Those of the named arrays of a trial that are there."""
         path = self._store.folder(trial) / PREDICTIONS
         if trial in self.problems or not path.is_file():
-            return None
+            return {}
         try:
             # Opened here, for NumPy leaves a file open that turns out to be no archive.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                if any(name not in archive for name in names):
-                    return None
-                return {name: archive[name] for name in names}
+                return {name: archive[name] for name in names if name in archive}
         except _UNREADABLE as error:
             self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
-            return None
+            return {}
 
 
-def _names(test: str, target: str) -> tuple[str, str]:
-    """The arrays that hold a test pattern, and a target's logits under it."""
-    return f"{test}/present", f"{test}/{'fused' if target == MULTIMODAL else target}"
+def _logits(test: str, target: str) -> str:
+    """The array that holds a target's logits under a test pattern."""
+    return f"{test}/{'fused' if target == MULTIMODAL else target}"
 
 
-def _finished(rows: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
-    """The rows of runs that have a score, by seed."""
-    return rows[(rows["status"] == "ok") & rows[score].notna()].sort_values("seed", kind="stable")
+class _Run(NamedTuple):
+    """One finished run under one test pattern, and a score of it."""
+
+    seed: int
+    trial: str
+    test: str
+    score: float
+
+
+def _finished(rows: pd.DataFrame, score: str = "accuracy") -> list[_Run]:
+    """The runs that have a score, by seed."""
+    columns = (rows[name].tolist() for name in ("status", "seed", "trial", "test", score))
+    runs = [_Run(*run) for status, *run in zip(*columns, strict=True) if status == "ok"]
+    return sorted((run for run in runs if not math.isnan(run.score)), key=lambda run: run.seed)

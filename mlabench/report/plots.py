@@ -29,6 +29,9 @@ _LABELS_AT = 1.06
 #: Text width of a one-column paper, in inches; font sizes are chosen for it.
 WIDTH = 5.5
 
+#: Pixels per inch of the pictures, and of colours in grids.
+_DPI = 200
+
 #: Style of all figures.
 STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -75,12 +78,15 @@ def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figu
 
 
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Writes ``path`` with the endings .png (200 dpi) and .pdf; the same figure gives the same bytes."""
+    """Writes ``path`` with the endings .png and .pdf, once for all; the same figure gives the same bytes."""
     png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     with mpl.rc_context(STYLE):
-        figure.savefig(png, dpi=200, metadata={"Software": None})
-        figure.set_layout_engine("none")  # it is laid out
-        figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.set_dpi(_DPI)
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+        figure.set_layout_engine(None)  # with any, each format would first be drawn once more, for nothing
+        figure.savefig(png, dpi=_DPI, metadata={"Software": None})
+        figure.savefig(pdf, dpi=_DPI, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return png, pdf
 
 
@@ -115,6 +121,7 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
         if (curves["train_setting"] == name).any()
     )
     curves = curves[curves["train_setting"] == setting]
+    by_method: dict[Any, pd.DataFrame] = dict(iter(curves.groupby(["label", "target"], sort=False)))
     scores = results.scores[results.scores["setting"] == setting]
     figure, panels = _panels(results)
     # The validation split's size is not in the records.
@@ -122,9 +129,12 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:
-            runs = curves[(curves["label"] == label) & (curves["target"] == target)]
-            epochs = sorted(set(runs["epoch"]))
-            summaries = [_percent(runs.loc[runs["epoch"] == epoch, "accuracy"]) for epoch in epochs]
+            runs = by_method.get((label, target), curves.iloc[:0])
+            by_epoch: dict[int, list[float]] = {}
+            for epoch, accuracy in zip(runs["epoch"].tolist(), runs["accuracy"].tolist(), strict=True):
+                by_epoch.setdefault(epoch, []).append(100 * accuracy)
+            epochs = sorted(by_epoch)
+            summaries = [summarise(by_epoch[epoch]) for epoch in epochs]
             look = looks[label]
             ends[label] = _line(axes, epochs, summaries, look, marker="")
             if target == MULTIMODAL:  # what the epoch is selected by

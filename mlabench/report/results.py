@@ -73,22 +73,22 @@ class Results:
         return tuple(self.scores["label"].unique())
 
     @cached_property
-    def _on_axis(self) -> dict[Any, Any]:
-        return self.scores.groupby(["label", "setting", "target"], sort=False).indices
+    def _on_axis(self) -> dict[Any, pd.DataFrame]:
+        return dict(iter(self.scores.groupby(["label", "setting", "target"], sort=False)))
 
     @cached_property
-    def _by_patterns(self) -> dict[Any, Any]:
-        return self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False).indices
+    def _by_patterns(self) -> dict[Any, pd.DataFrame]:
+        return dict(iter(self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False)))
 
     def at(self, label: str, setting: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method at one point of the missing-rate axis."""
-        rows: list[int] = self._on_axis.get((label, setting, target), [])
-        return self.scores.iloc[rows]
+        rows = self._on_axis.get((label, setting, target))
+        return self.scores.iloc[:0] if rows is None else rows
 
     def under(self, label: str, train: str, test: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method trained under one setting and tested under another."""
-        rows: list[int] = self._by_patterns.get((label, train, test, target), [])
-        return self.scores.iloc[rows]
+        rows = self._by_patterns.get((label, train, test, target))
+        return self.scores.iloc[:0] if rows is None else rows
 
 
 def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:

@@ -22,12 +22,20 @@ from mlabench.report.ranks import (
     probability_of_improvement,
     win_rates,
 )
-from mlabench.report.resampling import LEVEL, POWER, Interval, confidence_distribution, student_quantile, student_tails
+from mlabench.report.resampling import (
+    LEVEL,
+    POWER,
+    ConfidenceDistribution,
+    Interval,
+    confidence_distribution,
+    student_quantile,
+    student_tails,
+)
 
 __all__ = [
     "Comparison", "Interval", "Outcomes", "Ranks", "Summary", "accuracy_interval", "area_under_curve", "averaged",
-    "compare", "contrast", "critical_difference", "difference_of_means", "effects_2x2", "holm", "interquartile_mean",
-    "probability_of_improvement", "shapley", "summarise", "win_rates",
+    "compare", "contrast", "critical_difference", "difference_of_means", "distinguishable", "effects_2x2", "holm",
+    "interquartile_mean", "probability_of_improvement", "shapley", "summarise", "win_rates",
 ]  # fmt: skip
 
 
@@ -164,6 +172,29 @@ def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparis
     Raises:
         ValueError: If they are not about the same samples, or have no seed in common.
     """
+    distribution, seeds = _distribution(outcomes, weights)
+    groups = outcomes[0].groups
+    return Comparison(
+        difference=distribution.interval,
+        p_value=distribution.p_value(),
+        detectable=distribution.detectable(),
+        seeds=seeds,
+        samples=groups.size,
+        groups=np.unique(groups).size,
+    )
+
+
+def distinguishable(a: Outcomes, b: Outcomes) -> bool:
+    """Whether the interval of their difference excludes 0: what :func:`compare` says, in a fraction of its time.
+
+    Raises:
+        ValueError: If they are not about the same samples, or have no seed in common.
+    """
+    return _distribution((a, b), (1.0, -1.0))[0].p_value() < 1 - LEVEL
+
+
+def _distribution(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> tuple[ConfidenceDistribution, int]:
+    """Of a weighted sum of accuracies, in points; and the number of seeds that all have."""
     first = outcomes[0]
     if any(not np.array_equal(first.groups, other.groups) for other in outcomes[1:]):
         raise ValueError("the outcomes are not about the same samples")
@@ -174,17 +205,8 @@ def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparis
         100.0 * weight * other.correct[[other.seeds.index(seed) for seed in seeds]]
         for weight, other in zip(weights, outcomes, strict=True)
     )
-    distribution = confidence_distribution(
-        np.asarray(values), first.groups, scale=50.0 * sum(abs(weight) for weight in weights)
-    )
-    return Comparison(
-        difference=distribution.interval,
-        p_value=distribution.p_value(),
-        detectable=distribution.detectable(),
-        seeds=len(seeds),
-        samples=first.groups.size,
-        groups=np.unique(first.groups).size,
-    )
+    scale = 50.0 * sum(abs(weight) for weight in weights)
+    return confidence_distribution(np.asarray(values), first.groups, scale), len(seeds)
 
 
 def difference_of_means(a: PerSeed, b: PerSeed) -> Comparison:

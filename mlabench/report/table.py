@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from mlabench.report.statistics import Interval, Outcomes, Summary, compare, summarise
+from mlabench.report.statistics import Interval, Outcomes, Summary, distinguishable, summarise
 
 _NOTHING = Summary()
 
@@ -187,10 +187,9 @@ def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
     if first is None or second is None:
         return True
     try:
-        difference = compare(first, second).difference
+        return distinguishable(first, second)
     except ValueError:  # not of the same samples
         return True
-    return not difference.low <= 0.0 <= difference.high
 
 
 def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | None = None) -> Cell:
@@ -201,10 +200,11 @@ def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | No
         score: Which column.
         outcomes: What stands behind it sample by sample, if it is known.
     """
+    status = rows["status"].tolist()
     return Cell(
         summary=summarise(100.0 * rows[score]),
-        planned=len(rows),
-        failed=int((rows["status"] == "failed").sum()),
-        missing=int((rows["status"] == "missing").sum()),
+        planned=len(status),
+        failed=status.count("failed"),
+        missing=status.count("missing"),
         outcomes=outcomes,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from mlabench.report import wording
@@ -191,15 +192,19 @@ def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
     """The mean over rates of each seed, then over seeds; a seed that lacks a rate counts as failed or missing."""
     if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
         return Cell()
-    runs = pd.concat(points).groupby("seed")
-    failed = runs["status"].agg(lambda status: bool((status == "failed").any()))
-    missing = runs["status"].agg(lambda status: bool((status == "missing").any())) & ~failed
-    means = runs["accuracy"].agg(lambda accuracy: accuracy.mean(skipna=False))
+    status: dict[int, set[str]] = {}
+    accuracy: dict[int, list[float]] = {}
+    for point in points:
+        for seed, own, value in zip(*(point[name].tolist() for name in ("seed", "status", "accuracy")), strict=True):
+            status.setdefault(seed, set()).add(own)
+            accuracy.setdefault(seed, []).append(value)
+    failed = {seed for seed, found in status.items() if "failed" in found}
+    missing = {seed for seed, found in status.items() if "missing" in found} - failed
     return Cell(
-        summary=summarise(100.0 * means[~failed & ~missing]),
-        planned=len(means),
-        failed=int(failed.sum()),
-        missing=int(missing.sum()),
+        summary=summarise(100.0 * float(np.mean(accuracy[seed])) for seed in sorted(status.keys() - failed - missing)),
+        planned=len(status),
+        failed=len(failed),
+        missing=len(missing),
     )
 
 

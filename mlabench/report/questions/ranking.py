@@ -55,7 +55,8 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[C
     ranks = critical_difference(scores)
     half = ranks.critical_difference / 2
     order = np.argsort(ranks.mean_ranks, kind="stable")
-    placed = [(labels[place], ranks.mean_ranks[place]) for place in order]
+    means = [ranks.mean_ranks[place] for place in order]
+    low, high = ([mean + side for mean in means] for side in (-half, half))
     yield Chart(
         name="ranks",
         title="Critical-difference diagram",
@@ -64,9 +65,7 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[C
         kind="dot",
         x="Method",
         y="Mean rank",
-        panels=(
-            Panel("", tuple(Series(label, [label], [rank], [rank - half], [rank + half]) for label, rank in placed)),
-        ),
+        panels=(Panel("", (Series("mean rank", [labels[place] for place in order], means, low, high),)),),
     )
     wins = 100 * win_rates(scores)
     np.fill_diagonal(wins, nan)
