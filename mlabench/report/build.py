@@ -121,8 +121,9 @@ def build_report(
             html = _write_html(written, store, out, shown)
         except OSError as error:
             raise cannot_write("the report", out, error) from error
-    known = set(store.set_aside)
-    store.set_aside += [one for suite in suites for one in suite.results.set_aside if one not in known]
+    # Another process has a store of its own; two may come upon the same record.
+    found = dict(one for suite in suites for one in suite.results.set_aside)
+    store.set_aside += [one for one in found.items() if one[0] not in dict(store.set_aside)]
     for suite in written:
         _print(suite, console)
         console.print(Text(f"Report: {suite.page}"), soft_wrap=True)

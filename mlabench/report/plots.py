@@ -29,7 +29,7 @@ _LABELS_AT = 1.06
 #: Text width of a one-column paper, in inches; font sizes are chosen for it.
 WIDTH = 5.5
 
-#: Pixels per inch of the pictures, and of colours in grids.
+#: Pixels per inch of the pictures.
 _DPI = 200
 
 #: Style of all figures.
@@ -86,7 +86,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
             engine.execute(figure)
         figure.set_layout_engine(None)  # with any, each format would first be drawn once more, for nothing
         figure.savefig(png, dpi=_DPI, metadata={"Software": None})
-        figure.savefig(pdf, dpi=_DPI, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(pdf, dpi=STYLE["figure.dpi"], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return png, pdf
 
 

@@ -59,6 +59,31 @@ def test_a_report_has_all_its_files(store: Store) -> None:
     assert "report.md" in printed
 
 
+def test_several_processes_write_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [
+        sweep(store, ["Concat", "MLA"], seeds=(0, 1), questions=("Q1",), name="first"),
+        sweep(store, ["Late fusion", "QMF"], seeds=(0, 1), questions=("Q2",), name="second"),
+    ]
+    broken = store.folder(plans[0].cells[0].trial.id) / RECORD
+    whole = broken.read_bytes()
+    written, told = [], []
+    for name, many in (("one", 10**6), ("several", 0)):
+        monkeypatch.setattr("mlabench.report.build._MANY", many)
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        own = Store(store.root)
+        broken.parent.mkdir(exist_ok=True)
+        broken.write_bytes(whole[:-9])
+        report, printed = build(own, *plans, out=store.root.parent / name / "report")
+        files = {path.relative_to(report.out): path for path in report.out.rglob("*") if path.suffix != ".parquet"}
+        written.append({place: path.read_bytes() for place, path in files.items() if path.is_file()})
+        told.append(printed.replace(f"/{name}/", "/"))
+        assert [trial for trial, _ in own.set_aside] == [broken.parent.name]
+    assert written[0].keys() == written[1].keys()
+    assert told[0] == told[1]
+    differing = {place for place in written[0] if written[0][place] != written[1][place]}
+    assert all(place.suffix in (".md", ".html") for place in differing)  # they name the record's new place
+
+
 def test_the_tidy_numbers_are_whole(store: Store) -> None:
     report, _ = build(store, sweep(store, ["MLA"], seeds=(0, 1), rates=(0.0, 0.3)))
     tidy = pd.read_csv(report.out / "synthetic" / "tidy.csv")

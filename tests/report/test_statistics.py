@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from mlabench.report.resampling import ConfidenceDistribution
 from mlabench.report.statistics import (
     Interval,
     Outcomes,
@@ -19,6 +20,7 @@ from mlabench.report.statistics import (
     contrast,
     critical_difference,
     difference_of_means,
+    distinguishable,
     effects_2x2,
     holm,
     interquartile_mean,
@@ -178,6 +180,7 @@ def test_p_values_agree_with_intervals_and_signs_do_not_matter(
     assert interval.low <= interval.high
     if not 0.0499 < one.p_value < 0.0501:  # within the precision of the interval's ends
         assert (one.p_value < 0.05) == (interval.low > 0 or interval.high < 0)
+    assert distinguishable(a, b) == (one.p_value < 0.05)
     assert one.detectable > 0
     assert other.difference.estimate == pytest.approx(-interval.estimate)
     assert other.difference.low == pytest.approx(-interval.high, abs=1e-3)
@@ -185,6 +188,15 @@ def test_p_values_agree_with_intervals_and_signs_do_not_matter(
     accuracy = accuracy_interval(a)
     assert 0 <= accuracy.low <= accuracy.estimate + 1e-9
     assert accuracy.estimate - 1e-9 <= accuracy.high <= 100
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed_error=st.floats(-1, 2), freedom=st.integers(1, 9), random=st.integers(0, 10**6))
+def test_quantiles_invert_the_distribution(seed_error: float, freedom: int, random: int) -> None:
+    deviations = np.sort(np.random.default_rng(random).standard_exponential(200))
+    found = ConfidenceDistribution(3.0, deviations, 10**seed_error, freedom)
+    for probability in (0.025, 0.2):
+        assert found.below(found.quantile(probability)) == pytest.approx(probability, abs=1e-5)
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
