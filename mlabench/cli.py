@@ -257,6 +257,8 @@ def report(
         results = what
     store = Store(results)
     plans = list(load_plans([what]).values()) if what is not None and is_suite else store.plans()
+    for unread in store.unread:
+        typer.echo(f"warning: {unread}", err=True)
     if not plans:
         raise UserError(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mlabench.cli_suites import AsJson, load_plans, overrides
 from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="OPTION=VALUE", help="An option of the dataset, e.g. split=speaker. Repeatable."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SPLITS = ("train", "validation", "test")
 
 
@@ -113,21 +113,19 @@ def prepare(
     ] = None,
     device: Annotated[str, typer.Option(help="Where frozen networks run: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Prepare a suite's inputs: decode them and compute frozen features, once, into the cache; or rebuild the
-    features of an embedded dataset from its raw files. What is prepared is kept if you interrupt.
-    """  # noqa: D205
+    """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.datasets.raw import RawDataset
     from mlabench.display import Bars, make_console
     from mlabench.execution import default_jobs, prepare_inputs
-    from mlabench.planning import expand, with_content, with_fingerprint
-    from mlabench.suite import Overrides, load_inputs, load_suite
+    from mlabench.planning import with_content, with_fingerprint
+    from mlabench.suite import load_inputs
     from mlabench.suite.components import instantiate
     from mlabench.trial import Inputs
 
     console = make_console()
     if Path(what).suffix in (".yaml", ".yml"):
-        suite = load_suite(Path(what), Overrides(settings=tuple(settings or ()), limit=limit))
-        wanted: list[Inputs] = [cell.trial for cell in expand(suite).cells]
+        plans = load_plans([Path(what)], overrides(settings, limit=limit)).values()
+        wanted: list[Inputs] = [cell.trial for plan in plans for cell in plan.cells]
     elif issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
         dataset = with_fingerprint(component, instantiate(component))

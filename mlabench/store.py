@@ -50,10 +50,12 @@ class Store:
 
     Attributes:
         set_aside: What was moved out of the way since this object was made, as (trial id, reason).
+        unread: Why plans could not be read, the last time they were asked for.
     """
 
     root: Path
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[UserError] = field(default_factory=list)
 
     # -- trials ---------------------------------------------------------------------------------
 
@@ -193,21 +195,26 @@ class Store:
             raise cannot_write("results", self.root, error) from error
 
     def plans(self) -> list[Plan]:
-        """The plans of all suites that ran into this folder, by name.
+        """The plans of all suites that ran into this folder, by name; those that cannot be read go to :attr:`unread`.
 
         Raises:
-            UserError: If one of them cannot be read.
+            UserError: If there are plans, but none can be read.
         """
         plans = []
+        self.unread = []
         for path in sorted((self.root / "plans").glob("*.json")):
             try:
                 plans.append(Plan.model_validate_json(path.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
-                raise UserError(
-                    f"this plan cannot be read ({type(error).__name__}).",
-                    remedy="Run the suite again (finished trials are reused), or move the file elsewhere.",
-                    file=str(path),
-                ) from error
+                self.unread.append(
+                    UserError(
+                        f"this plan cannot be read ({type(error).__name__}).",
+                        remedy="Run the suite again (finished trials are reused), or move the file elsewhere.",
+                        file=str(path),
+                    )
+                )
+        if self.unread and not plans:
+            raise UserError.of(self.unread)
         return plans
 
 
@@ -217,11 +224,16 @@ def read_record(folder: Path) -> Record:
     Raises:
         FileNotFoundError: If there is no such folder.
         CorruptRecordError: If it does not parse, or a checksum does not agree.
+        UserError: If it may not be read, or was written by a newer version.
     """
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     try:
         body, seal = _unseal((folder / RECORD).read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise UserError(
+            "this record may not be read.", remedy="Correct its permissions.", file=str(folder / RECORD)
+        ) from error
     except (OSError, ValueError) as error:
         raise CorruptRecordError(f"{RECORD} does not parse ({type(error).__name__})") from error
     if _digest(body) != seal:

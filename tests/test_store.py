@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -189,9 +190,27 @@ def test_plans_survive(store: Store):
     plan = Plan(name="s", modalities=("audio",), cells=(Cell(label="Concat", trial=trial, tests=(trial.missing,)),))
     store.write_plan(plan)
     assert store.plans() == [plan]
+    store.write_plan(plan.model_copy(update={"name": "t"}))
+    (store.root / "plans" / "t.json").write_text("{")
+    assert store.plans() == [plan]
+    assert [Path(error.file or "").name for error in store.unread] == ["t.json"]
     (store.root / "plans" / "s.json").write_text("{")
-    with pytest.raises(UserError, match=r"s\.json"):
+    with pytest.raises(UserError, match=r"s\.json: this plan cannot be read") as caught:
         store.plans()
+    assert len(caught.value.others) == 1
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden here")
+def test_a_record_that_may_not_be_read_stays_where_it_is(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial))
+    path = store.folder(trial.id) / RECORD
+    path.chmod(0)
+    with pytest.raises(UserError, match="may not be read"):
+        store.read(trial.id)
+    path.chmod(0o644)
+    assert store.read(trial.id) is not None
+    assert store.set_aside == []
 
 
 def test_record_is_readable_json(store: Store):
