@@ -21,6 +21,13 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    def check_modalities(self, modalities: tuple[str, ...]) -> None:
+        """Called when a plan is made; a method whose options name modalities refuses what does not fit.
+
+        Raises:
+            ValueError: With the sentence in which the plan refuses the trial.
+        """
+
 
 class ModalityOptions(Hyperparameters):
     """Options of a dataset of which one may use some modalities only: those of its field ``modalities``."""

@@ -9,9 +9,9 @@ Letters in shapes: ``B`` samples in a batch, ``M`` modalities, ``C`` classes, ``
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from mlabench.hyperparameters import Hyperparameters
 __all__ = [
     "Batch",
     "Hyperparameters",
+    "LabelledSplit",
+    "Limit",
     "Method",
     "Optimization",
     "Prediction",
@@ -96,6 +98,23 @@ class Stage:
     epochs: int
 
 
+#: What a method may be unable to do; see :attr:`Method.limits`.
+Limit = Literal["more than two modalities", "missing in training", "missing at test"]
+
+
+class LabelledSplit(Protocol):
+    """A split that a method may look at between epochs: the training or the validation split, never the test split."""
+
+    def __len__(self) -> int: ...
+
+    def labelled_batches(self, rows: Tensor | None = None) -> Iterator[Batch]:
+        """Samples in large batches, with their labels.
+
+        Args:
+            rows: Which samples, in this order; int64 ``[n]`` on the CPU. None for all, in the split's order.
+        """
+
+
 class Optimization(Protocol):
     """What :meth:`Method.training_step` uses to change the parameters."""
 
@@ -110,6 +129,9 @@ class Optimization(Protocol):
             loss: A scalar.
             before_step: Called when the gradients are there, to modify them in place.
         """
+
+    def restart(self) -> None:
+        """Forgets momentum and moment estimates, as a new optimiser would; the learning rate stays."""
 
 
 class Method(nn.Module):
@@ -135,6 +157,8 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     #: Increase it whenever a change to the code changes results; trials of older versions then run again.
     version: ClassVar[int] = 1
+    #: What the method cannot do, each with the sentence in which a plan refuses such a trial. A literal.
+    limits: ClassVar[Mapping[Limit, str]] = {}
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
         super().__init__()
@@ -174,6 +198,13 @@ class Method(nn.Module):
 
     def on_stage_start(self, stage: Stage) -> None:
         """Called before the optimiser of ``stage`` is made; may freeze or copy parameters."""
+
+    def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:
+        """Called before each epoch, for what needs more than a mini-batch, such as prototypes or diagnoses.
+
+        Whoever uses the labels of ``validation`` says so in the docstring. The mode (training or evaluation)
+        in which this hook leaves the method does not matter.
+        """
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Called after each epoch with the epoch's mean of what :meth:`training_step` returned."""

@@ -95,6 +95,11 @@ class Entry:
         return str(self.literal("paper", ""))
 
     @property
+    def limits(self) -> dict[str, str]:
+        """What a method cannot do, each with the sentence that says so (:attr:`mlabench.method.Method.limits`)."""
+        return dict(self.literal("limits", {}))
+
+    @property
     def version(self) -> int:
         """Increases when a change to the code changes results."""
         return int(self.literal("version", 1))

@@ -108,7 +108,7 @@ def _run(
         observers = Observers(lambda: accuracies(method, validation, fabric), watch_test, report_epoch)
         train = tensors(data.train, trial.missing)
         with clock.phase("train"):
-            curves, selected = fit(method, train, trial.training, trial.seed, fabric, observers)
+            curves, selected = fit(method, train, validation, trial.training, trial.seed, fabric, observers)
         cost = {"samples_per_second": total * len(train) / clock.wall["train"]}
         parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
         environment = describe_environment(trial, str(fabric.device))

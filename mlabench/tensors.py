@@ -66,7 +66,7 @@ class SplitTensors:
         return len(self.label)
 
     def training_batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
-        """The samples in the ``order`` (int64 ``[N]`` on the CPU), with their labels."""
+        """The samples in the ``order`` (int64 ``[n]`` on the CPU), with their labels."""
         for rows, inputs in self._batches(torch.split(order, batch_size)):
             yield Batch(inputs, self.present[rows], self.label[rows], self.index[rows])
 
@@ -75,6 +75,10 @@ class SplitTensors:
         for rows, inputs in self._batches(torch.split(torch.arange(len(self)), self._prediction_batch)):
             hidden = torch.full_like(self.label[rows], HIDDEN_LABEL)
             yield Batch(inputs, self.present[rows], hidden, self.index[rows])
+
+    def labelled_batches(self, rows: Tensor | None = None) -> Iterator[Batch]:
+        """The samples at ``rows`` (int64 ``[n]`` on the CPU; None: all, in order), in large batches, with labels."""
+        yield from self.training_batches(torch.arange(len(self)) if rows is None else rows, self._prediction_batch)
 
     def _batches(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Rows on the device and inputs, for each of the ``parts`` (rows on the CPU)."""

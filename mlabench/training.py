@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -40,6 +40,10 @@ class Updater:
             before_step()
         self.optimizer.step()
 
+    def restart(self) -> None:
+        """Forgets the optimiser's state."""
+        self.optimizer.state.clear()
+
 
 @dataclass(frozen=True)
 class Observers:
@@ -58,11 +62,26 @@ class Observers:
 
 
 def fit(
-    method: Method, train: SplitTensors, training: Training, seed: int, fabric: Fabric, observers: Observers
+    method: Method,
+    train: SplitTensors,
+    validation: SplitTensors,
+    training: Training,
+    seed: int,
+    fabric: Fabric,
+    observers: Observers,
 ) -> tuple[list[Epoch], int]:
     """Trains ``method`` in place and leaves it with the weights of the selected epoch.
 
     Each stage has its own optimiser and schedule and starts from the selected epoch of the one before.
+
+    Args:
+        method: The method.
+        train: What it is trained on.
+        validation: What it may look at between epochs; selection is by ``observers``.
+        training: Budget, optimiser, selection.
+        seed: Decides the order of the batches and all that a method draws.
+        fabric: Device and precision.
+        observers: Who is asked and told after each epoch.
 
     Returns:
         The learning curves, and the selected epoch of the last stage, counted from 1.
@@ -74,7 +93,7 @@ def fit(
     selected = 0
     for stage in method.stages(training.epochs):
         method.on_stage_start(stage)
-        epochs, selected = _fit_stage(method, stage, train, training, seed, fabric, observers)
+        epochs, selected = _fit_stage(method, stage, train, validation, training, seed, fabric, observers)
         curves += epochs
     return curves, selected
 
@@ -83,6 +102,7 @@ def _fit_stage(
     method: Method,
     stage: Stage,
     train: SplitTensors,
+    validation: SplitTensors,
     training: Training,
     seed: int,
     fabric: Fabric,
@@ -94,15 +114,12 @@ def _fit_stage(
     curves: list[Epoch] = []
     best, selected, best_state = -math.inf, 0, {}
     for epoch in range(stage.epochs):
-        logs = _train_epoch(
-            method,
-            train,
-            training.batch_size,
-            stable_seed(seed, stage.name, epoch),
-            updater,
-            fabric,
-            Progress(epoch, stage.epochs, 0, 0),
-        )
+        progress = Progress(epoch, stage.epochs, 0, math.ceil(len(train) / training.batch_size))
+        torch.manual_seed(stable_seed(seed, stage.name, epoch, "start"))
+        with fabric.autocast():
+            method.on_epoch_start(progress, train, validation)
+        epoch_seed = stable_seed(seed, stage.name, epoch)
+        logs = _train_epoch(method, train, training.batch_size, epoch_seed, updater, fabric, progress)
         if not all(math.isfinite(value) for value in logs.values()):
             raise TrainingDivergedError(f"the loss is {logs} in epoch {epoch + 1} of stage {stage.name!r}")
         schedule.step()
@@ -138,11 +155,10 @@ def _train_epoch(
     method.train()
     torch.manual_seed(seed)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    steps = math.ceil(len(train) / batch_size)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for step, batch in enumerate(train.training_batches(order, batch_size)):
-        updater.progress = Progress(progress.epoch, progress.epochs, step, steps)
+        updater.progress = replace(progress, step=step)
         with fabric.autocast():
             logs = method.training_step(batch, updater)
         for name, value in logs.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,27 @@ class Steps:
         if before_step is not None:
             before_step()
         self.optimizer.step()
+
+    def restart(self) -> None:
+        self.optimizer.state.clear()
+
+
+class Samples:
+    """Some batches as a :class:`mlabench.method.LabelledSplit`."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.all = Batch(
+            {m: torch.cat([batch.inputs[m] for batch in batches]) for m in batches[0].inputs},
+            torch.cat([batch.present for batch in batches]),
+            torch.cat([batch.label for batch in batches]),
+            torch.cat([batch.index for batch in batches]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def labelled_batches(self, rows: Tensor | None = None) -> Iterator[Batch]:
+        yield self.all if rows is None else take(self.all, rows)
 
 
 def sgd(method: nn.Module, lr: float = 0.1) -> Steps:
@@ -132,6 +153,8 @@ def fit(
         method.on_stage_start(stage)
         steps = optimization(method)
         for epoch in range(stage.epochs):
+            samples = Samples(batches)
+            method.on_epoch_start(Progress(epoch, stage.epochs, 0, len(batches)), samples, samples)
             method.train()
             for step, batch in enumerate(batches):
                 steps.progress = Progress(epoch, stage.epochs, step, len(batches))

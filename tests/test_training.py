@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from mlabench import registry
 from mlabench.datasets import Split, Task
 from mlabench.hyperparameters import Hyperparameters
-from mlabench.method import Batch, Method, Optimization, Progress, Stage
+from mlabench.method import Batch, LabelledSplit, Method, Optimization, Progress, Stage
 from mlabench.runner import make_fabric
 from mlabench.tensors import SplitTensors
 from mlabench.training import (
@@ -155,7 +155,7 @@ def regress(
 def fit_linear(
     method: Method, train: SplitTensors, fabric: Fabric, seed: int = 3, watch: Observers | None = None, **training: Any
 ) -> tuple[list[Epoch], int]:
-    return fit(method, train, Training(batch_size=BATCH, **training), seed, fabric, watch or observers())
+    return fit(method, train, train, Training(batch_size=BATCH, **training), seed, fabric, watch or observers())
 
 
 # -- the numbers ----------------------------------------------------------------------------------
@@ -470,7 +470,7 @@ def test_bfloat16(name: str) -> None:
     for precision in ("32", "bf16-mixed"):
         method = build_method(name, task)
         training = Training(epochs=20, batch_size=8, optimizer=Adam(lr=0.01), selection="last")
-        curves[precision], _ = fit(method, tensors, training, 0, make_fabric("cpu", precision), observers())
+        curves[precision], _ = fit(method, tensors, tensors, training, 0, make_fabric("cpu", precision), observers())
         assert all(value.isfinite().all() for value in method.state_dict().values())
         assert {parameter.dtype for parameter in method.parameters()} == {torch.float32}
     exact, rounded = ([epoch.logs["loss"] for epoch in curves[precision]] for precision in ("32", "bf16-mixed"))
@@ -514,3 +514,41 @@ def test_an_encoder_may_ask_for_a_learning_rate_of_its_own(fabric: Fabric) -> No
     for number, (name, moved) in enumerate(moves(Careful).items()):
         scale = 0.1 if name.startswith("encoders.audio.layers.") else 1.0
         assert moved == pytest.approx(0.1 * scale * (number + 1), rel=1e-4), name
+
+
+def test_methods_see_labelled_splits_before_each_epoch(fabric: Fabric, train: SplitTensors) -> None:
+    """Prototypes and diagnoses need more than a mini-batch; what they draw depends on seed and epoch alone."""
+    seen: list[tuple[int, int, int, list[int], float]] = []
+    few = SplitTensors(
+        Split(("a", "b"), LABELS[:2], {"x": INPUTS[:2]}, ("a", "b")),  # type: ignore[dict-item]
+        ("x",),
+        np.ones((2, 1), bool),
+        torch.device("cpu"),
+    )
+
+    class Curious(Linear):
+        def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:
+            (some,) = train.labelled_batches(torch.tensor([3, 1]))
+            (every,) = validation.labelled_batches()
+            np.testing.assert_array_equal(some.inputs["x"], INPUTS[[3, 1]])
+            np.testing.assert_array_equal(every.label, LABELS[:2])
+            seen.append(
+                (progress.epoch, progress.steps_per_epoch, len(train), some.label.tolist(), float(torch.rand(1)))
+            )
+
+    for _ in range(2):
+        fit(Curious(), train, few, Training(batch_size=BATCH, epochs=2), 3, fabric, observers())
+    assert seen[:2] == seen[2:]
+    assert [row[:4] for row in seen[:2]] == [(epoch, STEPS, SAMPLES, LABELS[[3, 1]].tolist()) for epoch in range(2)]
+    assert seen[0][4] != seen[1][4]
+
+
+def test_restart_forgets_momentum(fabric: Fabric) -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    updater = Updater(fabric, torch.optim.SGD([parameter], 1.0, momentum=0.5))
+    updater.update(parameter.sum())
+    updater.update(parameter.sum())
+    assert float(parameter.detach()) == -(1.0 + 1.5)
+    updater.restart()
+    updater.update(parameter.sum())
+    assert float(parameter.detach()) == -(1.0 + 1.5 + 1.0)

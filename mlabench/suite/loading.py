@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.media import Medium
 from mlabench.suite.components import check_modality, resolve_dataset, resolve_encoders, resolve_methods
 from mlabench.suite.layers import name_optimizer, read_layers
-from mlabench.suite.model import MissingSection, Rate, Settings, Suite
+from mlabench.suite.model import LabelledMethod, MissingSection, Rate, Settings, Suite
 from mlabench.suite.overrides import Overrides, recommend
 from mlabench.suite.source import Keys, Node, Origin
 from mlabench.suite.validation import Problems
@@ -83,11 +84,34 @@ def _check(tree: Node, *, adapt: bool) -> Suite:
             if seed in settings.seeds[:at]:
                 problems.add(["seeds", at], f"duplicate trial: the seed {seed} is listed twice.")
         _check_missing(settings.missing, media, problems)
+        _check_limits(methods, tuple(media or ()), settings.missing, problems)
     if problems.errors or settings is None or dataset is None:
         raise problems.error()
     suite = Suite(**dict(settings), dataset=dataset, encoders=encoders, methods=tuple(methods))
     suite._tree = tree
     return suite
+
+
+def _check_limits(
+    methods: Sequence[LabelledMethod], modalities: tuple[str, ...], missing: MissingSection, problems: Problems
+) -> None:
+    """Notes what a method cannot do, in the method's own words."""
+    masked = missing.protocol == "file" or missing.rates != MissingSection().rates
+    asked: dict[str, bool] = {
+        "more than two modalities": len(modalities) > 2,
+        "missing in training": masked and "train" in missing.splits,
+        "missing at test": (masked and "test" in missing.splits) or "subsets" in missing.evaluate,
+    }
+    for at, entry in enumerate(methods):
+        registered = registry.get("methods", entry.method.name)
+        for limit, sentence in registered.limits.items():
+            if asked[limit]:
+                problems.add(["methods", at], f"{registered.title} cannot do this: {sentence}")
+        if modalities:
+            try:
+                registered.config(**entry.method.options).check_modalities(modalities)
+            except ValueError as error:
+                problems.add(["methods", at], str(error))
 
 
 def _check_missing(missing: MissingSection, modalities: Collection[str] | None, problems: Problems) -> None:

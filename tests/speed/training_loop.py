@@ -85,7 +85,7 @@ def main() -> None:
         for _ in range(1 + REPEATS):
             first, second = copy.deepcopy(start), copy.deepcopy(start)
             begin = time.perf_counter()
-            curves, _ = fit(first, train, training, SEED, fabric, observers)
+            curves, _ = fit(first, train, train, training, SEED, fabric, observers)
             middle = time.perf_counter()
             loss = plain_loop(second, train, step)
             ours.append((middle - begin) / steps)

@@ -13,7 +13,7 @@ from tests.suite.fakes import Speech, three_samples
 FAKES: dict[str, dict[str, str]] = {
     "datasets": {"speech": "Speech", "captions": "Captions"},
     "encoders": {"mlp": "MLP"},
-    "methods": {"plain": "Plain", "fancy": "Fancy", "demanding": "Demanding"},
+    "methods": {"plain": "Plain", "fancy": "Fancy", "demanding": "Demanding", "modest": "Modest"},
 }
 
 

@@ -100,6 +100,22 @@ class Fancy:
         order: Literal["given", "random"] | tuple[str, ...] = "given"
 
 
+class Modest:
+    """A method that says what it cannot do."""
+
+    title = "Modest"
+    limits = {"more than two modalities": "it compares two modalities with each other."}
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        leader: str = ""
+
+        def check_modalities(self, modalities: tuple[str, ...]) -> None:
+            if self.leader and self.leader not in modalities:
+                raise ValueError(f"leader: there is no modality {self.leader!r}; there are {', '.join(modalities)}.")
+
+
 class Demanding:
     """A method with a hyper-parameter that has no default."""
 

@@ -25,6 +25,20 @@ MISTAKES = {
         "unknown field 'batchsize'",
         "'batch_size'",
     ),
+    "what a method cannot do": (
+        VALID.replace("plain", "plain, modest"),
+        2,
+        "methods.1",
+        "Modest cannot do this: it compares two modalities with each other.",
+        "",
+    ),
+    "a method's option that names no modality": (
+        "dataset: captions\nencoders: mlp\nmethods:\n- {name: modest, leader: audio}\n",
+        4,
+        "methods.0",
+        "leader: there is no modality 'audio'; there are image, caption.",
+        "",
+    ),
     "unknown field of a choice": (
         VALID + "training:\n  optimizer: {name: sgd, momentun: 0.5}\n",
         4,
