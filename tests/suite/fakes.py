@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -104,7 +104,7 @@ class Modest:
     """A method that says what it cannot do."""
 
     title = "Modest"
-    limits = {"more than two modalities": "it compares two modalities with each other."}
+    limits: ClassVar = {"more than two modalities": "it compares two modalities with each other."}
 
     class Config(Hyperparameters):
         """Options."""

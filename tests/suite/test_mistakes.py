@@ -109,7 +109,7 @@ MISTAKES = {
         "each modality can be named once only.",
         "",
     ),
-    "no methods": ("dataset: speech\n", 1, "methods", "is required.", "Known: plain, fancy, demanding."),
+    "no methods": ("dataset: speech\n", 1, "methods", "is required.", "Known: plain, fancy, demanding, modest."),
     "empty methods": ("dataset: speech\nmethods: []\n", 2, "methods", "at least one method", ""),
     "unknown method": (
         "dataset: speech\nmethods:\n  - plain\n  - fanci\n",
