@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.datasets import Task
 from mlabench.encoders import Encoder
@@ -159,6 +160,9 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     #: What the method cannot do, each with the sentence in which a plan refuses such a trial. A literal.
     limits: ClassVar[Mapping[Limit, str]] = {}
+    #: Whether a sample's prediction is the same whatever shares its batch. False is for reproducing published code
+    #: that is not so: its scores depend on the batch size of the evaluation, as listings say. A literal.
+    predicts_per_sample: ClassVar[bool] = True
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
         super().__init__()
@@ -180,7 +184,7 @@ class Method(nn.Module):
     def predict(self, batch: Batch) -> Prediction:
         """Logits for a batch; called in evaluation mode without gradients.
 
-        A sample's prediction depends on its own present modalities only.
+        A sample's prediction depends on its own present modalities only (see :attr:`predicts_per_sample`).
         """
         raise NotImplementedError
 
@@ -250,6 +254,8 @@ class Method(nn.Module):
     def read_out(self, batch: Batch, head: Callable[[str], nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Features of every modality and what a head of its own, or a shared one, makes of them.
 
+        Neither encoder nor head runs for a modality that no sample has (see :meth:`encode_present`).
+
         Args:
             batch: The samples.
             head: The head of a modality, features ``[n, d]`` to logits ``[n, C]``.
@@ -260,9 +266,28 @@ class Method(nn.Module):
         embedding, unimodal = {}, {}
         for modality in self.task.modalities:
             feature, rows = self.encode_present(batch, modality)
+            nobody = feature.new_zeros(0, len(self.task.classes))
+            logits = head(modality)(feature).float() if len(feature) > 0 else nobody
             embedding[modality] = absent_as_zero(feature, rows, len(batch))
-            unimodal[modality] = absent_as_zero(head(modality)(feature).float(), rows, len(batch))
+            unimodal[modality] = absent_as_zero(logits, rows, len(batch))
         return embedding, unimodal
+
+    def unimodal_losses(self, batch: Batch, unimodal: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The cross-entropy of each modality's logits, a mean over the samples that have it.
+
+        Args:
+            batch: The samples.
+            unimodal: Logits, anything at absent modalities. ``{modality: [B, C]}``
+
+        Returns:
+            A scalar for every modality that some sample has.
+        """
+        losses = {}
+        for modality, logits in unimodal.items():
+            rows = self.rows(batch, modality)
+            if rows is None or len(rows) > 0:
+                losses[modality] = F.cross_entropy(present_only(logits, rows), present_only(batch.label, rows))
+        return losses
 
 
 def present_only(values: Tensor, rows: Tensor | None) -> Tensor:
