@@ -29,6 +29,18 @@ class Hyperparameters(BaseModel):
         """
 
 
+class OrderedModalities(Hyperparameters):
+    """Options of a method that takes the modalities in an order: that of its field ``order``, or the dataset's."""
+
+    def check_modalities(self, modalities: tuple[str, ...]) -> None:
+        """Refuses an ``order`` that is not one of these modalities."""
+        order: tuple[str, ...] = getattr(self, "order", ())
+        if order and sorted(order) != sorted(modalities):
+            raise ValueError(
+                f"order must name each of the modalities {', '.join(modalities)} once, but names {', '.join(order)}."
+            )
+
+
 class ModalityOptions(Hyperparameters):
     """Options of a dataset of which one may use some modalities only: those of its field ``modalities``."""
 
