@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
+from mlabench.fusion import JointHead
 from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
 
 
@@ -38,21 +38,14 @@ class Concat(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        self.widths = [encoders[modality].width for modality in task.modalities]
-        self.head = nn.Linear(sum(self.widths), len(task.classes))
+        widths = {modality: encoders[modality].width for modality in task.modalities}
+        self.head = JointHead(widths, len(task.classes))
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the joint head."""
-        feature = torch.cat(list(self.encode(batch).values()), dim=1)  # [B, sum d]
-        return F.cross_entropy(self.head(feature).float(), batch.label)
+        return F.cross_entropy(self.head.fused(self.encode(batch)), batch.label)
 
     def predict(self, batch: Batch) -> Prediction:
         """The joint head, and each modality's part of it."""
         embedding = self.encode(batch)
-        blocks = torch.split(self.head.weight, self.widths, dim=1)  # M of [C, d_m]
-        bias = self.head.bias / len(self.widths)
-        unimodal = {
-            modality: F.linear(feature, block, bias).float()
-            for (modality, feature), block in zip(embedding.items(), blocks, strict=True)
-        }
-        return Prediction(self.head(torch.cat(list(embedding.values()), dim=1)).float(), unimodal, embedding)
+        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)

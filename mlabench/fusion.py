@@ -1,4 +1,4 @@
-"""Weights and sums that turn unimodal logits into a fused prediction; part of the public contract.
+"""From several modalities to one prediction; part of the public contract.
 
 All functions take logits ``[B, M, C]`` and the presence table ``[B, M]``, treat each sample by itself
 and compute in float32. Every sample must have at least one modality.
@@ -6,10 +6,45 @@ and compute in float32. Every sample must have at least one modality.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping
 
-__all__ = ["average_weights", "entropy_weights", "weighted_sum"]
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+__all__ = ["JointHead", "average_weights", "entropy_weights", "weighted_sum"]
+
+
+class JointHead(nn.Linear):
+    """One linear layer on the features of all modalities, ``z = W [h_1; ...; h_M] + b``.
+
+    Features are ``{modality: [B, d_m]}``, zeros where a modality is absent: its block then drops out.
+
+    Args:
+        widths: Feature width ``d_m`` of each modality, in the task's order.
+        classes: Number of classes ``C``.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int) -> None:
+        super().__init__(sum(widths.values()), classes)
+        self.widths = list(widths.values())
+
+    def fused(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits of all modalities together, float32. ``[B, C]``."""
+        return self(torch.cat(list(features.values()), dim=1)).float()
+
+    def unimodal(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each modality's block with its part of the bias, ``W_m h_m + b / M``, float32; they sum to the fused logits.
+
+        Returns:
+            ``{modality: [B, C]}``
+        """
+        blocks = torch.split(self.weight, self.widths, dim=1)  # M of [C, d_m]
+        bias = self.bias / len(self.widths)
+        return {
+            modality: F.linear(feature, block, bias).float()
+            for (modality, feature), block in zip(features.items(), blocks, strict=True)
+        }
 
 
 def average_weights(present: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from mlabench.fusion import average_weights, weighted_sum
+from mlabench.fusion import JointHead, average_weights, weighted_sum
 
 
 def test_average_weights() -> None:
@@ -24,3 +25,17 @@ def test_weighted_sum_passes_gradients_to_weighted_logits_only() -> None:
     weight = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
     weighted_sum(logits, weight).sum().backward()
     torch.testing.assert_close(logits.grad, weight.unsqueeze(-1).expand(2, 2, 3))
+
+
+def test_joint_head_by_hand() -> None:
+    widths = {"audio": 2, "image": 4, "text": 1}
+    head = JointHead(widths, 3)
+    features = {modality: torch.randn(5, width) for modality, width in widths.items()}
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    with torch.no_grad():
+        fused, unimodal = head.fused(features), head.unimodal(features)
+    np.testing.assert_allclose(fused, np.concatenate(list(features.values()), axis=1) @ weight.T + bias, rtol=1e-5)
+    for modality, columns in (("audio", slice(0, 2)), ("image", slice(2, 6)), ("text", slice(6, 7))):
+        expected = features[modality].numpy() @ weight[:, columns].T + bias / 3
+        np.testing.assert_allclose(unimodal[modality], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(sum(unimodal.values()), fused)
