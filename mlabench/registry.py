@@ -1,9 +1,11 @@
-"""Finds methods, datasets and encoders by name, built in or from other packages.
+"""Finds methods, datasets and encoders by name: built in, from other packages, or from single files.
 
-All three are found through entry points, the same door for everybody:
+Packages register all three through entry points, the same door for everybody:
 
     [project.entry-points."mlabench.methods"]
     mine = "my_package.my_method:MyMethod"
+
+What a file defines is added by :mod:`mlabench.plugins`.
 
 Listing and validating must not import torch (about two seconds), so an :class:`Entry` reads titles,
 docstrings, versions and the ``Config`` class from the source file and imports the class only when
@@ -17,10 +19,13 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from mlabench.errors import UserError
@@ -34,25 +39,30 @@ _CONFIG_MODULES = frozenset({"typing", "pydantic", "collections.abc", "pathlib",
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered class, described without importing it."""
+    """One registered class, described without importing it.
+
+    Attributes:
+        kind: What it is.
+        name: How suites call it.
+        module: The module that defines it.
+        attribute: The class in that module.
+        package: Who registered it, as listings say it.
+        file: Where a module lies that Python does not find by its name; None for all others.
+    """
 
     kind: Kind
     name: str
     module: str
     attribute: str
     package: str
+    file: Path | None = None
 
     @cached_property
     def path(self) -> Path:
         """The source file, found without importing anything (a package's ``__init__`` may be slow)."""
-        top, *rest = self.module.split(".")
-        spec = importlib.util.find_spec(top)
-        for root in (spec.submodule_search_locations or []) if spec else []:
-            for path in (Path(root, *rest).with_suffix(".py"), Path(root, *rest, "__init__.py")):
-                if path.is_file():
-                    return path
-        if spec and spec.origin and not rest:
-            return Path(spec.origin)
+        path = self.file or source_file(self.module)
+        if path is not None:
+            return path
         raise UserError(
             f"the {self.kind[:-1]} {self.name!r} is registered by {self.package} as "
             f"{self.module}:{self.attribute}, but there is no such module.",
@@ -81,7 +91,15 @@ class Entry:
                 continue
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
-                return ast.literal_eval(node.value)
+                try:
+                    return ast.literal_eval(node.value)
+                except ValueError as error:
+                    raise UserError(
+                        "must be written as a literal, so that it can be read without importing the file.",
+                        file=str(self.path),
+                        line=node.lineno,
+                        field=f"{self.attribute}.{attribute}",
+                    ) from error
         return default
 
     @property
@@ -98,6 +116,11 @@ class Entry:
     def limits(self) -> dict[str, str]:
         """What a method cannot do, each with the sentence that says so (:attr:`mlabench.method.Method.limits`)."""
         return dict(self.literal("limits", {}))
+
+    @property
+    def predicts_per_sample(self) -> bool:
+        """Whether a method's prediction of a sample is the same whatever shares its batch."""
+        return bool(self.literal("predicts_per_sample", True))
 
     @property
     def version(self) -> int:
@@ -160,9 +183,41 @@ class Entry:
         return result
 
     def load(self) -> type[Any]:
-        """Imports the class itself."""
-        result: type[Any] = getattr(importlib.import_module(self.module), self.attribute)
+        """Imports the class itself.
+
+        Raises:
+            UserError: If it is defined in a file of its own that cannot be imported.
+        """
+        module = importlib.import_module(self.module) if self.file is None else _import_file(self.module, self.file)
+        result: type[Any] = getattr(module, self.attribute)
         return result
+
+
+def source_file(module: str) -> Path | None:
+    """The source file of a module, found without importing anything; None if there is none."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for path in (Path(root, *rest).with_suffix(".py"), Path(root, *rest, "__init__.py")):
+            if path.is_file():
+                return path
+    return Path(spec.origin) if spec and spec.origin and not rest else None
+
+
+def _import_file(module: str, file: Path) -> ModuleType:
+    if module in sys.modules:
+        return sys.modules[module]
+    spec = importlib.util.spec_from_file_location(module, file)
+    if spec is None or spec.loader is None:
+        raise UserError("is no Python file.", file=str(file))
+    made = sys.modules[module] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(made)
+    except Exception as error:
+        del sys.modules[module]
+        problem = f"cannot be imported: {type(error).__name__}: {error}"
+        raise UserError(f"{problem.rstrip('.')}.", file=str(file)) from error
+    return made
 
 
 def _neighbours(node: ast.ImportFrom, package: str) -> list[str]:
@@ -186,6 +241,30 @@ def _code(file: Path) -> str:
     return ast.unparse(tree)
 
 
+#: Classes that :func:`add` registered.
+_ADDED: list[Entry] = []
+
+
+def add(found: Iterable[Entry]) -> None:
+    """Registers classes for the rest of this process. Adding one again changes nothing.
+
+    Raises:
+        UserError: If the name of one is taken.
+    """
+    for entry in found:
+        other = entries(entry.kind).get(entry.name)
+        if other is None:
+            _ADDED.append(entry)
+            entries.cache_clear()
+        elif other != entry:
+            raise UserError(
+                f"there is a {entry.kind[:-1]} {entry.name!r} already, from {other.package}.",
+                remedy='Give the class another name: `name = "..."`.',
+                file=str(entry.path),
+                field=entry.attribute,
+            )
+
+
 @cache
 def entries(kind: Kind) -> dict[str, Entry]:
     """All registered classes of one kind, by name, in alphabetical order.
@@ -193,7 +272,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     Raises:
         UserError: If two packages register the same name.
     """
-    found: dict[str, Entry] = {}
+    found = {entry.name: entry for entry in _ADDED if entry.kind == kind}
     for point in entry_points(group=f"mlabench.{kind}"):
         entry = Entry(kind, point.name, point.module, point.attr, point.dist.name if point.dist else "?")
         other = found.get(entry.name)
