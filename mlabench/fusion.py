@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-__all__ = ["JointHead", "average_weights", "entropy_weights", "weighted_sum"]
+__all__ = ["JointHead", "average_weights", "entropies", "entropy_weights", "softmax_weights", "weighted_sum"]
 
 
 class JointHead(nn.Linear):
@@ -31,7 +31,8 @@ class JointHead(nn.Linear):
 
     def fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """Logits of all modalities together, float32. ``[B, C]``."""
-        return self(torch.cat(list(features.values()), dim=1)).float()
+        logits: Tensor = self(torch.cat(list(features.values()), dim=1))
+        return logits.float()
 
     def unimodal(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Each modality's block with its part of the bias, ``W_m h_m + b / M``, float32; they sum to the fused logits.
@@ -66,9 +67,18 @@ def entropy_weights(logits: Tensor, present: Tensor) -> Tensor:
     Returns:
         The weights, zero at absent modalities; rows sum to one. ``[B, M]``
     """
+    return softmax_weights(-entropies(logits), present)
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """``-sum_c p_c log p_c`` of each soft-max of ``logits [..., C]``. ``[...]``."""
     log_probability = logits.float().log_softmax(dim=-1)
-    entropy = -(log_probability.exp() * log_probability).sum(dim=-1)
-    return (-entropy).masked_fill(~present, -torch.inf).softmax(dim=1)
+    return -(log_probability.exp() * log_probability).sum(dim=-1)
+
+
+def softmax_weights(scores: Tensor, present: Tensor) -> Tensor:
+    """The soft-max of ``scores [B, M]`` over the present modalities; zero at the others, whatever they hold."""
+    return scores.masked_fill(~present, -torch.inf).softmax(dim=1)
 
 
 def weighted_sum(logits: Tensor, weight: Tensor) -> Tensor:

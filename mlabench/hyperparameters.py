@@ -30,12 +30,15 @@ class Hyperparameters(BaseModel):
 
 
 class OrderedModalities(Hyperparameters):
-    """Options of a method that takes the modalities in an order: that of its field ``order``, or the dataset's."""
+    """Options of a method that takes the modalities in an order: that of its field ``order``, or the dataset's.
+
+    A text in ``order`` is a rule, not a modality.
+    """
 
     def check_modalities(self, modalities: tuple[str, ...]) -> None:
         """Refuses an ``order`` that is not one of these modalities."""
-        order: tuple[str, ...] = getattr(self, "order", ())
-        if order and sorted(order) != sorted(modalities):
+        order: str | tuple[str, ...] = getattr(self, "order", ())
+        if order and isinstance(order, tuple) and sorted(order) != sorted(modalities):
             raise ValueError(
                 f"order must name each of the modalities {', '.join(modalities)} once, but names {', '.join(order)}."
             )

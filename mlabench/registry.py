@@ -35,6 +35,8 @@ Kind = Literal["methods", "datasets", "encoders"]
 
 #: Modules that a ``Config`` may use, besides :class:`Hyperparameters` itself.
 _CONFIG_MODULES = frozenset({"typing", "pydantic", "collections.abc", "pathlib", "mlabench.hyperparameters"})
+#: A module beside the class's own that uses nothing else may hold options that several classes share.
+_OPTIONS = "options"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,12 @@ class Entry:
 
     @cached_property
     def _module(self) -> ast.Module:
-        return ast.parse(self.path.read_text(encoding="utf-8"), filename=str(self.path))
+        return _parse(self.path)
+
+    @property
+    def _package(self) -> str:
+        """The package that the module's siblings belong to."""
+        return self.module if self.path.name == "__init__.py" else self.module.rpartition(".")[0]
 
     @cached_property
     def _class(self) -> ast.ClassDef:
@@ -139,19 +146,18 @@ class Entry:
 
     @cached_property
     def source_hash(self) -> str:
-        """First 12 hex digits of a hash of the module and of those it imports from its own folder.
+        """First 12 hex digits of a hash of the module and of those it imports, directly or not, from its folder.
 
         It is taken over the syntax tree without docstrings: comments, prose and layout change no result.
         """
-        package = self.module if self.path.name == "__init__.py" else self.module.rpartition(".")[0]
-        neighbours = {
-            self.path.with_name(f"{name}.py")
-            for node in ast.walk(self._module)
-            if isinstance(node, ast.ImportFrom)
-            for name in _neighbours(node, package)
-        }
+        files = [self.path]
+        for file in files:  # grows as neighbours import each other
+            for node in ast.walk(_parse(file)):
+                names = _neighbours(node, self._package) if isinstance(node, ast.ImportFrom) else []
+                found = (self.path.with_name(f"{name}.py") for name in names)
+                files += [path for path in dict.fromkeys(found) if path.is_file() and path not in files]
         digest = hashlib.sha256()
-        for file in [self.path, *sorted(path for path in neighbours if path.is_file())]:
+        for file in [self.path, *sorted(files[1:])]:
             digest.update(_code(file).encode())
         return digest.hexdigest()[:12]
 
@@ -164,23 +170,43 @@ class Entry:
         return Hyperparameters
 
     def _compile(self, config: ast.ClassDef) -> type[Hyperparameters]:
-        imports = [
-            node for node in self._module.body if isinstance(node, ast.ImportFrom) and node.module in _CONFIG_MODULES
-        ]
         namespace: dict[str, Any] = {"Hyperparameters": Hyperparameters, "__name__": self.module}
-        body: list[ast.stmt] = [*imports, config]
-        code = compile(ast.Module(body=body, type_ignores=[]), str(self.path), "exec", dont_inherit=True)
+        imports = [node for node in self._module.body if isinstance(node, ast.ImportFrom)]
+        for node in imports:
+            if node.module and _neighbours(node, self._package) == [_OPTIONS]:
+                shared = {alias.asname or alias.name: self._options.get(alias.name) for alias in node.names}
+                namespace |= {name: value for name, value in shared.items() if value is not None}
+        self._execute([*filter(_may_be_used, imports), config], self.path, namespace)
+        result: type[Hyperparameters] = namespace["Config"]
+        return result
+
+    @cached_property
+    def _options(self) -> dict[str, Any]:
+        """What the module ``options`` beside the class's own holds, compiled from its source; empty without one."""
+        file = self.path.with_name(f"{_OPTIONS}.py")
+        namespace: dict[str, Any] = {"__name__": f"{self._package}.{_OPTIONS}"}
+        if file.is_file():
+            body = _parse(file).body
+            self._execute(
+                [node for node in body if _may_be_used(node) or not isinstance(node, ast.Import | ast.ImportFrom)],
+                file,
+                namespace,
+            )
+        return namespace
+
+    def _execute(self, body: list[ast.stmt], file: Path, namespace: dict[str, Any]) -> None:
+        """Runs statements of a source file."""
+        code = compile(ast.Module(body=body, type_ignores=[]), str(file), "exec", dont_inherit=True)
         try:
             exec(code, namespace)  # noqa: S102  (installed code, as importing it would run)
         except NameError as error:
             raise UserError(
-                f"Config uses {error.name!r}, but may use names of typing, pydantic, collections.abc, "
-                "pathlib and mlabench.hyperparameters only, so that it can be read without importing torch.",
-                file=str(self.path),
+                f"Config uses {error.name!r}, but may use names of typing, pydantic, collections.abc, pathlib, "
+                f"mlabench.hyperparameters and of the module {_OPTIONS!r} beside its own only, so that it can be read "
+                "without importing torch.",
+                file=str(file),
                 field=f"{self.attribute}.Config",
             ) from error
-        result: type[Hyperparameters] = namespace["Config"]
-        return result
 
     def load(self) -> type[Any]:
         """Imports the class itself.
@@ -220,6 +246,15 @@ def _import_file(module: str, file: Path) -> ModuleType:
     return made
 
 
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _may_be_used(node: ast.stmt) -> bool:
+    """Whether a statement imports from where a ``Config`` may."""
+    return isinstance(node, ast.ImportFrom) and node.module in _CONFIG_MODULES
+
+
 def _neighbours(node: ast.ImportFrom, package: str) -> list[str]:
     """The modules of ``package`` that an absolute or relative import may mean, without its name."""
     source = ".".join(part for part in (package if node.level == 1 else "", node.module or "") if part)
@@ -230,7 +265,7 @@ def _neighbours(node: ast.ImportFrom, package: str) -> list[str]:
 
 def _code(file: Path) -> str:
     """A source file without comments, docstrings and layout. Unlike a dump, it is the same in most Python versions."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _parse(file)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [

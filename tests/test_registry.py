@@ -74,7 +74,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         return Entry("methods", "mine", module, attribute, "some-package")
 
     yield write
-    sys.modules.pop("some_package", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "some_package"]:
+        del sys.modules[name]
 
 
 # -- reading without importing --------------------------------------------------------------------
@@ -117,6 +118,73 @@ def test_a_class_of_another_package(write: Write) -> None:
         entry.config(rate=0)  # type: ignore[call-arg]
     with pytest.raises(RuntimeError, match="imported"):
         entry.load()
+
+
+OPTIONS = '''
+"""Options that several classes share."""
+
+from __future__ import annotations
+
+from typing import Literal
+from pydantic import Field
+from mlabench.hyperparameters import Hyperparameters
+
+Direction = Literal["up", "down"]
+
+
+class Shared(Hyperparameters):
+    """Options."""
+
+    rate: float = Field(default=0.5, gt=0, description="How fast.")
+    order: Direction = "up"
+
+    def check_modalities(self, modalities: tuple[str, ...]) -> None:
+        raise ValueError(f"not {modalities}")
+'''
+
+INHERITS = """
+from {source} import Direction as Way, Shared
+
+
+class Mine:
+    class Config(Shared):
+        order: Way = "down"
+"""
+
+
+@pytest.mark.parametrize("source", ["some_package.options", ".options"])
+def test_options_shared_by_the_classes_of_a_package(source: str, write: Write, tmp_path: Path) -> None:
+    entry = write(INHERITS.format(source=source), options=OPTIONS)
+    assert entry.config().model_dump() == {"rate": 0.5, "order": "down"}
+    with pytest.raises(ValueError, match="greater than 0"):
+        entry.config(rate=0)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match=r"not \('audio',\)"):
+        entry.config().check_modalities(("audio",))
+    assert "some_package" not in sys.modules
+    schema = entry.config.model_json_schema()
+    assert schema == entry.load().Config.model_json_schema()
+    before = entry.source_hash
+    assert write(INHERITS.format(source=source), options=OPTIONS.replace("0.5", "0.6")).source_hash != before
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "name"),
+    [
+        (
+            "options",
+            OPTIONS.replace("from pydantic", "import torch\nSIZE = torch.get_num_threads()\nfrom pydantic"),
+            "torch",
+        ),
+        ("options", OPTIONS.replace("from pydantic", "from torch import Size\nSIZE = Size()\nfrom pydantic"), "Size"),
+        ("options", "", "Shared"),
+        ("choices", OPTIONS, "Shared"),
+    ],
+)
+def test_shared_options_obey_the_same_rule(module: str, options: str, name: str, write: Write) -> None:
+    entry = write(INHERITS.format(source=f".{module}"), **{module: options})
+    with pytest.raises(UserError, match=f"Config uses '{name}', but may use") as caught:
+        _ = entry.config
+    assert caught.value.file == str(entry.path.with_name("options.py") if "torch" in options else entry.path)
 
 
 def test_what_is_not_written_has_a_default(write: Write) -> None:
@@ -278,12 +346,20 @@ def test_neighbours_that_are_imported_count(line: str, write: Write) -> None:
     assert hashes["stranger changed"] == hashes["start"]
 
 
+def test_neighbours_of_neighbours_count(write: Write) -> None:
+    text = f"{METHOD}\nfrom .helper import double\n"
+    hashes = {
+        write(text, helper="from .deep import x\nfrom .mine import Mine", deep=f"x = {x}").source_hash for x in (1, 2)
+    }
+    assert len(hashes) == 2
+
+
 def test_mla_is_hashed_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[str] = []
     monkeypatch.setattr(registry, "_code", lambda file: files.append(file.name) or "")
     known = registry.get("methods", "mla")
     _ = Entry(known.kind, known.name, known.module, known.attribute, known.package).source_hash
-    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py"]
+    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py", "options.py"]
 
 
 def test_hashes_tell_methods_apart() -> None:
