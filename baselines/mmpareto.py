@@ -1,0 +1,144 @@
+"""MMPareto: Pareto integration of multimodal and unimodal gradients (ICML 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+from mlabench.encoders import Encoder
+from mlabench.fusion import JointHead
+from mlabench.method import Batch, Hyperparameters, Method, Optimization, Prediction, Task
+
+
+class MMPareto(Method):
+    """Gives each encoder a direction that helps both the multimodal loss and its own.
+
+    Source: Wei, Hu, "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", ICML 2024,
+    arXiv 2405.17730, and the authors' code (GeWu-Lab/MMPareto_ICML2024, commit a339db3).
+
+    A concatenation with one joint linear head (loss ``L_0``) and a head per modality (losses ``L_m``). For the
+    encoder of modality ``m``, with ``a = grad L_0`` and ``b = grad L_m`` over all its parameters,
+
+        c = 1/2 if <a, b> > 0, else (<b, b> - <a, b>) / ||a - b||^2      (the shortest vector between a and b)
+        n = 2 c a + 2 (1 - c) b
+        gradient = gamma n max(1, ||a + b|| / ||n||)                     (per parameter tensor)
+
+    The heads have the plain gradient of ``L_0 + sum_m L_m``.
+
+    Unimodal logits: the modality's own head.
+
+    Absent modality: its feature is zero in the joint head, and ``L_m`` is a mean over the samples that have it;
+    where nobody in the batch has it, its encoder and its head stay as they are.
+
+    Deviations:
+
+    * Where ``a`` or ``b`` is zero, ``c = 1/2``: the shortest vector would be no update at all.
+    * The optimiser's schedule is the suite's (the released code keeps the learning rate constant, by an omission).
+    """
+
+    title = "MMPareto"
+    paper = "https://arxiv.org/abs/2405.17730"
+    version = 1
+
+    class Config(Hyperparameters):
+        """Defaults are those of the authors' code."""
+
+        gamma: float = Field(default=1.5, gt=0, description="Factor on the encoders' gradients (code: 1.5).")
+
+    config: Config
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
+        super().__init__(task, encoders, config, samples)
+        widths = {modality: encoders[modality].width for modality in task.modalities}
+        classes = len(task.classes)
+        self.head = JointHead(widths, classes)
+        self.heads = nn.ModuleDict({modality: nn.Linear(width, classes) for modality, width in widths.items()})
+
+    def losses(self, embedding: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """The multimodal loss, and the sum of the unimodal ones; scalars."""
+        own = self.unimodal_losses(batch, self._unimodal(embedding))
+        return F.cross_entropy(self.head.fused(embedding), batch.label), torch.stack(list(own.values())).sum()
+
+    def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
+        """One update: plain gradients for the heads, integrated ones for each encoder."""
+        embedding = self.encode(batch)
+        multimodal, unimodal = self.losses(embedding, batch)
+        integrated = self.encoder_gradients(multimodal, unimodal)
+
+        def give_encoders_theirs() -> None:
+            for parameter, gradient in integrated.items():
+                parameter.grad = gradient
+
+        # The heads' own pass over constant features: a third pass through the encoders would be for nothing.
+        constant = {modality: feature.detach() for modality, feature in embedding.items()}
+        optimization.update(torch.stack(self.losses(constant, batch)).sum(), before_step=give_encoders_theirs)
+        return {"loss": (multimodal + unimodal).detach()}
+
+    def encoder_gradients(self, multimodal: Tensor, unimodal: Tensor) -> dict[nn.Parameter, Tensor]:
+        """The gradient of every encoder parameter that the losses reach.
+
+        Args:
+            multimodal: ``L_0``.
+            unimodal: The sum of the ``L_m``; each of them reaches its own encoder only.
+        """
+        parameters = {
+            modality: [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+            for modality, encoder in self.encoders.items()
+        }
+        everything = [parameter for members in parameters.values() for parameter in members]
+        if not everything:
+            return {}
+        joint = dict(
+            zip(
+                everything,
+                torch.autograd.grad(multimodal, everything, retain_graph=True, allow_unused=True),
+                strict=True,
+            )
+        )
+        own = dict(zip(everything, torch.autograd.grad(unimodal, everything, allow_unused=True), strict=True))
+        result: dict[nn.Parameter, Tensor] = {}
+        for members in parameters.values():
+            # A parameter that the batch does not use, as those of an absent modality, has no gradient of either loss.
+            reached = [parameter for parameter in members if joint[parameter] is not None]
+            if reached:
+                pairs = ([joint[parameter] for parameter in reached], [own[parameter] for parameter in reached])
+                result |= zip(reached, integrate(*pairs, self.config.gamma), strict=True)
+        return result
+
+    def predict(self, batch: Batch) -> Prediction:
+        """The joint head, and each modality's own."""
+        embedding = self.encode(batch)
+        return Prediction(self.head.fused(embedding), self._unimodal(embedding), embedding)
+
+    def _unimodal(self, embedding: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {modality: self.heads[modality](feature).float() for modality, feature in embedding.items()}
+
+
+def integrate(multimodal: Sequence[Tensor], unimodal: Sequence[Tensor], gamma: float) -> list[Tensor]:
+    """The gradient of an encoder from those of its two losses, tensor by tensor.
+
+    Args:
+        multimodal: ``a``, one tensor per parameter.
+        unimodal: ``b``, likewise.
+        gamma: Factor on the result.
+
+    Returns:
+        One tensor per parameter.
+    """
+    both = list(zip(multimodal, unimodal, strict=True))
+    product = torch.stack([(a * b).sum() for a, b in both]).sum()
+    square = torch.stack([(b * b).sum() for b in unimodal]).sum()
+    between = torch.stack([(a - b).square().sum() for a, b in both]).sum()
+    conflict = (product < 0) & (between > 0)
+    share = torch.where(conflict, (square - product) / between, 0.5)
+    result = []
+    for a, b in both:
+        direction = 2 * share * a + 2 * (1 - share) * b
+        length = direction.norm()
+        boost = torch.where(length > 0, (a + b).norm() / length, 1.0).clamp(min=1)
+        result.append(gamma * boost * direction)
+    return result
