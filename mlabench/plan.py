@@ -13,6 +13,25 @@ from mlabench.trial import Trial
 Question = Literal["Q1", "Q2", "Q3", "Q4"]
 
 
+class Tuned(BaseModel):
+    """How the hyper-parameters of a suite were found; written by ``mlabench tune``, read by reports."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tries: int = Field(ge=1, description="Configurations tried for each method.")
+    seed: int = Field(ge=0, description="Seed of the search.")
+    search: Literal["TPE"] = Field(default="TPE", description="How configurations are proposed.")
+    split: Literal["validation"] = Field(default="validation", description="Where they were compared.")
+    objective: str = Field(description="What was maximised.")
+    seeds: tuple[int, ...] = Field(min_length=1, description="Training seeds of each try.")
+    missing: tuple[str, ...] = Field(min_length=1, description="Missing patterns of each try.")
+    version: str = Field(description="Version of mlabench.")
+    methods: dict[str, str] = Field(
+        description="The tuned methods' labels, each with the hash of dataset, encoders, options and training that "
+        "it was tuned for; whatever of these is changed afterwards counts as not tuned."
+    )
+
+
 class Cell(BaseModel):
     """One training of a suite and the test patterns under which it is evaluated.
 
@@ -40,6 +59,7 @@ class Plan(BaseModel):
         modalities: The dataset's modalities, in order.
         cells: The trainings, in the order of the suite's methods.
         source: The resolved suite as YAML.
+        tuned: How hyper-parameters were found; None if they were not tuned.
         command: The command line that last ran it, if one did.
     """
 
@@ -53,11 +73,18 @@ class Plan(BaseModel):
     cells: tuple[Cell, ...]
     source: str = Field(default="", repr=False)
     command: str = ""
+    tuned: Tuned | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The methods' labels, in the suite's order."""
         return tuple(dict.fromkeys(cell.label for cell in self.cells))
+
+    def tuned_labels(self) -> tuple[str, ...]:
+        """The labels of the methods that run as they were tuned, in the suite's order."""
+        tuned = self.tuned.methods if self.tuned else {}
+        changed = {cell.label for cell in self.cells if tuned.get(cell.label) != cell.trial.configuration}
+        return tuple(label for label in self.labels if label not in changed)
 
     def trials(self) -> Iterator[tuple[Trial, tuple[Missing, ...]]]:
         """Each distinct trial once, with all the test patterns that any cell asks of it."""

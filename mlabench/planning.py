@@ -39,7 +39,7 @@ def expand(suite: Suite) -> Plan:
                 method=entry.method,
                 missing=training,
                 seed=seed,
-                training=suite.training,
+                training=entry.training,
                 limit=suite.limit,
             ),
             tests=_tests(suite, training, conditions),
@@ -56,6 +56,7 @@ def expand(suite: Suite) -> Plan:
         paper=suite.paper,
         modalities=suite.modalities,
         cells=tuple(cells),
+        tuned=suite.tuned,
         source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
     )
 

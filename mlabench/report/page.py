@@ -148,7 +148,11 @@ def caveats(results: Results) -> Iterator[str]:
         yield f"It re-runs {results.plan.paper}. Numbers of another dataset, split or encoder are not comparable."
     yield f"{wording.samples(scores)}; {wording.seeds(scores)}. {wording.spread_sentence(scores)}"
     yield wording.DEFINITIONS
-    for sentence in (wording.selection_sentences(scores), wording.limit_sentence(scores)):
+    for sentence in (
+        wording.selection_sentences(scores),
+        wording.tuning_sentence(results.plan),
+        wording.limit_sentence(scores),
+    ):
         if sentence:
             yield sentence
     yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)

@@ -91,6 +91,23 @@ def oracle_gap_sentence(scores: pd.DataFrame) -> str:
     )
 
 
+def tuning_sentence(plan: Plan) -> str:
+    """Says whether hyper-parameters were tuned, and on what budget; methods that were not are named."""
+    tuned, labels = plan.tuned, plan.tuned_labels()
+    if tuned is None or not labels:
+        changed = ", which were tuned but have been changed since" if tuned else ""
+        return f"Hyper-parameters: defaults or what the suite sets{changed}; not tuned."
+    seeds = f"training seed{'s' if len(tuned.seeds) > 1 else ''} {', '.join(map(str, tuned.seeds))}"
+    how = (
+        f"{counted(tuned.tries, 'configuration')} per method compared on the {tuned.split} split "
+        f"({tuned.search}, seed {tuned.seed}; {seeds}; missing patterns: {', '.join(tuned.missing)})"
+    )
+    if len(labels) == len(plan.labels):
+        return f"Hyper-parameters: tuned, {how}."
+    others = ", ".join(label for label in plan.labels if label not in labels)
+    return f"HYPER-PARAMETERS: TUNED FOR {', '.join(labels)} ({how}), NOT FOR {others}."
+
+
 def limit_sentence(scores: pd.DataFrame) -> str:
     """Says that trials were made on a part of the data, if any were."""
     limits = sorted(set(scores["limit"].dropna()))
@@ -107,6 +124,7 @@ def conditions(plan: Plan, scores: pd.DataFrame) -> str:
         f"{samples(scores)}; {seeds(scores)}.",
         spread_sentence(scores),
         selection_sentences(scores),
+        tuning_sentence(plan),
         oracle_gap_sentence(scores),
         DEFINITIONS,
     )

@@ -13,8 +13,9 @@ from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
 from mlabench.registry import Entry, Kind, suggest
-from mlabench.suite.model import EVERY, LabelledMethod
-from mlabench.suite.source import Keys, Node
+from mlabench.suite.method_training import resolve_training
+from mlabench.suite.model import EVERY, LabelledMethod, leaves
+from mlabench.suite.source import Keys, Node, dotted
 from mlabench.suite.validation import Problems
 from mlabench.trial import Component
 
@@ -80,11 +81,11 @@ def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
         return []
     found: list[LabelledMethod] = []
     for at, node in enumerate(methods.value):
-        entry = _resolve_method(node, ["methods", at], problems)
+        entry = _resolve_method(tree, node, ["methods", at], problems)
         if entry is None:
             continue
         for other in found:
-            if other.method == entry.method:
+            if (other.method, other.training) == (entry.method, entry.training):
                 problem = f"duplicate trial: {entry.label!r} has the same configuration as {other.label!r}."
                 problems.add(["methods", at], problem)
             elif other.label == entry.label:
@@ -94,19 +95,24 @@ def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
     return found
 
 
-def _resolve_method(node: Node, path: Keys, problems: Problems) -> LabelledMethod | None:
+def _resolve_method(tree: Node, node: Node, path: Keys, problems: Problems) -> LabelledMethod | None:
     label = node.child("label")
     if label is not None and (not isinstance(label.value, str) or not label.value.strip()):
         problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
         return None
-    method = resolve("methods", node.without("label"), path, problems)
+    training = resolve_training(tree, path, problems)
+    method = resolve("methods", node.without("label", "training"), path, problems)
     if method is None:
         return None
-    return LabelledMethod(label=str(label.value) if label else _title(method), method=method)
+    title = _title(method, node.child("training"))
+    return LabelledMethod(label=str(label.value) if label else title, method=method, training=training)
 
 
-def _title(method: Component) -> str:
-    """The method's title and what differs from its defaults, e.g. ``MLA (gradient_modification=false)``."""
+def _title(method: Component, training: Node | None) -> str:
+    """The method's title, what differs from its defaults, and its own training.
+
+    For example ``MLA (gradient_modification=false, training.optimizer.lr=0.1)``.
+    """
     entry = registry.get("methods", method.name)
     defaults: dict[str, Any] = {
         name: field.get_default(call_default_factory=True)
@@ -115,6 +121,8 @@ def _title(method: Component) -> str:
     }
     plain = entry.config.model_construct(**defaults).model_dump(mode="json")
     changed = [f"{key}={json.dumps(value)}" for key, value in method.config.items() if plain.get(key, ...) != value]
+    own = leaves(training.plain(), ("training",)) if training else ()
+    changed += [f"{dotted(path)}={json.dumps(value)}" for path, value in own]
     return f"{entry.title} ({', '.join(changed)})" if changed else entry.title
 
 

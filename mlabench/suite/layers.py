@@ -131,4 +131,6 @@ _SHORT_FORMS: list[tuple[tuple[str | None, ...], Callable[[Node], Node]]] = [
     (("methods", None), _named),
     (("training", "optimizer"), _named),
     (("training", "schedule"), _named),
+    (("methods", None, "training", "optimizer"), _named),
+    (("methods", None, "training", "schedule"), _named),
 ]

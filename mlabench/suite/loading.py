@@ -10,6 +10,7 @@ from mlabench.errors import UserError
 from mlabench.media import Medium
 from mlabench.suite.components import check_modality, resolve_dataset, resolve_encoders, resolve_methods
 from mlabench.suite.layers import name_optimizer, read_layers
+from mlabench.suite.method_training import OWN_TRAINING
 from mlabench.suite.model import LabelledMethod, MissingSection, Rate, Settings, Suite
 from mlabench.suite.overrides import Overrides, recommend
 from mlabench.suite.source import Keys, Node, Origin
@@ -83,6 +84,7 @@ def _check(tree: Node, *, adapt: bool) -> Suite:
         for at, seed in enumerate(settings.seeds):
             if seed in settings.seeds[:at]:
                 problems.add(["seeds", at], f"duplicate trial: the seed {seed} is listed twice.")
+        _check_space(settings, problems)
         _check_missing(settings.missing, media, problems)
         _check_limits(methods, tuple(media or ()), settings.missing, problems)
     if problems.errors or settings is None or dataset is None:
@@ -112,6 +114,15 @@ def _check_limits(
                 registered.config(**entry.method.options).check_modalities(modalities)
             except ValueError as error:
                 problems.add(["methods", at], str(error))
+
+
+def _check_space(settings: Settings, problems: Problems) -> None:
+    for path in settings.tuning.space:
+        section, _, field = path.partition(".")
+        if section != "training" or field.partition(".")[0] not in OWN_TRAINING:
+            problem = "is not what methods can have of their own in the training."
+            remedy = f"Such fields begin with {', '.join(f'training.{own}' for own in OWN_TRAINING)}."
+            problems.add(["tuning", "space", path], problem, remedy)
 
 
 def _check_missing(missing: MissingSection, modalities: Collection[str] | None, problems: Problems) -> None:

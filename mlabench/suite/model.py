@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from mlabench.missing import Missing, pattern_hash
-from mlabench.plan import Question
+from mlabench.plan import Question, Tuned
+from mlabench.search_space import Values
 from mlabench.suite.source import Node, dotted
 from mlabench.trial import Component, Training
 
@@ -74,6 +75,18 @@ class MissingSection(_Section):
         return Missing.at("independent" if self.protocol == "independent" else "balanced", rate, self.pattern_seed)
 
 
+class TuningSection(_Section):
+    """How ``mlabench tune`` searches."""
+
+    tries: int = Field(default=20, ge=1, description="Configurations tried for each method; the first is the default.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the search.")
+    space: dict[str, Values] = Field(
+        default={},
+        description="Fields of the suite's training that are tuned for every method, such as "
+        "training.optimizer.lr; by default the learning rate and the weight decay.",
+    )
+
+
 class Settings(_Section):
     """The fields of a suite, apart from its dataset, encoders and methods."""
 
@@ -86,6 +99,8 @@ class Settings(_Section):
     missing: MissingSection = Field(default=MissingSection(), description="Which modalities are missing where.")
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="One training each.")
     training: Training = Field(default=Training(), description="Budget and rules that all methods share.")
+    tuning: TuningSection = Field(default=TuningSection(), description="How `mlabench tune` searches.")
+    tuned: Tuned | None = Field(default=None, description="How `mlabench tune` found the values of this suite.")
     paper: str = Field(default="", description="The published table that this suite re-runs; named in its report.")
     limit: int | None = Field(
         default=None, ge=1, description="Use only so many samples per split: a smoke test, kept out of reports."
@@ -93,10 +108,11 @@ class Settings(_Section):
 
 
 class LabelledMethod(_Section):
-    """A method and its name in the suite's tables."""
+    """A method, its name in the suite's tables, and its training: the suite's with the method's own on top."""
 
     label: str
     method: Component
+    training: Training
 
 
 class Suite(Settings):
@@ -127,16 +143,30 @@ class Suite(Settings):
             "dataset": _inline(self.dataset),
             "encoders": {modality: _inline(encoder) for modality, encoder in self.encoders.items()},
             "methods": [
-                {"name": entry.method.name, "label": entry.label, **entry.method.config} for entry in self.methods
+                {"name": entry.method.name, "label": entry.label, **entry.method.config, **self._own_training(entry)}
+                for entry in self.methods
             ],
             **settings,
         }
+
+    def written(self, path: Sequence[str | int]) -> Any:
+        """What a file or a flag says at ``path``, short forms written out; None if nothing."""
+        node = self._tree.find(path)
+        return node.plain() if node else None
+
+    def _own_training(self, entry: LabelledMethod) -> dict[str, Any]:
+        """What differs from the suite's training, under ``training``."""
+        shared, training = self.training.model_dump(mode="json"), entry.training.model_dump(mode="json")
+        own = {field: value for field, value in training.items() if value != shared[field]}
+        return {"training": own} if own else {}
 
     def origin(self, path: Sequence[str | int]) -> str:
         """Where the value at ``path`` of :meth:`resolved` was written: ``file:line``, a flag, or ``default``."""
         node = self._tree.find(path)
         if path[0] == "encoders" and self._tree.find(path[:2]) is None:
             node = self._tree.find(["encoders", EVERY, *path[2:]])
+        elif node is None and path[0] == "methods" and path[2] == "training":
+            node = self._tree.find(path[2:])
         return str(node.origin) if node else "default"
 
 
@@ -146,10 +176,10 @@ def _inline(component: Component) -> dict[str, Any]:
 
 def describe(suite: Suite) -> list[tuple[str, Any, str]]:
     """Every field of the resolved suite, its value, and its origin: ``file:line``, a flag, or ``default``."""
-    return [(dotted(path), value, suite.origin(path)) for path, value in _leaves(suite.resolved())]
+    return [(dotted(path), value, suite.origin(path)) for path, value in leaves(suite.resolved())]
 
 
-def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Scalars and lists of scalars, with their paths."""
     inner: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
@@ -159,4 +189,4 @@ def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tupl
     if not inner:
         yield path, value
     for key, item in inner:
-        yield from _leaves(item, (*path, key))
+        yield from leaves(item, (*path, key))

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlabench import registry
 from mlabench.registry import Kind
+from mlabench.suite.method_training import OWN_TRAINING
 from mlabench.suite.model import Settings
 
 Schema = dict[str, Any]
@@ -23,6 +24,14 @@ def json_schema() -> Schema:
     training: Schema = definitions["Training"]["properties"]
     for name in ("optimizer", "schedule"):
         training[name] = _or_name(training[name])
+    own = {name: {key: part for key, part in training[name].items() if key != "default"} for name in OWN_TRAINING}
+    definitions["MethodTraining"] = {
+        "title": "MethodTraining",
+        "description": "What this method has instead of the suite's training.",
+        "type": "object",
+        "properties": own,
+        "additionalProperties": False,
+    }
     components = {kind: _components(kind, definitions) for kind in ("datasets", "encoders", "methods")}
     paths = {"type": "string", "description": "Another suite, relative to this file."}
     fields |= {
@@ -64,7 +73,10 @@ def _components(kind: Kind, definitions: Schema) -> Schema:
         prefix = f"{kind}.{name}"
         options = entry.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
         definitions |= {f"{prefix}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
-        label = {"label": {"type": "string", "minLength": 1, "description": "Name in the tables."}}
+        beside = {
+            "label": {"type": "string", "minLength": 1, "description": "Name in the tables."},
+            "training": {"$ref": "#/$defs/MethodTraining"},
+        }
         required = set(options.get("required", []))
         named: Schema = {"const": name}
         if "model" in options.get("properties", {}):
@@ -79,7 +91,7 @@ def _components(kind: Kind, definitions: Schema) -> Schema:
             "description": entry.summary,
             "properties": {
                 "name": named,
-                **(label if kind == "methods" else {}),
+                **(beside if kind == "methods" else {}),
                 **options.get("properties", {}),
             },
             "required": ["name", *sorted(required)],

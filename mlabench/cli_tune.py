@@ -1,0 +1,106 @@
+"""The command that tunes all methods of a suite alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlabench.cli_suites import (
+    AsJson,
+    DatasetOption,
+    LimitOption,
+    MethodOption,
+    PrecisionOption,
+    RatesOption,
+    SeedsOption,
+    SetOption,
+    SuiteFile,
+    choice,
+    overrides,
+)
+from mlabench.errors import UserError
+
+if TYPE_CHECKING:
+    from mlabench.suite import Suite
+
+#: What a tuned suite says for itself, whatever the suite that it extends says.
+_SAID = ("name", "methods", "tuning")
+
+
+def tune(
+    suite: SuiteFile,
+    tries: Annotated[
+        int | None, typer.Option("--tries", min=1, help="Configurations per method, the default among them; or 20.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="DIR", help="Where tries are kept; or results/tuning/SUITE.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The tuned suite; or SUITE_tuned.yaml beside it.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes, as for `run`.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tries again that failed earlier.")] = False,
+    settings: SetOption = None,
+    method: MethodOption = None,
+    seeds: SeedsOption = None,
+    rates: RatesOption = None,
+    limit: LimitOption = None,
+    dataset: DatasetOption = None,
+    precision: PrecisionOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune all methods alike, on the validation split alone; write a suite with what was best.
+
+    Every method gets the same number of tries. They are trained with the suite's first seed and missing rate, or with
+    those of --seeds and --rates. Interrupt and run again to resume.
+    """
+    from mlabench.display import make_console, print_listing
+    from mlabench.environment import require_device
+    from mlabench.execution import default_jobs, visible_gpus
+    from mlabench.launchers import RunOptions
+    from mlabench.store import Store
+    from mlabench.suite import load_suite
+    from mlabench.tuning import result
+    from mlabench.tuning.search import search
+
+    require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    settings = [*(settings or ()), *([f"tuning.tries={tries}"] if tries is not None else ())]
+    out = out or suite.with_name(f"{suite.stem}_tuned.yaml")
+    if out.resolve() == suite.resolve():
+        raise UserError("the tuned suite would replace the suite.", remedy="Choose another file.", field="--out")
+    whole = load_suite(suite, overrides(settings, method, None, None, limit, dataset, precision))
+    searched = _first(
+        load_suite(suite, overrides(settings, method, seeds, rates, limit, dataset, precision)), seeds, rates
+    )
+    store = Store(results or Path("results", "tuning", whole.name))
+    console, gpus = make_console(stderr=as_json), visible_gpus(device)
+    options, workers = RunOptions(device, gpus=gpus), jobs or default_jobs(device, gpus)
+    try:
+        outcomes = search(searched, store, console, workers, options, retry_failed=retry_failed)
+    except UserError as error:
+        raise error.within(str(suite)) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to resume", err=True)
+        raise typer.Exit(130) from None
+    title = f"{whole.name}: accuracy on the validation split (%)"
+    print_listing(make_console(), title, result.COLUMNS, result.rows(outcomes, as_json=as_json), as_json=as_json)
+    if lost := [one.label for one in outcomes if one.best is None]:
+        typer.echo(
+            f"no try of {', '.join(lost)} succeeded, so no suite was written; {store.root} has the reasons", err=True
+        )
+        raise typer.Exit(1)
+    base = load_suite(suite)
+    same = all(value == base.resolved()[key] for key, value in whole.resolved().items() if key not in _SAID)
+    extends = Path(os.path.relpath(suite, out.parent)) if same else None
+    result.write(result.tuned_suite(whole, searched, outcomes, extends), out)
+    typer.echo(f"Tuned suite: {out}", err=as_json)
+
+
+def _first(suite: Suite, seeds: str | None, rates: str | None) -> Suite:
+    """The suite with its first seed and its first missing rate only, where the command line does not name them."""
+    missing = suite.missing.model_copy(update={} if rates else {"rates": suite.missing.rates[:1]})
+    return suite.model_copy(update={"missing": missing, "seeds": suite.seeds if seeds else suite.seeds[:1]})

@@ -1,0 +1,99 @@
+"""What tuning found, as a table and as a suite."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlabench import __version__
+from mlabench.display import as_written
+from mlabench.errors import cannot_write
+from mlabench.plan import Tuned
+from mlabench.suite import Suite
+from mlabench.tuning.search import OBJECTIVE, Outcome
+
+COLUMNS = ("Method", "Default", "Tuned", "Tries", "Failed", "Values")
+
+
+def rows(outcomes: Sequence[Outcome], *, as_json: bool) -> list[tuple[Any, ...]]:
+    """One row per method for :data:`COLUMNS`: accuracies in percent, or in [0, 1] for JSON."""
+    found = []
+    for one in outcomes:
+        values = one.best.candidate.values if one.best else {}
+        scores = (one.default.score, one.best.score if one.best else None)
+        if as_json:
+            found.append((one.label, *scores, len(one.tries), one.failed, dict(values)))
+        else:
+            percent = ("failed" if score is None else f"{100 * score:.1f}" for score in scores)
+            lines = "\n".join(f"{path}={as_written(value)}" for path, value in values.items())
+            found.append((one.label, *percent, len(one.tries), one.failed, lines))
+    return found
+
+
+def tuned_suite(suite: Suite, searched: Suite, outcomes: Sequence[Outcome], extends: Path | None) -> dict[str, Any]:
+    """The suite with the best try of each method, as a document.
+
+    Args:
+        suite: What was tuned, with all its seeds and missing rates.
+        searched: The same with those of the tries.
+        outcomes: What was found for each method; a method of which no try succeeded is not allowed.
+        extends: The suite's file as seen from the document, if that says all but the methods; None to write
+            everything down.
+    """
+    if extends is not None:
+        document: dict[str, Any] = {"extends": extends.as_posix()}
+    else:
+        document = {key: value for key, value in suite.resolved().items() if key != "name"}
+        if suite.missing.file:
+            document["missing"]["file"] = str(Path(suite.missing.file).resolve())
+    best = {one.label: one.best for one in outcomes if one.best is not None}
+    document["methods"] = [
+        _entry(suite.written(["methods", at]), entry.label, best[entry.label].candidate.values)
+        for at, entry in enumerate(suite.methods)
+    ]
+    some = next(iter(best.values()))
+    document["tuned"] = Tuned(
+        tries=suite.tuning.tries,
+        seed=suite.tuning.seed,
+        objective=OBJECTIVE,
+        seeds=searched.seeds,
+        missing=tuple(dict.fromkeys(trial.missing.key for trial in some.trials)),
+        version=__version__,
+        methods={label: one.trials[0].configuration for label, one in best.items()},
+    ).model_dump(mode="json")
+    return document
+
+
+def _entry(written: Mapping[str, Any], label: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's entry as it was written, with ``values``. Its label is spelt out: no value changes it."""
+    entry = {"name": written["name"], "label": label, **copy.deepcopy({**written, "label": label})}
+    for path, value in values.items():
+        *inner, last = path.split(".")
+        place = entry
+        for key in inner:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return entry
+
+
+def write(document: Mapping[str, Any], out: Path) -> None:
+    """Writes the suite; an older one of the same name is replaced.
+
+    Raises:
+        UserError: If that is not possible.
+    """
+    plain = json.loads(json.dumps(document))  # so that equal parts are not written as anchors and aliases
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(f"# Written by `mlabench tune`.\n{text}", encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise cannot_write("the tuned suite", out, error) from error

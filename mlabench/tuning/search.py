@@ -1,0 +1,159 @@
+"""Tries as trials of a results folder: what is there already is not trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from rich.console import Console
+
+from mlabench.errors import UserError
+from mlabench.execution import run_jobs
+from mlabench.launchers import Job, RunOptions
+from mlabench.planning import expand
+from mlabench.store import Store
+from mlabench.suite import Suite
+from mlabench.trial import Record, Trial
+from mlabench.tuning.space import Candidate, tunables
+from mlabench.tuning.study import GENERATION, Study
+
+OBJECTIVE = "multimodal accuracy on the validation split, of the selected epoch"
+
+
+@dataclass(frozen=True)
+class Try:
+    """A configuration and what it reached.
+
+    Attributes:
+        candidate: The configuration.
+        trials: Its trainings, one for each seed and missing pattern.
+        score: Mean of :data:`OBJECTIVE` over them, in [0, 1]; None if one of them failed.
+    """
+
+    candidate: Candidate
+    trials: tuple[Trial, ...]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All tries of a method, in the order in which they were proposed; the first is the suite as it was."""
+
+    label: str
+    tries: tuple[Try, ...]
+
+    @property
+    def default(self) -> Try:
+        """The method as the suite had it."""
+        return self.tries[0]
+
+    @property
+    def best(self) -> Try | None:
+        """The best try, the earliest of those that are equal; None if all failed."""
+        scored = [one for one in self.tries if one.score is not None]
+        return max(scored, key=lambda one: one.score or 0.0, default=None)
+
+    @property
+    def failed(self) -> int:
+        """How many tries failed."""
+        return sum(one.score is None for one in self.tries)
+
+
+def search(
+    suite: Suite, store: Store, console: Console, workers: int, options: RunOptions, *, retry_failed: bool = False
+) -> list[Outcome]:
+    """Tries ``suite.tuning.tries`` configurations of each method; all methods advance together.
+
+    A search that was interrupted goes on where it stopped: its proposals follow from the seed and from the scores of
+    the records, so they are the same again.
+
+    Args:
+        suite: The suite; each try is trained with each of its seeds under each of its training patterns.
+        store: Where the tries' records are kept.
+        console: Where progress is shown.
+        workers: Worker processes; more or fewer change no result.
+        options: How trials are run.
+        retry_failed: Run tries again that failed earlier.
+
+    Raises:
+        UserError: If the suite cannot be tuned.
+    """
+    _check(suite)
+    found = tunables(suite)
+    cells = expand(suite).cells
+    trainings = {one.entry.label: [cell.trial for cell in cells if cell.label == one.entry.label] for one in found}
+    studies = [Study(one.dimensions, suite.tuning.seed) for one in found]
+    tries: list[list[Try]] = [[] for _ in found]
+    for first in range(0, suite.tuning.tries, GENERATION):
+        last = min(first + GENERATION, suite.tuning.tries)
+        proposed = [
+            [
+                (candidate, _trials(candidate, trainings[one.entry.label]))
+                for candidate in map(one.candidate, study.ask(last - first))
+            ]
+            for one, study in zip(found, studies, strict=True)
+        ]
+        trials = {trial.id: trial for method in proposed for _, each in method for trial in each}
+        jobs = [
+            # Without test patterns: the trial does not get to see the test split.
+            Job(trial, tests=(), known=store.seal(name))
+            for name, trial in trials.items()
+            if _is_to_run(store.read(name), retry_failed=retry_failed)
+        ]
+        if jobs:
+            about = f"{suite.name}, tries {first + 1} to {last} of {suite.tuning.tries}"
+            run_jobs(about, jobs, len(trials) - len(jobs), store, console, workers, options)
+        for study, method, done in zip(studies, proposed, tries, strict=True):
+            scored = [Try(candidate, each, _score(each, store)) for candidate, each in method]
+            study.tell([one.score for one in scored])
+            done.extend(scored)
+    return [Outcome(one.entry.label, tuple(done)) for one, done in zip(found, tries, strict=True)]
+
+
+def _check(suite: Suite) -> None:
+    if suite.tuned is not None:
+        raise UserError("is tuned already.", remedy="Tune the suite that it was made from.", field="tuned")
+    if suite.training.selection == "best_test":
+        raise UserError(
+            "tuning does not look at the test split, which 'best_test' selects by.",
+            remedy="Tune with `--set training.selection=best_val`.",
+            field="training.selection",
+        )
+
+
+def _trials(candidate: Candidate, trainings: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trainings with the candidate's method and training in place of their own."""
+    return tuple(
+        Trial(
+            dataset=trial.dataset,
+            encoders=trial.encoders,
+            seed=trial.seed,
+            limit=trial.limit,
+            method=candidate.method,
+            missing=trial.missing,
+            training=candidate.training,
+        )
+        for trial in trainings
+    )
+
+
+def _is_to_run(record: Record | None, *, retry_failed: bool) -> bool:
+    if record is None:
+        return True
+    # That a worker was killed says nothing about what it was trying.
+    return record.failure is not None and (retry_failed or record.failure.kind == "WorkerDied")
+
+
+def _score(trials: Sequence[Trial], store: Store) -> float | None:
+    """The mean over the trials; None if one of them failed."""
+    scores = []
+    for trial in trials:
+        record = store.read(trial.id)
+        if record is None:
+            raise UserError(f"the record of {trial.id} cannot be read.", remedy="Run the same command again.")
+        if record.selected_epoch is None:
+            return None
+        stage = [epoch for epoch in record.curves if epoch.stage == record.curves[-1].stage]
+        scores.append(stage[record.selected_epoch - 1].validation["multimodal"])
+    return fmean(scores)

@@ -1,0 +1,153 @@
+"""What is tried for each method of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from mlabench import registry
+from mlabench.errors import UserError
+from mlabench.search_space import Values, declared
+from mlabench.suite import Suite
+from mlabench.suite.model import LabelledMethod
+from mlabench.trial import Component, Training
+
+#: How far from the suite's own value a rate is searched, as a factor in both directions.
+_AROUND = 10.0
+#: Tried where a suite has no weight decay, since zero has no surroundings on a logarithmic scale.
+_DECAYS = (0.0, 1e-5, 1e-4, 1e-3)
+
+_LEARNING_RATE, _WEIGHT_DECAY = "training.optimizer.lr", "training.optimizer.weight_decay"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that is tuned.
+
+    Attributes:
+        path: The option's name, or a dotted field of the training.
+        values: What may be tried.
+        default: The suite's own value, one of them.
+    """
+
+    path: str
+    values: Values
+    default: Any
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method with some values in place of its own.
+
+    Attributes:
+        values: What was tried, by path.
+        method: The method with them.
+        training: Its training with them.
+    """
+
+    values: Mapping[str, Any]
+    method: Component
+    training: Training
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A method of a suite and what is tuned of it.
+
+    What the suite's entry of the method sets stays as it is: it makes the method what its label says.
+    """
+
+    entry: LabelledMethod
+    dimensions: tuple[Dimension, ...]
+
+    def candidate(self, values: Mapping[str, Any]) -> Candidate:
+        """The method with ``values``, one for each dimension.
+
+        Raises:
+            UserError: If the method, or the training, does not allow one of them.
+        """
+        method, training = self.entry.method, self.entry.training.model_dump(mode="json")
+        options: dict[str, Any] = {}
+        for path, value in values.items():
+            if path.startswith("training."):
+                _set(training, path.split(".")[1:], value)
+            else:
+                options[path] = value
+        try:
+            kind = registry.get("methods", method.name).config
+            config = kind(**{**method.options, **options}).model_dump(mode="json", include=set(options))
+            changed = method.model_copy(update={"config": {**method.config, **config}})
+            return Candidate(values, changed, Training.model_validate(training))
+        except ValidationError as error:
+            what = f"{', '.join(f'{path}={value}' for path, value in values.items())}: {error.errors()[0]['msg']}"
+            raise UserError(f"{self.entry.label} does not allow {what}.", field="tuning.space") from None
+
+
+def tunables(suite: Suite) -> list[Tunable]:
+    """The suite's methods, each with what is tuned of it: the options it declares, and of the training what all share.
+
+    Raises:
+        UserError: If a range names nothing, does not hold the suite's own value, or has values that are not allowed.
+    """
+    found = []
+    for at, entry in enumerate(suite.methods):
+        options = declared(registry.get("methods", entry.method.name))
+        dimensions = [Dimension(path, values, entry.method.config[path]) for path, values in options.items()]
+        dimensions += _of_training(suite, entry)
+        free = (one for one in dimensions if suite.written(["methods", at, *one.path.split(".")]) is None)
+        tunable = Tunable(entry, tuple(free))
+        _check(tunable)
+        found.append(tunable)
+    return found
+
+
+def _of_training(suite: Suite, entry: LabelledMethod) -> list[Dimension]:
+    """By default learning rate and weight decay, around the value that the suite has for the method."""
+    settings = entry.training.model_dump(mode="json")
+    rate, decay = (float(_get(settings, path)) for path in (_LEARNING_RATE, _WEIGHT_DECAY))
+    space = suite.tuning.space or {
+        _LEARNING_RATE: _around(rate),
+        _WEIGHT_DECAY: _around(decay) if decay else Values(choices=_DECAYS),
+    }
+    return [Dimension(path, values, _get(settings, path)) for path, values in space.items()]
+
+
+def _around(value: float) -> Values:
+    return Values(low=value / _AROUND, high=value * _AROUND, log=True)
+
+
+def _check(tunable: Tunable) -> None:
+    """Refuses values that would only fail once they are tried."""
+    defaults = {one.path: one.default for one in tunable.dimensions}
+    for one in tunable.dimensions:
+        if not one.values.holds(one.default):
+            raise UserError(
+                f"the range of {one.path} does not hold {one.default}, the value that {tunable.entry.label} has.",
+                remedy="Widen the range: the first try is the suite as it is.",
+                field="tuning.space",
+            )
+        for value in one.values.ends:
+            tunable.candidate({**defaults, one.path: value})
+
+
+def _get(settings: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path below ``training``."""
+    value: Any = {"training": settings}
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(
+                f"there is no {path!r} to tune.",
+                remedy="Name a field of the training that the methods have, such as training.optimizer.lr.",
+                field="tuning.space",
+            )
+        value = value[key]
+    return value
+
+
+def _set(settings: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        settings = settings[key]
+    settings[keys[-1]] = value
