@@ -32,12 +32,12 @@ SAMPLES, CLASSES = 400, 10
 IDS = [f"sample{place}" for place in range(SAMPLES)]
 LABELS = np.arange(SAMPLES) % CLASSES
 
-FULL: dict[str, Any] = {"alpha": 0.1}
+FULL: dict[str, Any] = {"alpha": 0.1, "gradient_modification": "owm", "dynamic_fusion": "sample"}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "nothing": {"alpha": 0.1, "gradient_modification": False, "dynamic_fusion": False},
+    "nothing": {**FULL, "gradient_modification": "none", "dynamic_fusion": "average"},
     "MLA": FULL,
-    "averaged": {"alpha": 0.1, "gradient_modification": True, "dynamic_fusion": False},
-    "unmodified": {"alpha": 0.1, "gradient_modification": False, "dynamic_fusion": True},
+    "averaged": {**FULL, "dynamic_fusion": "average"},
+    "unmodified": {**FULL, "gradient_modification": "none"},
 }
 
 
@@ -99,7 +99,7 @@ def suite(
                     continue
                 key, present = trial.missing.key, trial.missing.pattern("stamps", IDS, MODALITIES)
                 unimodal = unimodal_logits(seed, hgm=skill[label] + 0.01 * seed, conflicts=conflicts)
-                fused, weight = fuse(unimodal, present, dynamic=config.get("dynamic_fusion", True) is True)
+                fused, weight = fuse(unimodal, present, dynamic=config["dynamic_fusion"] == "sample")
                 own = {modality: unimodal[:, column] for column, modality in enumerate(MODALITIES)}
                 embedding = {modality: np.ones((SAMPLES, 2)) for modality in MODALITIES}
                 scored = evaluate(trial.missing, MODALITIES, LABELS, present, fused, own, embedding, weight)
@@ -190,11 +190,13 @@ def test_without_predictions_the_effects_are_those_of_the_seeds(store: Store) ->
 
 def test_variants_are_found_by_their_options(store: Store) -> None:
     variants: dict[str, dict[str, Any]] = {
-        "other alpha": {"alpha": 0.5, "gradient_modification": False, "dynamic_fusion": True},
-        "a": {"alpha": 0.1, "gradient_modification": "off", "dynamic_fusion": "none"},
-        "b": {"alpha": 0.1, "gradient_modification": "off"},
-        "c": {"alpha": 0.1, "dynamic_fusion": False},
-        "MLA": {"alpha": 0.1, "gradient_modification": "exact"},
+        "other alpha": {**FULL, "alpha": 0.5, "gradient_modification": "none"},
+        "other HGM": {**FULL, "gradient_modification": "ogd", "dynamic_fusion": "average"},
+        "other DF": {**FULL, "gradient_modification": "none", "dynamic_fusion": "batch"},
+        "a": VARIANTS["nothing"],
+        "b": VARIANTS["unmodified"],
+        "c": VARIANTS["averaged"],
+        "MLA": FULL,
     }
     cells = []
     for label, config in variants.items():
@@ -205,6 +207,9 @@ def test_variants_are_found_by_their_options(store: Store) -> None:
     assert ablation.find_design(plan) == ablation.Design(both="MLA", only_hgm="c", only_df="b", neither="a")
     without = plan.model_copy(update={"cells": tuple(cell for cell in cells if cell.label != "a")})
     assert ablation.find_design(without) is None
+    renamed = [cell.model_copy(update={"label": "z" if cell.label == "MLA" else cell.label}) for cell in cells]
+    unnamed = plan.model_copy(update={"cells": tuple(renamed)})
+    assert ablation.find_design(unnamed) == ablation.Design(both="z", only_hgm="c", only_df="b", neither="a")
     assert ablation.answer(evidence_of(without, store)) is None
     assert ablation.find_design(plan.model_copy(update={"cells": (cells[-1],)})) is None
 
@@ -261,7 +266,7 @@ def test_dynamic_fusion_on_the_same_models(store: Store) -> None:
         stored = evidence.outcomes(label, setting, "multimodal")
         assert stored is not None
         # A variant's own way of fusing gives what is stored.
-        own = dynamic if VARIANTS[label].get("dynamic_fusion", True) else average
+        own = dynamic if VARIANTS[label]["dynamic_fusion"] == "sample" else average
         np.testing.assert_array_equal(own.correct, stored.correct)
     differences = [
         100 * (dynamic.correct.mean() - average.correct.mean()) for average, dynamic in fusions.outcomes.values()

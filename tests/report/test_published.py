@@ -314,10 +314,10 @@ def test_a_stand_in_for_two_datasets_names_both(store: Store) -> None:
 
 def test_variants_stand_beside_the_ablation_and_nothing_else(store: Store, tmp_path: Path) -> None:
     methods = [
-        ("MLA", Component(name="mla", config={"gradient_modification": True, "dynamic_fusion": True})),
-        ("MLA w/o HGM", Component(name="mla", config={"gradient_modification": False})),
-        ("MLA w/o DF", Component(name="mla", config={"dynamic_fusion": False})),
-        ("neither", Component(name="mla", config={"gradient_modification": False, "dynamic_fusion": False})),
+        ("MLA", Component(name="mla", config={"gradient_modification": "owm", "dynamic_fusion": "sample"})),
+        ("MLA w/o HGM", Component(name="mla", config={"gradient_modification": "none"})),
+        ("MLA w/o DF", Component(name="mla", config={"dynamic_fusion": "average"})),
+        ("neither", Component(name="mla", config={"gradient_modification": "none", "dynamic_fusion": "average"})),
         ("another alpha", Component(name="mla", config={"alpha": 1.0})),
     ]
     path = extra(

@@ -26,9 +26,9 @@ SEEDS = range(10)
 QUESTIONS: tuple[Question, ...] = ("Q1", "Q2", "Q3", "Q4")
 METHODS = {name: name.lower().replace(" ", "_") for name in LEVELS}
 VARIANTS = {
-    "MLA w/o HGM": {"gradient_modification": False},
-    "MLA w/o DF": {"dynamic_fusion": False},
-    "MLA w/o HGM and DF": {"gradient_modification": False, "dynamic_fusion": False},
+    "MLA w/o HGM": {"gradient_modification": "none"},
+    "MLA w/o DF": {"dynamic_fusion": "average"},
+    "MLA w/o HGM and DF": {"gradient_modification": "none", "dynamic_fusion": "average"},
     "MLA, alpha 1": {"alpha": 1.0},
     "MLA, weak first": {"order": "weak_to_strong"},
 }

@@ -49,11 +49,11 @@ def concat(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimize
 
 
 def mla(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimizer) -> Tensor:
-    projector, weight = method.gradient_modification.projector, method.head.weight
+    projector, weight = method.gradient_modification.projector, method.heads["shared"].weight
     losses = []
     for modality, values in inputs.items():
         feature = method.encoders[modality](values)
-        loss = F.cross_entropy(method.head(feature), label)
+        loss = F.cross_entropy(method.heads["shared"](feature), label)
         optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():

@@ -11,6 +11,7 @@ from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.plan import Cell as PlanCell
 from mlabench.report import wording
+from mlabench.report.parts import OFF
 from mlabench.report.published import DATASETS, Number, datasets_in
 from mlabench.report.published.protocol import departures
 from mlabench.report.results import MULTIMODAL, Results
@@ -18,9 +19,6 @@ from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.trial import Component
 
 _NOT_SOURCED = "not sourced"
-
-#: Switches of MLA that its ablation turns off.
-_SWITCHES = ("gradient_modification", "dynamic_fusion")
 
 #: Longer tables are left to the files and the page.
 _TERMINAL_ROWS = 24
@@ -224,7 +222,7 @@ def _published_name(dataset: str) -> str:
 def _published_method(method: Component) -> str:
     """The name under which published numbers would know a method; itself with its options if none would."""
     changed = {name for name, value in method.config.items() if _default(method.name, name) != value}
-    off = [switch for switch in _SWITCHES if method.config.get(switch) is False]
+    off = [option for option, value in OFF.values() if method.config.get(option) == value]
     if not changed:
         return method.name
     if method.name == "mla" and changed == set(off):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from mlabench.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
 from mlabench.report.evidence import Evidence
+from mlabench.report.parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Comparison, contrast
@@ -28,10 +28,7 @@ _RULE = (
     "weights are evidence, but do not decide."
 )
 
-HGM, DF, INTERACTION = "HGM", "DF", "Interaction"
-
-#: How the options that turn a part off may be written.
-_OFF = (False, None, "", "none", "off")
+INTERACTION = "Interaction"
 
 #: What the accuracies with both parts, HGM alone, DF alone and neither count in an effect.
 _WEIGHTS = {HGM: (0.5, 0.5, -0.5, -0.5), DF: (0.5, -0.5, 0.5, -0.5), INTERACTION: (1.0, -1.0, -1.0, 1.0)}
@@ -98,36 +95,18 @@ def answer(evidence: Evidence) -> Answer | None:
 
 
 def find_design(plan: Plan) -> Design | None:
-    """The variants that differ from the method in question by its two parts alone; None if one lacks.
+    """A variant of the method in question and those that lack one of its parts, or both; None without all four.
 
-    They are found by their options, whatever their labels.
+    They are found by their options, whatever their labels; the method in question comes first.
     """
-    method = common.method_in_question(plan)
-    options: dict[str, Mapping[str, Any]] = {}
-    for cell in plan.cells:
-        if cell.trial.method.name == common.METHOD:
-            options.setdefault(cell.label, cell.trial.method.config)
-    if method is None:
-        return None
-    found: dict[tuple[bool, bool], str] = {}
-    for label in (method, *options):
-        if _rest(options[label]) == _rest(options[method]):
-            found.setdefault(_parts(options[label]), label)
-    if len(found) < 4:
-        return None
-    return Design(
-        both=found[True, True], only_hgm=found[True, False], only_df=found[False, True], neither=found[False, False]
-    )
-
-
-def _parts(options: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether HGM and DF are on; both are by default."""
-    hgm, df = (options.get(name, True) not in _OFF for name in ("gradient_modification", "dynamic_fusion"))
-    return hgm, df
-
-
-def _rest(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in ("gradient_modification", "dynamic_fusion")}
+    options = {cell.label: cell.trial.method.config for cell in plan.cells if cell.trial.method.name == common.METHOD}
+    no_hgm, no_df = (dict([OFF[part]]) for part in (HGM, DF))
+    for full in sorted(options, key=lambda label: label != common.method_in_question(plan)):
+        wanted = [{**options[full], **off} for off in ({}, no_df, no_hgm, no_hgm | no_df)]
+        found = [label for one in wanted for label, own in options.items() if own == one]
+        if len(set(found)) == len(wanted):
+            return Design(*found)
+    return None
 
 
 def effect(evidence: Evidence, design: Design, name: str, settings: Sequence[str], target: str) -> Comparison | None:
