@@ -111,7 +111,7 @@ def _resolve_method(tree: Node, node: Node, path: Keys, problems: Problems) -> L
 def _title(method: Component, training: Node | None) -> str:
     """The method's title, what differs from its defaults, and its own training.
 
-    For example ``MLA (gradient_modification=false, training.optimizer.lr=0.1)``.
+    For example ``MLA (gradient_modification="none", training.optimizer.lr=0.1)``.
     """
     entry = registry.get("methods", method.name)
     defaults: dict[str, Any] = {

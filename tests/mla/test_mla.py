@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mlabench.errors import UserError
 from mlabench.method import Batch, Optimization, Progress
+from mlabench.mla.gradient_modification import Projector
 from mlabench.mla.method import MLA
+from mlabench.mla.released import MLAReleased
+from mlabench.suite import load_suite
 from tests.methods import Steps, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
 
 Array = NDArray[np.float64]
@@ -42,44 +47,94 @@ def cross_entropy(weight: Array, bias: Array, features: Array, labels: NDArray[n
     return float(loss), delta.T @ features, delta.sum(axis=0)
 
 
+class Head:
+    """A linear head in NumPy."""
+
+    def __init__(self, method: MLA, modality: str) -> None:
+        head = method.head(modality)
+        self.weight, self.bias = (value.detach().double().numpy().copy() for value in (head.weight, head.bias))
+
+    def check(self, method: MLA, modality: str) -> None:
+        np.testing.assert_allclose(method.head(modality).weight.detach(), self.weight, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(method.head(modality).bias.detach(), self.bias, rtol=0, atol=1e-6)
+
+
+def heads_of(method: MLA) -> dict[str, Head]:
+    """One for each modality, or the same for all."""
+    found = {id(method.head(modality)): Head(method, modality) for modality in method.task.modalities}
+    return {modality: found[id(method.head(modality))] for modality in method.task.modalities}
+
+
 def by_hand(
-    method: MLA, batch: Batch, p: Array, alpha: float, order: tuple[str, ...], *, projector: str | None
-) -> tuple[dict[str, float], Array, Array, Array]:
-    """One mini-batch of plain SGD on the head: losses, and the new weight, bias and P."""
-    weight, bias = (value.detach().double().numpy().copy() for value in (method.head.weight, method.head.bias))
+    method: MLA, batch: Batch, heads: Mapping[str, Head], p: Array, alpha: float, *, projector: str | None
+) -> tuple[dict[str, float], Array]:
+    """One mini-batch of plain SGD on the heads; returns the losses and the new P."""
     losses = {}
-    for modality in order:
+    for modality in method.task.modalities:
         features, labels = features_of(method, batch, modality)
-        losses[modality], weight_gradient, bias_gradient = cross_entropy(weight, bias, features, labels)
+        head = heads[modality]
+        losses[modality], weight_gradient, bias_gradient = cross_entropy(head.weight, head.bias, features, labels)
         h = features.mean(axis=0)
         new_p = p - np.outer(p @ h, p @ h) / (alpha + h @ p @ h)
         if projector is not None:
             weight_gradient = weight_gradient @ (new_p if projector == "current" else p)
         p = new_p
-        weight -= RATE * weight_gradient
-        bias -= RATE * bias_gradient
-    return losses, weight, bias, p
+        head.weight -= RATE * weight_gradient
+        head.bias -= RATE * bias_gradient
+    return losses, p
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 @pytest.mark.parametrize("projector", ["current", "previous", None])
-def test_two_steps_of_the_head_by_hand(projector: str | None, missing: float) -> None:
-    options = {"gradient_modification": False} if projector is None else {"projector": projector}
-    method = build(3, alpha=0.3, **options)
-    p = np.eye(6)
+@pytest.mark.parametrize("head", ["shared", "own"])
+def test_two_steps_of_the_head_by_hand(head: str, projector: str | None, missing: float) -> None:
+    options = {"gradient_modification": "none"} if projector is None else {"projector": projector}
+    method = build(3, alpha=0.3, head=head, **options)
+    heads, p = heads_of(method), np.eye(6)
+    assert len(set(map(id, heads.values()))) == (1 if head == "shared" else 3)
     steps = sgd(method, RATE)
     for seed in range(2):
         batch = make_batch(method.task, 12, missing=missing, seed=seed)
-        losses, weight, bias, p = by_hand(method, batch, p, 0.3, method.task.modalities, projector=projector)
+        losses, p = by_hand(method, batch, heads, p, 0.3, projector=projector)
         logs = method.training_step(batch, steps)
         for modality, loss in losses.items():
             assert float(logs[f"loss/{modality}"]) == pytest.approx(loss, rel=1e-5)
+            heads[modality].check(method, modality)
         assert float(logs["loss"]) == pytest.approx(np.mean(list(losses.values())), rel=1e-5)
-        np.testing.assert_allclose(method.head.weight.detach(), weight, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(method.head.bias.detach(), bias, rtol=0, atol=1e-6)
-        if method.gradient_modification is not None:
+        if isinstance(method.gradient_modification, Projector):
             np.testing.assert_allclose(method.gradient_modification.projector, p, rtol=0, atol=1e-6)
         assert logs["loss"].requires_grad is False
+
+
+@pytest.mark.parametrize("kind", ["owm", "owm_frobenius", "released", "added", "ogd", "none"])
+def test_each_modification_of_the_gradient_is_the_one_that_it_is_called(kind: str) -> None:
+    """The change of the head's weight in one step on the second modality."""
+    method = build(3, gradient_modification=kind, alpha=0.3)
+    batch = make_batch(method.task, 12)
+    means = [features_of(method, batch, modality)[0].mean(axis=0) for modality in ("audio", "image")]
+    method.training_step(only(batch, 0), sgd(method, RATE))
+    head = Head(method, "image")
+    features, labels = features_of(method, batch, "image")
+    _, gradient, _ = cross_entropy(head.weight, head.bias, features, labels)
+    p = np.eye(6)
+    for h in means:
+        k = p @ h
+        matrix = np.outer(k, k)
+        p = p - matrix / (0.3 + (np.outer(k, h) if kind in ("released", "added") else h @ k))
+        if kind != "owm":
+            p /= np.linalg.norm(p)
+    audio = means[0]
+    expected = {
+        "owm": gradient @ p,
+        "owm_frobenius": gradient @ p,
+        "released": gradient @ p.T,
+        "added": gradient + gradient @ p.T,
+        "ogd": gradient - np.outer(gradient @ audio, audio) / (audio @ audio),
+        "none": gradient,
+    }[kind]
+    method.training_step(only(batch, 1), sgd(method, RATE))
+    head.weight -= RATE * expected
+    np.testing.assert_allclose(method.head("image").weight.detach(), head.weight, rtol=0, atol=1e-6)
 
 
 def test_one_update_per_modality_in_turn_each_on_its_own_encoder() -> None:
@@ -93,7 +148,7 @@ def test_one_update_per_modality_in_turn_each_on_its_own_encoder() -> None:
             super().update(loss, before_step)
             moved = {key for key, value in parameters(method).items() if not torch.equal(value, before[key])}
             seen.append(sorted({key.split(".")[1] for key in moved if key.startswith("encoders.")}))
-            assert {"head.weight", "head.bias"} <= moved
+            assert {"heads.shared.weight", "heads.shared.bias"} <= moved
 
     method.training_step(batch, Spy(adam(method).optimizer))
     method.training_step(batch, Spy(adam(method).optimizer))
@@ -103,26 +158,58 @@ def test_one_update_per_modality_in_turn_each_on_its_own_encoder() -> None:
 def test_encoder_gradients_are_not_modified() -> None:
     """The encoder descends on the gradient through the unmodified head."""
     results = []
-    for modify in (True, False):
-        method = build(gradient_modification=modify)
+    for kind in ("owm", "none"):
+        method = build(gradient_modification=kind)
         batch = only(make_batch(method.task), 0)
         method.training_step(batch, sgd(method))
         results.append(parameters(method))
-    for key in (key for key in results[0] if key.startswith(("encoders", "head.bias"))):
+    for key in (key for key in results[0] if key.startswith(("encoders", "heads.shared.bias"))):
         torch.testing.assert_close(results[0][key], results[1][key])
-    assert not torch.allclose(results[0]["head.weight"], results[1]["head.weight"])
+    assert not torch.allclose(results[0]["heads.shared.weight"], results[1]["heads.shared.weight"])
 
 
 def test_alpha_within_an_epoch() -> None:
     method = build(alpha=0.1, alpha_schedule="within_epoch")
     batch = make_batch(method.task)
-    p = np.eye(6)
+    heads, p = heads_of(method), np.eye(6)
     for step, alpha in enumerate([0.1, 0.1**1.25, 0.1**1.5, 0.1**1.75]):
-        _, weight, _, p = by_hand(method, batch, p, alpha, method.task.modalities, projector="current")
+        _, p = by_hand(method, batch, heads, p, alpha, projector="current")
         steps = sgd(method, RATE)
         steps.progress = Progress(2, 5, step, 4)
         method.training_step(batch, steps)
-        np.testing.assert_allclose(method.head.weight.detach(), weight, rtol=0, atol=1e-6)
+        heads["audio"].check(method, "audio")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_idle_steps_move_encoders_that_had_their_turn(missing: bool) -> None:
+    """With momentum ``m``, decay ``w`` and no gradient: ``v <- m v + w x``, ``x <- x - lr v``, once per later turn."""
+    lr, momentum, decay = 0.1, 0.9, 0.05
+    states = {}
+    for idle in (False, True):
+        method = build(3, idle_steps=idle, gradient_modification="none")
+        steps = Steps(torch.optim.SGD(method.parameters(), lr, momentum=momentum, weight_decay=decay))
+        batch = make_batch(method.task)
+        states[idle, 0] = parameters(method)
+        method.training_step(only(batch, 0, 2) if missing else batch, steps)
+        states[idle, 1] = parameters(method)
+    later = {"audio": 1, "image": 0, "text": 0} if missing else {"audio": 2, "image": 1, "text": 0}
+    for key in (key for key in states[False, 0] if key.startswith("encoders.")):
+        start, x = states[False, 0][key].double(), states[False, 1][key].double()
+        v = (start - x) / lr
+        for _ in range(later[key.split(".")[1]]):
+            v = momentum * v + decay * x
+            x = x - lr * v
+        torch.testing.assert_close(states[True, 1][key].double(), x, rtol=0, atol=1e-6)
+
+
+def test_idle_steps_leave_frozen_parameters_alone() -> None:
+    method = build(2, idle_steps=True)
+    for parameter in method.encoders["audio"].parameters():
+        parameter.requires_grad_(False)
+    before = parameters(method)
+    method.training_step(make_batch(method.task), Steps(torch.optim.SGD(method.parameters(), 0.1, weight_decay=0.1)))
+    after = parameters(method)
+    assert all(torch.equal(after[key], before[key]) for key in before if key.startswith("encoders.audio."))
 
 
 def test_modality_that_no_sample_has_is_skipped() -> None:
@@ -144,9 +231,9 @@ def test_modified_gradient_is_nearly_orthogonal_to_the_mean_features() -> None:
     method = build(alpha=1e-6)
     batch = only(make_batch(method.task), 0)
     features, _ = features_of(method, batch, "audio")
-    before = method.head.weight.detach().clone()
+    before = method.head("audio").weight.detach().clone()
     method.training_step(batch, sgd(method))
-    step = (method.head.weight.detach() - before).double().numpy()
+    step = (method.head("audio").weight.detach() - before).double().numpy()
     assert np.abs(step @ features.mean(axis=0)).max() < 1e-5
     assert np.abs(step @ features.T).max() > 1e-3
 
@@ -200,8 +287,19 @@ def test_given_order_does_not_change() -> None:
     "order", [("audio",), ("audio", "image", "audio"), ("audio", "image", "text"), ("audio", "smell")]
 )
 def test_order_must_name_each_modality_once(order: tuple[str, ...]) -> None:
+    """Said when a plan is made, and by the method itself."""
+    with pytest.raises(ValueError, match="order must name each of"):
+        MLA.Config(order=order).check_modalities(("audio", "image"))
     with pytest.raises(ValueError, match="order must name each of"):
         build(order=order)
+
+
+def test_a_wrong_order_is_a_mistake_in_the_suite(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("dataset: clipart\nmethods: [mla, {name: mla, order: [audio, image]}]\n")
+    with pytest.raises(UserError, match="order must name each of the modalities image, text once") as caught:
+        load_suite(path)
+    assert caught.value.field == "methods.1"
 
 
 def test_unequal_widths_are_refused_by_name() -> None:
@@ -209,27 +307,95 @@ def test_unequal_widths_are_refused_by_name() -> None:
         build(widths=[6, 8])
 
 
-@pytest.mark.parametrize("dynamic", [True, False])
-def test_prediction_by_hand(dynamic: bool) -> None:
-    method = build(3, dynamic_fusion=dynamic)
-    batch = make_batch(method.task, 10, missing=0.4)
+def trained(batch: Batch, **options: Any) -> MLA:
+    method = build(3, **options)
     fit(method, [batch], 5)
     method.eval()
+    return method
+
+
+@pytest.mark.parametrize("fusion", ["sample", "average"])
+@pytest.mark.parametrize("absent_votes", [False, True])
+@pytest.mark.parametrize("head", ["shared", "own"])
+def test_prediction_by_hand(head: str, absent_votes: bool, fusion: str) -> None:
+    batch = make_batch(make_task(3), 10, missing=0.4)
+    method = trained(batch, dynamic_fusion=fusion, absent_votes=absent_votes, head=head)
     with torch.no_grad():
         prediction = method.predict(batch)
-    weight, bias = method.head.weight.detach().double().numpy(), method.head.bias.detach().double().numpy()
     for sample in range(len(batch)):
         logits, scores = [], []
         for column, modality in enumerate(method.task.modalities):
-            if batch.present[sample, column]:
+            own = Head(method, modality)
+            z = own.bias
+            if here := bool(batch.present[sample, column]):
                 features, _ = features_of(method, take(batch, [sample]), modality)
-                z = (features @ weight.T + bias)[0]
-                p = np.exp(z) / np.exp(z).sum()
-                logits.append(z)
-                scores.append(np.exp((p * np.log(p)).sum()) if dynamic else 1.0)
+                z = (features @ own.weight.T + own.bias)[0]
                 np.testing.assert_allclose(prediction.unimodal[modality][sample], z, rtol=1e-4, atol=1e-6)
                 np.testing.assert_allclose(prediction.embedding[modality][sample], features[0], rtol=1e-4, atol=1e-6)
+            if here or absent_votes:
+                p = np.exp(z) / np.exp(z).sum()
+                logits.append(z)
+                scores.append(np.exp((p * np.log(p)).sum()) if fusion == "sample" else 1.0)
         share = np.array(scores) / np.sum(scores)
-        assert prediction.weight is not None
-        np.testing.assert_allclose(prediction.weight[sample, batch.present[sample]], share, rtol=1e-4)
         np.testing.assert_allclose(prediction.fused[sample], share @ np.array(logits), rtol=1e-4, atol=1e-6)
+        present = batch.present[sample].numpy()
+        among_present = share[present] / share[present].sum() if absent_votes else share
+        assert prediction.weight is not None
+        np.testing.assert_allclose(prediction.weight[sample, batch.present[sample]], among_present, rtol=1e-4)
+        assert (prediction.weight[sample, ~batch.present[sample]] == 0).all()
+
+
+def test_prediction_with_weights_of_the_batch() -> None:
+    batch = make_batch(make_task(3), 10)
+    method = trained(batch, dynamic_fusion="batch", fusion_batch=4)
+    with torch.no_grad():
+        whole = method.predict(batch)
+        parts = [method.predict(take(batch, list(rows))) for rows in (range(4), range(4, 8), range(8, 10))]
+    torch.testing.assert_close(whole.fused, torch.cat([part.fused for part in parts]))
+    assert whole.weight is not None
+    assert len(whole.weight.unique(dim=0)) == 3
+    # One weight for all: the fused logits are the same mixture of the unimodal ones.
+    share = whole.weight[0]
+    mixture = sum(share[column] * whole.unimodal[m][:4] for column, m in enumerate(method.task.modalities))
+    torch.testing.assert_close(whole.fused[:4], mixture)
+
+
+def test_the_released_preset_is_mla_with_other_defaults() -> None:
+    batches = [make_batch(make_task(3), 12, missing=0.3, seed=seed) for seed in range(3)]
+    results = []
+    for name, options in (
+        ("mla_released", {}),
+        (
+            "mla",
+            {
+                "gradient_modification": "none",
+                "alpha_schedule": "within_epoch",
+                "idle_steps": True,
+                "dynamic_fusion": "batch",
+                "absent_votes": True,
+            },
+        ),
+    ):
+        method = build_method(name, make_task(3), **options)
+        fit(method, batches, 3, sgd)
+        method.eval()
+        with torch.no_grad():
+            results.append((parameters(method), method.predict(batches[0]).fused))
+    assert isinstance(build_method("mla_released", make_task(3)), MLAReleased)
+    (state, fused), (other_state, other_fused) = results
+    assert all(torch.equal(other_state[key], value) for key, value in state.items())
+    assert torch.equal(fused, other_fused)
+
+
+def test_presets_share_their_options() -> None:
+    own, released = (dict(kind.Config()) for kind in (MLA, MLAReleased))
+    assert own.keys() == released.keys()
+    assert {name for name in own if own[name] != released[name]} == {
+        "gradient_modification",
+        "alpha_schedule",
+        "idle_steps",
+        "dynamic_fusion",
+        "absent_votes",
+    }
+    assert MLA.predicts_per_sample
+    assert not MLAReleased.predicts_per_sample
