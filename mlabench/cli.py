@@ -31,6 +31,7 @@ from mlabench.cli_suites import (
     load_plans,
     overrides,
 )
+from mlabench.cli_tune import tune
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ app.add_typer(data_app)
 app.add_typer(masks_app)
 app.command("ls")(list_registered)
 app.command("methods")(list_methods)
+app.command()(tune)
 app.command()(schema)
 app.command()(version)
 
@@ -62,7 +64,7 @@ def run(
     results: Results = Path("results"),
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one on a GPU."),
+        typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one per GPU."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: PrecisionOption = None,
@@ -70,6 +72,16 @@ def run(
         str, typer.Option(help="Which finished trials run again: never, only-missing (evaluations), failed, always.")
     ] = "only-missing",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again; short for --overwrite failed.")
+    ] = False,
+    trial_timeout: Annotated[
+        float | None,
+        typer.Option("--trial-timeout", metavar="SECONDS", min=0.01, help="A trial that takes longer has failed."),
+    ] = None,
+    trials_per_device: Annotated[
+        int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs goes before.")
+    ] = 1,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
     settings: SetOption = None,
     method: MethodOption = None,
@@ -81,20 +93,25 @@ def run(
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
     from mlabench.environment import require_device
-    from mlabench.execution import Overwrite, run_plan
+    from mlabench.execution import Overwrite, default_jobs, run_plan, visible_gpus
     from mlabench.launchers import RunOptions
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
     require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
     strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
+    if retry_failed:
+        strategy = Overwrite.FAILED
     plans = load_plans(suites, overrides(settings, method, seeds, rates, limit, dataset, precision))
-    console, store, options = make_console(), Store(results), RunOptions(device, keep_models)
+    gpus = visible_gpus(device)
+    workers = jobs or default_jobs(device, gpus, trials_per_device)
+    console, store = make_console(), Store(results)
+    options = RunOptions(device, keep_models, trial_timeout, gpus)
     failed = 0
     command = shlex.join(["mlabench", *sys.argv[1:]])
     for plan in (plan.model_copy(update={"command": command}) for plan in plans.values()):
         try:
-            failed += run_plan(plan, store, console, strategy, jobs, options, fail_fast=fail_fast)
+            failed += run_plan(plan, store, console, strategy, workers, options, fail_fast=fail_fast)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None

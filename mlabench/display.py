@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mlabench.launchers import Event, Finished
+from mlabench.launchers import Event, Finished, Progressed, Waiting
 
 #: Wide enough for a table when the output goes to a file or a pipe, where there is no terminal to ask.
 WIDTH_WITHOUT_TERMINAL = 140
@@ -86,7 +86,12 @@ class Watch:
         """Shows one event."""
         if isinstance(event, Finished):
             self._finish(event)
-            return
+        elif isinstance(event, Waiting):
+            self._console.print(f"waiting for {event.trial_id}: another process is working on it", soft_wrap=True)
+        elif isinstance(event, Progressed):
+            self._progress(event)
+
+    def _progress(self, event: Progressed) -> None:
         if event.trial_id not in self._tasks:
             self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total, count=0)
         description = f"{event.trial_id} [dim]{escape(event.stage)}[/]"
@@ -104,6 +109,8 @@ class Watch:
             # In one go: what a second print would continue is gone, where bars are redrawn in between.
             line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
             self._console.print(line, soft_wrap=True)
+        elif event.elsewhere:
+            self._console.print(f"{self.finished}/{self._total} {event.trial_id} by another process", soft_wrap=True)
         elif not self._console.is_terminal:
             left = (time.monotonic() - self._start) / self.finished * (self._total - self.finished)
             self._console.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,7 +21,8 @@ from mlabench import registry
 from mlabench.datasets import Data
 from mlabench.display import Bars, Watch, counted, duration
 from mlabench.launchers import Job, RunOptions
-from mlabench.launchers.local import launch, running
+from mlabench.launchers.local import launch
+from mlabench.leases import holders
 from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.store import Store
@@ -57,6 +59,7 @@ class Standing:
         state: Where it stands.
         record: Its record, if there is one.
         stale: The method's source has changed since, without a new version.
+        seal: Tells this record from one that comes later.
     """
 
     trial: Trial
@@ -64,13 +67,15 @@ class Standing:
     state: State
     record: Record | None
     stale: bool
+    seal: str
 
 
 def survey(plan: Plan, store: Store) -> list[Standing]:
     """Where each distinct trial of a plan stands, from the store alone."""
-    busy = running(store.root)
+    busy = holders(store.root)
     standings = []
     for trial, tests in plan.trials():
+        seal = store.seal(trial.id)
         record = store.read(trial.id)
         stale = False
         if trial.id in busy:
@@ -86,7 +91,7 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
         if record is not None and record.status == "ok":
             source = record.environment.get("method_source", "")
             stale = source != registry.get("methods", trial.method.name).source_hash
-        standings.append(Standing(trial, tests, state, record, stale))
+        standings.append(Standing(trial, tests, state, record, stale, seal))
     return standings
 
 
@@ -99,7 +104,9 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
         Overwrite.ALWAYS: {State.MISSING, State.INCOMPLETE, State.FAILED, State.DONE},
     }[overwrite]
     afresh = overwrite == Overwrite.ALWAYS
-    return [Job(standing.trial, standing.tests, afresh) for standing in standings if standing.state in again]
+    return [
+        Job(standing.trial, standing.tests, afresh, standing.seal) for standing in standings if standing.state in again
+    ]
 
 
 def estimate_seconds(jobs: Iterable[Job], store: Store, workers: int) -> float | None:
@@ -127,15 +134,33 @@ def _likenesses(trial: Trial) -> list[tuple[object, ...]]:
     return [(*samples, trial.method.name), samples]
 
 
-def default_jobs(device: str) -> int:
-    """One worker per core that this process may use; one in all where they would share a GPU.
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """Ids of the GPUs that trials may run on, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; whether ``auto`` finds a GPU is guessed without torch.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    program = shutil.which("nvidia-smi")
+    if device not in ("auto", "cuda") or program is None:
+        return ()
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return tuple(gpu.strip() for gpu in chosen.split(",") if gpu.strip())
+    command = [program, "--query-gpu=index", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
+
+
+def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1) -> int:
+    """``per_device`` workers for each GPU; where there is none, one per core that this process may use.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        gpus: What :func:`visible_gpus` found.
+        per_device: Trials that share a GPU.
     """
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    if device in ("cuda", "mps") or (device == "auto" and (apple or shutil.which("nvidia-smi"))):
-        return 1
+    if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
+        return max(len(gpus), 1) * per_device
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -163,23 +188,21 @@ def run_plan(
     store: Store,
     console: Console,
     overwrite: Overwrite,
-    workers: int | None,
+    workers: int,
     options: RunOptions,
     *,
     fail_fast: bool,
 ) -> int:
     """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed."""
     store.write_plan(plan)
-    if not running(store.root):
-        store.recover()
     standings = survey(plan, store)
     jobs = jobs_to_run(standings, overwrite)
     failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
     failed -= {job.trial.id for job in jobs}
-    workers = min(workers or default_jobs(options.device), max(len(jobs), 1))
+    problems = 0
     if jobs:
-        reused, by = len(standings) - len(jobs), counted(workers, "worker")
-        console.print(f"{plan.name}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
+        reused = len(standings) - len(jobs)
+        problems = run_jobs(plan.name, jobs, reused, store, console, workers, options, fail_fast=fail_fast)
     elif all(entry.state == State.DONE for entry in standings):
         console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
     else:
@@ -187,15 +210,31 @@ def run_plan(
         console.print(
             f"{plan.name}: nothing to run: {', '.join(f'{count} {state}' for state, count in states.items())}."
         )
-    start = time.monotonic()
+    if failed:
+        console.print(f"{counted(len(failed), 'trial')} failed earlier; `--overwrite failed` runs them again.")
+    return len(failed) + problems
+
+
+def run_jobs(
+    about: str,
+    jobs: Sequence[Job],
+    reused: int,
+    store: Store,
+    console: Console,
+    workers: int,
+    options: RunOptions,
+    *,
+    fail_fast: bool = False,
+) -> int:
+    """Runs jobs, showing progress on ``console`` under the name ``about``. Returns how many of them failed."""
+    workers, start = min(workers, len(jobs)), time.monotonic()
+    by = counted(workers, "worker")
+    console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
     prepare_inputs([job.trial for job in jobs], console, workers, options.device)
     with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers)) as events:
         for event in events:
             watch.see(event)
             if fail_fast and watch.problems:
                 break
-    if jobs:
-        console.print(f"{plan.name}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
-    if failed:
-        console.print(f"{counted(len(failed), 'trial')} failed earlier; `--overwrite failed` runs them again.")
-    return len(failed) + len(watch.problems)
+    console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
+    return len(watch.problems)

@@ -11,6 +11,7 @@ The folders are the truth; there is no index to fall out of step with them.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -86,6 +87,15 @@ class Store:
             self._set_aside(trial_id, str(error))
             return None
 
+    def seal(self, trial_id: str) -> str:
+        """What a trial's record ends with: its checksum, unless it is damaged; empty if there is none. Cheap."""
+        try:
+            with (self.folder(trial_id) / RECORD).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 128))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
     def records(self) -> Iterator[Record]:
         """All records that can be read."""
         for trial_id in self.ids():
@@ -118,6 +128,7 @@ class Store:
             UserError: If the folder cannot be written.
         """
         trial_id = record.trial.id
+        temporary = None
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{trial_id}.", suffix=".tmp", dir=self.trials))
@@ -135,6 +146,8 @@ class Store:
                 _sync(path)
             self._install(temporary, trial_id)
         except OSError as error:
+            if temporary is not None:  # on a full disk, what was written of it is in the way
+                shutil.rmtree(temporary, ignore_errors=True)
             raise cannot_write("results", self.root, error) from error
 
     def write_failure(self, record: Record) -> None:
@@ -153,22 +166,16 @@ class Store:
         _sync(self.trials)
         shutil.rmtree(old, ignore_errors=True)
 
-    def recover(self) -> None:
+    def recover(self, trial_id: str) -> None:
         """Clears up after a crash: half-written folders go, a record that was being replaced comes back.
 
-        Call it only while no trial is being written.
+        Call it only while holding the trial's lease.
         """
-        if not self.trials.is_dir():
-            return
-        for path in self.trials.iterdir():
-            if path.name.endswith(".old"):
-                final = self.folder(path.name[1 : -len(".old")])
-                if not final.exists():
-                    path.rename(final)
-                else:
-                    shutil.rmtree(path, ignore_errors=True)
-            elif path.name.endswith(".tmp"):
-                shutil.rmtree(path, ignore_errors=True)
+        final, old = self.folder(trial_id), self.trials / f".{trial_id}.old"
+        if old.is_dir() and not final.exists():
+            old.rename(final)
+        for path in [old, *self.trials.glob(f".{glob.escape(trial_id)}.*.tmp")]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _set_aside(self, trial_id: str, reason: str) -> None:
         target = self.root / "set_aside" / f"{trial_id}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"

@@ -20,9 +20,10 @@ from mlabench.execution import (
     jobs_to_run,
     run_plan,
     survey,
+    visible_gpus,
 )
 from mlabench.launchers import Event, Finished, Job, RunOptions
-from mlabench.launchers.local import running_marker
+from mlabench.leases import held
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
 from mlabench.store import Store
@@ -65,7 +66,7 @@ EVERYTHING = plan(DONE, INCOMPLETE, FAILED, RUNNING, NEW, DONE)
 
 
 def test_survey(store: Store) -> None:
-    with running_marker(store.root, RUNNING.id):
+    with held(store.root, RUNNING.id):
         standings = survey(EVERYTHING, store)
     assert [(entry.trial, entry.state) for entry in standings] == [
         (DONE, State.DONE),
@@ -107,7 +108,7 @@ def test_stale_is_what_another_source_made(store: Store) -> None:
 )
 def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Store) -> None:
     """A trial that is running is left alone whatever the strategy."""
-    with running_marker(store.root, RUNNING.id):
+    with held(store.root, RUNNING.id):
         jobs = jobs_to_run(survey(EVERYTHING, store), overwrite)
     assert [job.trial for job in jobs] == left
     assert {job.afresh for job in jobs} == {overwrite == Overwrite.ALWAYS}
@@ -147,6 +148,25 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
 def test_default_jobs_are_the_cores_that_may_be_used() -> None:
     assert 1 <= default_jobs("cpu") <= (os.cpu_count() or 1)
     assert default_jobs("cuda") == 1, "workers would share the GPU"
+    assert default_jobs("auto", ("0", "1"), 3) == 6
+
+
+def test_gpus_are_found_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus("auto") == ()
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 0\necho 1\n")
+    program.chmod(0o755)
+    assert visible_gpus("auto") == visible_gpus("cuda") == ("0", "1")
+    assert visible_gpus("cpu") == ()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-7")
+    assert visible_gpus("auto") == ("3", "GPU-7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus("auto") == ()
+    program.write_text("#!/bin/sh\nexit 9\n")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus("auto") == ()
 
 
 # -- running a plan -------------------------------------------------------------------------------
@@ -229,15 +249,3 @@ def test_no_more_workers_than_jobs(run: Callable[..., tuple[int, str]], launcher
     assert launcher.workers == 2
     run(plan(*(make_trial(seed=seed) for seed in range(10, 20))), workers=5)
     assert launcher.workers == 5
-
-
-def test_a_crash_is_mended_unless_somebody_is_writing(run: Callable[..., tuple[int, str]], store: Store) -> None:
-    folder, half_written = store.folder(DONE.id), store.trials / ".other.tmp"
-    half_written.mkdir()
-    folder.rename(store.trials / f".{DONE.id}.old")
-    with running_marker(store.root, RUNNING.id):
-        run(plan(RUNNING))
-    assert half_written.exists()
-    run(plan(RUNNING))
-    assert not half_written.exists()
-    assert folder.exists()

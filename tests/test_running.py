@@ -49,7 +49,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 def running(results: Path) -> list[int]:
     """Process ids of the workers that are on a trial."""
     pids = []
-    for path in (results / "running").glob("*.json"):
+    for path in (results / "leases").glob("*.json"):
         try:
             pids.append(json.loads(path.read_text())["pid"])
         except (OSError, ValueError):
@@ -245,3 +245,54 @@ def test_the_page_says_by_which_command_it_was_made(suite: Path, unbroken: Path,
     assert mlabench("report", unbroken, "--out", tmp_path / "report", "--include-limited").returncode == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert f"mlabench run &#x27;{suite}&#x27; --results {unbroken} --jobs 2" in page
+
+
+def test_two_runs_at_once_share_the_work(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    both = [start("run", suite, "--results", results, "--jobs", "1") for _ in range(2)]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert lasting(results) == lasting(unbroken)
+    trained = [line for output in outputs for line in output.splitlines() if " left" in line and "/" in line]
+    assert len({line.split()[1] for line in trained}) == len(trained) == TRIALS, "no trial is run twice"
+    assert not list((results / "leases").iterdir())
+
+
+def test_a_trial_that_another_machine_is_on_comes_last(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    first = Store(unbroken).ids()[0]
+    lease = results / "leases" / f"{first}.json"
+    lease.parent.mkdir(parents=True)
+    lease.write_text(json.dumps({"host": "elsewhere/1", "pid": 1, "born": 0.0, "token": "t", "began": 0.0}))
+    process = start("run", suite, "--results", results, "--jobs", "1")
+    wait_for(lambda: len(Store(results).ids()) == TRIALS - 1 and not running(results)[1:], process)
+    time.sleep(2.0)
+    assert process.poll() is None
+    os.utime(lease, (time.time() - 3600,) * 2)  # it has fallen silent
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert f"waiting for {first}" in output
+    assert lasting(results) == lasting(unbroken)
+
+
+def test_a_crash_between_two_renames_loses_nothing(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    shutil.copytree(unbroken, results)
+    store, victim = Store(results), Store(results).ids()[0]
+    store.folder(victim).rename(store.trials / f".{victim}.old")
+    (store.trials / f".{victim}.abc.tmp").mkdir()
+    done = mlabench("run", suite, "--results", results)
+    assert done.returncode == 0, done.stderr
+    assert lasting(results) == lasting(unbroken)
+    assert sorted(path.name for path in store.trials.iterdir()) == Store(unbroken).ids()
+
+
+def test_trials_that_take_too_long_fail_and_can_be_tried_again(suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results"
+    only = ("--method", "mla", "--seeds", "0", "--results", results, "--jobs", "1")
+    done = mlabench("run", suite, *only, "--trial-timeout", "0.05")
+    assert done.returncode == 1
+    assert {record.failure.kind for record in Store(results).records() if record.failure} == {"TimedOut"}
+    assert "it took longer than" in done.stdout
+    assert mlabench("run", suite, *only, "--retry-failed").returncode == 0
+    assert all(content == lasting(unbroken)[trial] for trial, content in lasting(results).items())

@@ -152,8 +152,9 @@ def test_recovery_after_a_crash_between_the_two_renames(store: Store):
     store.write(make_record(trial))
     store.folder(trial.id).rename(store.trials / f".{trial.id}.old")
     (store.trials / f".{trial.id}.abc.tmp").mkdir()
+    assert store.seal(trial.id) == ""
     assert store.read(trial.id) is None
-    store.recover()
+    store.recover(trial.id)
     assert store.read(trial.id) is not None
     assert [path.name for path in store.trials.iterdir()] == [trial.id]
 

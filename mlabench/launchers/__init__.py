@@ -7,6 +7,7 @@ through the events, so a launcher that loses contact loses nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlabench.missing import Missing
 from mlabench.trial import Trial
@@ -18,13 +19,17 @@ class Job:
 
     Attributes:
         trial: The trial.
-        tests: The test patterns under which to evaluate it.
+        tests: The test patterns under which to evaluate it. If there are none, as in tuning, the trial never sees
+            the test split: no test curve, no predictions, no kept weights.
         afresh: Train again even if a record exists.
+        known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.Store.seal`). One
+            that has come since is somebody else's work on the same job.
     """
 
     trial: Trial
     tests: tuple[Missing, ...]
     afresh: bool = False
+    known: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,23 @@ class RunOptions:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         keep_models: Keep the selected weights whatever their size.
+        trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
+        gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
+        plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
     """
 
     device: str = "auto"
     keep_models: bool = False
+    trial_timeout: float | None = None
+    gpus: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun with a trial."""
+
+    trial_id: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,13 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Another process is working on a trial; the launcher comes back to it."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A trial has a record now.
 
@@ -58,11 +83,13 @@ class Finished:
         trial_id: The trial.
         problem: Why it failed, in one line; empty if it did not.
         seconds: Wall-clock seconds it took.
+        elsewhere: Another process has done it.
     """
 
     trial_id: str
     problem: str
     seconds: float
+    elsewhere: bool = False
 
 
-Event = Progressed | Finished
+Event = Started | Progressed | Waiting | Finished

@@ -2,29 +2,31 @@
 
 Workers are spawned once and kept over trials: importing torch takes longer than some trials. Each
 has one thread, set in its environment before torch starts; two threads each would be slower by an
-order of magnitude when several workers share the cores.
+order of magnitude when several workers share the cores. Where there are GPUs to share out, each worker
+sees one of them.
+
+Several launchers may work on one results folder at once, on one machine or on many: workers take a
+trial's lease before they run it (:mod:`mlabench.leases`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-import psutil
-
-from mlabench.launchers import Event, Finished, Job, Progressed, RunOptions
+from mlabench.display import duration
+from mlabench.errors import UserError
+from mlabench.launchers import Event, Finished, Job, RunOptions, Started, Waiting
+from mlabench.launchers.worker import Unwritable, work
+from mlabench.leases import is_held, release_of
 from mlabench.store import Store
 from mlabench.trial import Failure, Record
 
@@ -36,40 +38,44 @@ _ENVIRONMENT = {
     "NUMEXPR_NUM_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+#: How often to look whether the trials that other processes work on are done.
+_LOOK_SECONDS = 1.0
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
+    gpu: str | None
     job: Job | None = None
-    started: float = 0.0
+    started: float | None = None
+    timed_out: bool = False
 
 
 def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int) -> Generator[Event]:
     """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
 
-    A worker that dies (killed, out of memory) costs the trial it was running, which gets a record
-    of status ``failed``; another worker takes over.
+    A worker that dies (killed, out of memory) or takes too long costs the trial it was running, which gets a record
+    of status ``failed``; another worker takes over. A trial that another launcher's worker is on comes last.
+
+    Raises:
+        UserError: If nothing can be written to the results folder any more.
     """
-    queue = deque(jobs)
+    queue, elsewhere = deque(jobs), deque[Job]()
     pool: list[_Worker] = []
     try:
-        while queue or any(worker.job for worker in pool):
-            while len(pool) < min(workers, len(queue) + sum(1 for worker in pool if worker.job)):
-                pool.append(_spawn(store.root, options))
-            for worker in pool:
-                if worker.job is None and queue:
-                    worker.job, worker.started = queue.popleft(), time.monotonic()
-                    with suppress(OSError):  # it has just died, as the next reading of its connection will tell
-                        worker.connection.send(worker.job)
-            for ready in wait([worker.connection for worker in pool]):
+        while queue or elsewhere or any(worker.job for worker in pool):
+            if not queue:
+                _take_back(elsewhere, queue, store)
+            _hand_out(queue, pool, store, options, workers)
+            for ready in wait([worker.connection for worker in pool], _patience(pool, options, elsewhere)):
                 worker = next(worker for worker in pool if worker.connection is ready)
-                event = _receive(worker, pool, store)
-                if isinstance(event, Finished):
-                    worker.job = None
+                job, event = worker.job, _receive(worker, pool, store, options)
+                if isinstance(event, Waiting) and job is not None:
+                    elsewhere.append(job)
                 if event is not None:
                     yield event
+            _stop_hanging(pool, options)
     finally:
         for worker in pool:
             if worker.job is None:
@@ -80,39 +86,88 @@ def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int)
             _join(worker, store)
 
 
-def _receive(worker: _Worker, pool: list[_Worker], store: Store) -> Event | None:
-    """What a worker has to say. One that has died leaves the pool; None if that was between two jobs."""
+def _hand_out(queue: deque[Job], pool: list[_Worker], store: Store, options: RunOptions, workers: int) -> None:
+    """Gives every idle worker a job, and hires workers while there are jobs for them."""
+    while len(pool) < min(workers, len(queue) + sum(1 for worker in pool if worker.job)):
+        pool.append(_spawn(store, options, [worker.gpu for worker in pool]))
+    for worker in pool:
+        if worker.job is None and queue:
+            worker.job, worker.started = queue.popleft(), None
+            with suppress(OSError):  # it has just died, as the next reading of its connection will tell
+                worker.connection.send(worker.job)
+
+
+def _take_back(elsewhere: deque[Job], queue: deque[Job], store: Store) -> None:
+    """Moves the jobs that nobody else works on any more back to the queue."""
+    for _ in range(len(elsewhere)):
+        job = elsewhere.popleft()
+        (elsewhere if is_held(store.root, job.trial.id) else queue).append(job)
+
+
+def _patience(pool: Sequence[_Worker], options: RunOptions, elsewhere: Collection[Job]) -> float | None:
+    """Seconds to wait for the workers before something else has to be looked at; None for as long as it takes."""
+    waits = [_LOOK_SECONDS] if elsewhere else []
+    if options.trial_timeout is not None:
+        waits += [max(0.0, options.trial_timeout - _seconds(worker)) for worker in pool if not worker.timed_out]
+    return min(waits, default=None)
+
+
+def _stop_hanging(pool: Sequence[_Worker], options: RunOptions) -> None:
+    """Kills the workers whose trial takes too long; their connections then say that they are dead."""
+    if options.trial_timeout is None:
+        return
+    for worker in pool:
+        if not worker.timed_out and _seconds(worker) >= options.trial_timeout:
+            worker.timed_out = True
+            worker.process.kill()
+
+
+def _seconds(worker: _Worker) -> float:
+    """How long a worker has been on its trial; starting the process does not count."""
+    return 0.0 if worker.job is None or worker.started is None else time.monotonic() - worker.started
+
+
+def _receive(worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions) -> Event | None:
+    """What a worker has to say, idle after its job. One that has died leaves the pool; None if that was in between."""
     try:
-        event: Event = worker.connection.recv()
+        answer: Event | Unwritable = worker.connection.recv()
     except (EOFError, OSError):
         pool.remove(worker)
         _join(worker, store)
-        return _bury(worker, worker.job, store) if worker.job else None
-    return event
+        return _bury(worker, worker.job, store, options) if worker.job else None
+    if isinstance(answer, Unwritable):
+        raise UserError(answer.problem)
+    if isinstance(answer, Started):
+        worker.started = time.monotonic()
+    if isinstance(answer, Waiting | Finished):
+        worker.job = None
+    return answer
 
 
 def _join(worker: _Worker, store: Store) -> None:
-    """Waits for a worker's end and takes away the marker that a killed one leaves behind."""
+    """Waits for a worker's end and takes away the lease that a killed one leaves behind."""
     worker.process.join()
-    if worker.job is not None:
-        _marker(store.root, worker.job.trial.id).unlink(missing_ok=True)
+    if worker.job is not None and worker.process.pid is not None:
+        release_of(store.root, worker.job.trial.id, worker.process.pid)
 
 
-def _spawn(root: Path, options: RunOptions) -> _Worker:
+def _spawn(store: Store, options: RunOptions, taken: Sequence[str | None]) -> _Worker:
+    """A new worker, on the GPU that the fewest others are on."""
+    gpu = min(options.gpus, key=taken.count, default=None)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    with _worker_environment():
-        process = context.Process(target=_work, args=(theirs, root, options), daemon=True)
+    with _environment({**_ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
+        process = context.Process(target=work, args=(theirs, store.root, options), daemon=True)
         process.start()
     theirs.close()
-    return _Worker(process, ours)
+    return _Worker(process, ours, gpu)
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
+def _environment(settings: dict[str, str]) -> Iterator[None]:
     """Children inherit the environment at the moment they are spawned."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
@@ -123,81 +178,14 @@ def _worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _bury(worker: _Worker, job: Job, store: Store) -> Finished:
+def _bury(worker: _Worker, job: Job, store: Store, options: RunOptions) -> Finished:
     """Records the trial whose worker died."""
     code = worker.process.exitcode or 0
-    how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-    failure = Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
+    if worker.timed_out and options.trial_timeout is not None:
+        failure = Failure(kind="TimedOut", message=f"it took longer than {duration(options.trial_timeout)}")
+    else:
+        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+        failure = Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
     store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
-    return Finished(job.trial.id, failure.message, time.monotonic() - worker.started)
-
-
-def _work(connection: Connection, root: Path, options: RunOptions) -> None:
-    """The life of a worker: take a job, run it, say so, until the other end hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    from mlabench.runner import run_trial
-
-    store = Store(root)
-    while True:
-        try:
-            job: Job = connection.recv()
-        except EOFError:
-            return
-        start = time.monotonic()
-        trial_id = job.trial.id
-
-        def report(stage: str, done: int, total: int, trial_id: str = trial_id) -> None:
-            try:
-                connection.send(Progressed(trial_id, stage, done, total))
-            except OSError:
-                # Nobody listens: the parent was killed. The trial has not failed, it will run again.
-                raise SystemExit(1) from None
-
-        with _log_to(root / "logs" / f"{trial_id}.log"), running_marker(root, trial_id):
-            record = run_trial(job, store, options, report)
-        problem = " ".join(f"{record.failure.kind}: {record.failure.message}".split()) if record.failure else ""
-        connection.send(Finished(trial_id, problem, time.monotonic() - start))
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Sends what the trial prints to a file, so that it cannot garble the progress display."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        yield
-        sys.stdout.flush()
-        sys.stderr.flush()
-    if path.stat().st_size == 0:
-        path.unlink()
-
-
-def _marker(root: Path, trial_id: str) -> Path:
-    return root / "running" / f"{trial_id}.json"
-
-
-@contextmanager
-def running_marker(root: Path, trial_id: str) -> Iterator[None]:
-    """Leaves a file that says who is running a trial, for ``mlabench status``."""
-    path = _marker(root, trial_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def running(root: Path) -> set[str]:
-    """Ids of the trials that a live process on this machine is working on."""
-    alive = set()
-    for path in (root / "running").glob("*.json"):
-        try:
-            marker = json.loads(path.read_text(encoding="utf-8"))
-            if marker["host"] == socket.gethostname() and psutil.pid_exists(marker["pid"]):
-                alive.add(path.stem)
-        except (OSError, ValueError, KeyError):
-            continue  # finished meanwhile, or left behind by a process that was killed
-    return alive
+    return Finished(job.trial.id, failure.message, _seconds(worker))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.launchers import Finished, Job, Progressed, RunOptions, local
-from mlabench.launchers.local import launch, running, running_marker
+from mlabench.launchers import Finished, Job, Progressed, RunOptions, Started, local
+from mlabench.launchers.local import launch
 from mlabench.store import Store
 from tests.records import make_trial
 
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def pretence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_work", pretend)
+    monkeypatch.setattr(local, "work", pretend)
 
 
 def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
@@ -39,12 +39,13 @@ def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
             job: Job = connection.recv()
         except EOFError:
             return
-        connection.send(Progressed(job.trial.id, str(os.getpid()), 0, 1))
+        connection.send(Started(job.trial.id))
+        connection.send(Progressed(job.trial.id, f"{os.getpid()} on {os.environ.get('CUDA_VISIBLE_DEVICES')}", 0, 1))
         if job.trial.seed == EXITS:
             os._exit(3)
         if job.trial.seed == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
-        if job.trial.seed == SLOW:
+        if job.trial.seed % 100 == SLOW:
             time.sleep(2.0)
         connection.send(Finished(job.trial.id, ",".join(os.environ.get(name, "?") for name in THREADS), 0.0))
         if job.trial.seed == DIES_IDLE:
@@ -62,7 +63,7 @@ def test_one_worker_takes_the_jobs_in_order(store: Store) -> None:
     started = [event for event in events if isinstance(event, Progressed)]
     assert [event.trial_id for event in started] == [job.trial.id for job in wanted]
     assert len({event.stage for event in started}) == 1, "the worker is kept"
-    assert int(started[0].stage) != os.getpid()
+    assert int(started[0].stage.split()[0]) != os.getpid()
     assert [event.trial_id for event in events if isinstance(event, Finished)] == [job.trial.id for job in wanted]
 
 
@@ -119,21 +120,23 @@ def test_closing_it_ends_the_workers(store: Store) -> None:
     assert not active_children()
 
 
-def test_running_names_the_trials_of_live_processes(tmp_path: Path) -> None:
-    assert running(tmp_path) == set()
-    with running_marker(tmp_path, "one"):
-        assert running(tmp_path) == {"one"}
-        marker = tmp_path / "running" / "one.json"
-        text = marker.read_text()
-        (tmp_path / "running" / "dead.json").write_text(text.replace(str(os.getpid()), str(dead_process())))
-        (tmp_path / "running" / "elsewhere.json").write_text(text.replace('"host": "', '"host": "not-'))
-        (tmp_path / "running" / "broken.json").write_text("{")
-        assert running(tmp_path) == {"one"}
-    assert running(tmp_path) == set()
+def test_a_trial_that_hangs_has_failed_and_the_rest_go_on(store: Store) -> None:
+    wanted = jobs(SLOW, 5)
+    options = RunOptions("cpu", trial_timeout=0.4)
+    finished = {event.trial_id: event for event in launch(wanted, store, options, 1) if isinstance(event, Finished)}
+    assert finished[wanted[0].trial.id].problem == "it took longer than 0 s"
+    assert 0.4 <= finished[wanted[0].trial.id].seconds < 2.0
+    assert "1,1" in finished[wanted[1].trial.id].problem, "the pretended worker's normal answer"
+    record = store.read(wanted[0].trial.id)
+    assert record is not None
+    assert record.failure is not None
+    assert record.failure.kind == "TimedOut"
 
 
-def dead_process() -> int:
-    """The id of a process that has ended."""
-    process = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitpid(process, 0)
-    return process
+def test_workers_are_spread_over_the_gpus(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "untouched")
+    options = RunOptions("cuda", gpus=("0", "GPU-7"))
+    events = launch(jobs(SLOW, SLOW + 100, SLOW + 200, SLOW + 300), store, options, workers=4)
+    places = {event.stage for event in events if isinstance(event, Progressed)}
+    assert sorted(place.partition(" on ")[2] for place in places) == ["0", "0", "GPU-7", "GPU-7"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "untouched"

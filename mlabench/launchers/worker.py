@@ -1,0 +1,113 @@
+"""The life of a worker process: take a job, take the trial's lease, run it, say so, until the other end hangs up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+
+from mlabench.errors import UserError
+from mlabench.launchers import Finished, Job, Progressed, RunOptions, Started, Waiting
+from mlabench.leases import held
+from mlabench.plugins import register
+from mlabench.store import Store
+from mlabench.trial import Record
+
+#: A worker whose memory has grown by so much since its first trial is replaced: something in it leaks.
+LEAK_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Unwritable:
+    """The results folder takes nothing any more, not even the record of a failure."""
+
+    problem: str
+
+
+def work(connection: Connection, root: Path, options: RunOptions) -> None:
+    """Runs jobs that come through ``connection`` and answers with events."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
+    import torch  # noqa: F401  (slow; a worker is spawned to be warm)
+
+    register(options.plugins)
+    store = Store(root)
+    memory: list[int] = []
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = _run(job, store, options, connection)
+        except UserError as error:
+            connection.send(Unwritable(str(error)))
+            return
+        connection.send(answer)
+        memory.append(psutil.Process().memory_info().rss)
+        if memory[-1] - memory[0] > LEAK_BYTES:
+            return
+
+
+def _run(job: Job, store: Store, options: RunOptions, connection: Connection) -> Finished | Waiting:
+    """Runs one job, unless somebody else does, or has done so since the job was made."""
+    from mlabench.runner import run_trial
+
+    start = time.monotonic()
+    trial_id = job.trial.id
+    with held(store.root, trial_id) as lease:
+        if lease is None:
+            return Waiting(trial_id)
+        store.recover(trial_id)
+        record = _done_by_others(job, store)
+        if record is not None:
+            return Finished(trial_id, _problem(record), time.monotonic() - start, elsewhere=True)
+
+        def report(stage: str, done: int, total: int) -> None:
+            lease.report(stage, done, total)
+            try:
+                connection.send(Progressed(trial_id, stage, done, total))
+            except OSError:
+                # Nobody listens: the parent was killed. The trial has not failed, it will run again.
+                raise SystemExit(1) from None
+
+        connection.send(Started(trial_id))
+        with _log_to(store.root / "logs" / f"{trial_id}.log"):
+            record = run_trial(job, store, options, report)
+    return Finished(trial_id, _problem(record), time.monotonic() - start)
+
+
+def _done_by_others(job: Job, store: Store) -> Record | None:
+    """The record that answers the job, if it has come since the job was made."""
+    if store.seal(job.trial.id) in ("", job.known):
+        return None
+    record = store.read(job.trial.id)
+    answers = record is not None and (
+        record.status == "failed" or all(test.key in record.evaluations for test in job.tests)
+    )
+    return record if answers else None
+
+
+def _problem(record: Record) -> str:
+    return " ".join(f"{record.failure.kind}: {record.failure.message}".split()) if record.failure else ""
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Sends what the trial prints to a file, so that it cannot garble the progress display."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if path.stat().st_size == 0:
+        path.unlink()

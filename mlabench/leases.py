@@ -1,0 +1,267 @@
+"""Who is working on which trial, without a server: one lease file per trial. Free of torch.
+
+    RESULTS/leases/<trial id>.json
+
+A lease is created atomically, so that of several processes on one or many machines exactly one gets it, and is
+kept alive by a heartbeat (the file's time). A lease whose process is gone is reclaimed: at once on the same machine,
+where that can be seen, after :data:`STALE_SECONDS` without a heartbeat elsewhere. Ages are differences of two times
+taken by the same file system, so clocks of several machines need not agree.
+
+Should a process lose its lease all the same (suspended for minutes, say), a trial is run twice; records are replaced
+as a whole and do not depend on who made them, so nothing is spoilt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from mlabench.errors import cannot_write
+
+HEARTBEAT_SECONDS = 5.0
+#: A process on another machine that has not been heard of for so long is taken to be gone.
+STALE_SECONDS = 60.0
+_SAME_START_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who works on a trial, and how far it is.
+
+    Attributes:
+        host: Name of the machine, and an id of its current boot where there is one.
+        pid: The process.
+        born: When that process started, in seconds since the epoch: process ids are used again.
+        token: Differs between any two leases.
+        began: When the lease was taken, in seconds since the epoch by the holder's clock.
+        stage: Training stage that has been reached.
+        done: Epochs done in all stages.
+        total: Epochs in all stages; 0 while unknown.
+    """
+
+    host: str
+    pid: int
+    born: float
+    token: str
+    began: float
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+
+    @property
+    def machine(self) -> str:
+        """The machine's name for people."""
+        return self.host.partition("/")[0]
+
+
+@dataclass
+class Lease:
+    """A trial that this process works on. While it is held, a thread gives signs of life.
+
+    Args:
+        path: The lease file.
+        holder: This process.
+    """
+
+    path: Path
+    holder: Holder
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._told = self.holder
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Notes how far the trial is; others see it with the next heartbeat."""
+        self.holder = replace(self.holder, stage=stage, done=done, total=total)
+
+    def release(self) -> None:
+        """Ends the lease, unless somebody else has taken it over."""
+        self._ended.set()
+        self._thread.join()
+        if _token(self.path) == self.holder.token:
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            if _token(self.path) != self.holder.token:
+                return
+            # A heartbeat that cannot be given (a full disk, a file server that is away) is tried again.
+            with suppress(OSError):
+                if self.holder != self._told:
+                    self._told = self.holder
+                    _replace(self.path, self._told)
+                else:
+                    os.utime(self.path)
+
+
+def claim(root: Path, trial_id: str) -> Lease | None:
+    """Takes the lease of a trial, or returns None if a live process has it.
+
+    Args:
+        root: The results folder.
+        trial_id: The trial.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    path = _path(root, trial_id)
+    holder = Holder(_host(), os.getpid(), _born(os.getpid()), uuid.uuid4().hex, time.time())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            if _create(path, holder):
+                return Lease(path, holder)
+            other = _read(path)
+            if other is None and not path.exists():
+                continue  # released just now
+            if _alive(path, other):
+                return None
+            _bury(path, other)
+    except OSError as error:
+        raise cannot_write("a lease", path.parent, error) from error
+
+
+def release_of(root: Path, trial_id: str, pid: int) -> None:
+    """Removes the lease that a process of this machine, now dead, had on a trial."""
+    path = _path(root, trial_id)
+    other = _read(path)
+    if other is not None and (other.host, other.pid) == (_host(), pid):
+        with suppress(OSError):
+            _bury(path, other)
+
+
+def holders(root: Path) -> dict[str, Holder]:
+    """The live holders of all leases, by trial id."""
+    found = {}
+    for path in _folder(root).glob("*.json"):
+        holder = _read(path)
+        if holder is not None and _alive(path, holder):
+            found[path.stem] = holder
+    return found
+
+
+def is_held(root: Path, trial_id: str) -> bool:
+    """Whether a live process works on a trial."""
+    path = _path(root, trial_id)
+    return path.exists() and _alive(path, _read(path))
+
+
+@contextmanager
+def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
+    """Holds a trial's lease for the length of a block; None if somebody else has it."""
+    lease = claim(root, trial_id)
+    try:
+        yield lease
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _folder(root: Path) -> Path:
+    return root / "leases"
+
+
+def _path(root: Path, trial_id: str) -> Path:
+    return _folder(root) / f"{trial_id}.json"
+
+
+def _create(path: Path, holder: Holder) -> bool:
+    """Creates a lease; False if there is one. Exclusive creation is atomic on network file systems, too."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            json.dump(asdict(holder), file)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _replace(path: Path, holder: Holder) -> None:
+    temporary = path.with_name(f".{holder.token}.tmp")
+    temporary.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _bury(path: Path, other: Holder | None) -> None:
+    """Takes a dead process's lease away. Of several who try, one succeeds; a newer lease comes back."""
+    grave = path.with_name(f".{uuid.uuid4().hex}.stale")
+    try:
+        path.rename(grave)
+    except FileNotFoundError:
+        return
+    if _token(grave) != (other.token if other else None):
+        with suppress(OSError):
+            os.link(grave, path)
+    grave.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _token(path: Path) -> str | None:
+    holder = _read(path)
+    return holder.token if holder else None
+
+
+# -- life ----------------------------------------------------------------------------------------
+
+
+def _alive(path: Path, holder: Holder | None) -> bool:
+    """Whether a lease's process lives, as far as can be told; an unreadable lease ages as one of another machine."""
+    if holder is not None and holder.host == _host():
+        # The start as computed from the boot time moves a little when the clock is set.
+        return abs(_born(holder.pid) - holder.born) < _SAME_START_SECONDS
+    try:
+        return _now(path.parent) - path.stat().st_mtime < STALE_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock of the file system that ``folder`` is on; by this machine's, if nothing can be written."""
+    probe = folder / f".{uuid.uuid4().hex}.now"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _born(pid: int) -> float:
+    """When a process of this machine started; -1 if there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return -1.0
+
+
+@cache
+def _host() -> str:
+    """Name and boot of this machine: a machine that was restarted runs none of its former processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}/{boot}"
