@@ -14,8 +14,8 @@ import yaml
 from mlabench.method import Batch, Method, Task
 from mlabench.planning import expand
 from mlabench.suite import load_suite
+from mlabench.testing import TinyEncoder, fit, make_batch, make_task
 from tests.command_line import ROOT, mlabench
-from tests.methods import TinyEncoder, fit, make_batch, make_task
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"

@@ -21,6 +21,7 @@ from mlabench.hyperparameters import Hyperparameters
 from mlabench.method import Batch, LabelledSplit, Method, Optimization, Progress, Stage
 from mlabench.runner import make_fabric
 from mlabench.tensors import SplitTensors
+from mlabench.testing import TinyEncoder, build_method, make_task
 from mlabench.training import (
     Observers,
     TrainingDivergedError,
@@ -31,7 +32,6 @@ from mlabench.training import (
     stable_seed,
 )
 from mlabench.trial import SGD, Adam, AdamW, Constant, Cosine, Epoch, Step, Training
-from tests.methods import TinyEncoder, build_method, make_task
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.concat import Concat
-from tests.methods import adam, build_method, fit, make_batch, make_task, only, parameters
+from mlabench.testing import adam, build_method, fit, make_batch, make_task, only, parameters
 
 WIDTHS = [4, 6, 3]
 

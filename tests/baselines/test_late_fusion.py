@@ -11,7 +11,7 @@ import torch
 
 from baselines.late_fusion import LateFusion
 from mlabench.method import Batch, Task
-from tests.methods import adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
+from mlabench.testing import adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
 
 
 def build(modalities: int = 3, **options: Any) -> LateFusion:

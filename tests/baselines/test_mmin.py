@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from baselines.mmin import MMIN, Cascade
 from mlabench.method import Batch, Stage
-from tests.methods import adam, build_method, fit, make_batch, make_task, only, parameters
+from mlabench.testing import adam, build_method, fit, make_batch, make_task, only, parameters
 
 WIDTHS = [4, 6, 3]
 IMAGINATION = Stage("imagination", 1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from baselines.qmf import QMF, confidence
 from mlabench.method import Batch
-from tests.methods import build_method, fit, make_batch, make_task, take
+from mlabench.testing import build_method, fit, make_batch, make_task, take
 
 Array = NDArray[np.float64]
 

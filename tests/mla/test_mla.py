@@ -18,7 +18,7 @@ from mlabench.mla.gradient_modification import Projector
 from mlabench.mla.method import MLA
 from mlabench.mla.released import MLAReleased
 from mlabench.suite import load_suite
-from tests.methods import Steps, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
+from mlabench.testing import Steps, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
 
 Array = NDArray[np.float64]
 RATE = 0.1
