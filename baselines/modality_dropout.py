@@ -38,6 +38,7 @@ class ModalityDropout(Method):
     title = "Modality dropout"
     paper = "https://arxiv.org/abs/1501.00102"
     version = 1
+    claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):
         """The default is ours."""
@@ -46,6 +47,7 @@ class ModalityDropout(Method):
             default=0.5,
             ge=0,
             lt=1,
+            json_schema_extra={"tune": {"low": 0.1, "high": 0.7}},
             description="Probability with which each modality is dropped (our choice: every combination of modalities "
             "is then equally frequent).",
         )

@@ -57,6 +57,7 @@ class ReconBoost(Method):
     title = "ReconBoost"
     paper = "https://arxiv.org/abs/2405.09321"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(OrderedModalities):
         """Defaults are those of the authors' script for CREMA-D."""
@@ -65,13 +66,19 @@ class ReconBoost(Method):
             default=4, ge=1, description="Epochs of a phase, boosting or rectification (authors' script: 4 each)."
         )
         weight1: float = Field(
-            default=5.0, ge=0, description="Weight of the cross-entropy in boosting (CREMA-D: 5; AVE, ModelNet40: 4)."
+            default=5.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 1.0, "high": 10.0}},
+            description="Weight of the cross-entropy in boosting (CREMA-D: 5; AVE, ModelNet40: 4).",
         )
         weight2: float = Field(
             default=1.0, ge=0, description="Weight of what the other modalities have got right (authors' script: 1)."
         )
         alpha: float = Field(
-            default=0.5, ge=0, description="Weight of the memory consolidation (authors' script: 0.5)."
+            default=0.5,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.05, "high": 5.0, "log": True}},
+            description="Weight of the memory consolidation (authors' script: 0.5).",
         )
         consolidation: Literal["paper", "official"] = Field(
             default="paper",

@@ -68,11 +68,17 @@ class Relearning(Method):
     title = "Re-learning"
     paper = "https://arxiv.org/abs/2407.09705"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' script for CREMA-D."""
 
-        strength: float = Field(default=3.0, ge=0, description="Factor lambda on the purity gap (authors' script: 3).")
+        strength: float = Field(
+            default=3.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.3, "high": 30.0, "log": True}},
+            description="Factor lambda on the purity gap (authors' script: 3).",
+        )
         interval: float = Field(
             default=20 / 90,
             gt=0,

@@ -61,14 +61,23 @@ class ShaSpec(Method):
     title = "ShaSpec"
     paper = "https://arxiv.org/abs/2307.14126"
     version = 1
+    claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' BraTS scripts, unless they say otherwise."""
 
         alpha: float = Field(
-            default=0.1, ge=0, description="Weight of the distances of shared features (authors: 0.1)."
+            default=0.1,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}},
+            description="Weight of the distances of shared features (authors: 0.1).",
         )
-        beta: float = Field(default=0.02, ge=0, description="Weight of the modality classification (authors: 0.02).")
+        beta: float = Field(
+            default=0.02,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.002, "high": 0.2, "log": True}},
+            description="Weight of the modality classification (authors: 0.02).",
+        )
         complete_share: float = Field(
             default=80 / 260,
             ge=0,

@@ -48,12 +48,16 @@ class UMT(Method):
     title = "UMT"
     paper = "https://arxiv.org/abs/2305.01233"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """The paper tunes the weight of the distillation."""
 
         weight: float = Field(
-            default=10.0, ge=0, description="Weight of the distillation (public port in BalanceBenchmark: 10)."
+            default=10.0,
+            ge=0,
+            json_schema_extra={"tune": {"choices": [1.0, 10.0, 50.0]}},
+            description="Weight of the distillation (public port in BalanceBenchmark: 10).",
         )
         teacher_share: float = Field(
             default=0.5,
