@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlabench.display import counted
 from mlabench.plan import Plan
@@ -14,6 +14,9 @@ from mlabench.report.answer import Answer
 from mlabench.report.results import Results
 from mlabench.report.table import Table
 
+if TYPE_CHECKING:
+    from mlabench.report.suite import Suite
+
 QUESTIONS = {
     "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
     "Q2": "How does the accuracy fall as modalities go missing?",
@@ -21,13 +24,25 @@ QUESTIONS = {
     "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
 }
 
-#: Captions of the figures of every suite.
-FIGURES = {
+_FIGURES = {
     "accuracy": "Accuracy of each modality and of their fusion. Bars: mean; whiskers: standard deviation; dots: seeds.",
     "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation.",
     "learning": "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: "
     "standard deviation; open markers: the epoch selected, seed by seed.",
 }
+
+
+def figures(results: Results) -> dict[str, str]:
+    """Captions of the figures that the results can fill, by name."""
+    measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
+    rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
+    filled = {
+        "accuracy": bool(measured.any()),
+        # Settings that share a rate (two protocols) have no place on one curve.
+        "missing_rate": len(rates) > 1 and rates["rate"].is_unique,
+        "learning": bool(measured.any()) and results.curves["epoch"].nunique() > 1,
+    }
+    return {name: caption for name, caption in _FIGURES.items() if filled[name]}
 
 
 def heading(plan: Plan) -> str:
@@ -77,28 +92,20 @@ def _by_reason(trials: Mapping[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def markdown(
-    results: Results,
-    tables: Sequence[Table],
-    figures: Mapping[str, str],
-    answers: Sequence[Answer],
-    missing: Sequence[str],
-) -> str:
+def markdown(suite: Suite, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
     """The page.
 
     Args:
-        results: The numbers.
-        tables: The tables shown.
+        suite: What it is about.
+        tables: The tables, those of the answers included.
         figures: Captions of the figures, which lie in the folder ``figures`` as .png and .pdf, by name.
-        answers: What the results say about the suite's questions.
-        missing: What :func:`shortfalls` says.
     """
-    plan = results.plan
+    plan = suite.results.plan
     sections = [f"# {render.escape_markdown(heading(plan))}\n"]
     sections += [f"**{question}.** {QUESTIONS[question]}\n" for question in plan.questions]
-    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in missing]
-    if answers:
-        sections += ["## Answers\n", *map(_answer, answers)]
+    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in suite.shortfalls]
+    if suite.answers:
+        sections += ["## Answers\n", *map(_answer, suite.answers)]
     sections.append("## Tables\n")
     sections += [render.markdown(table) for table in tables] or ["There is nothing to show yet.\n"]
     sections.append(
@@ -109,11 +116,11 @@ def markdown(
         sections.append("## Figures\n")
         captions = {name: render.escape_markdown(caption) for name, caption in figures.items()}
         sections += [f"![{caption}](figures/{name}.png)\n\n{caption}\n" for name, caption in captions.items()]
-    sections += ["## What to keep in mind\n", _bullets(caveats(results))]
-    if failures := list(_failures(results)):
+    sections += ["## What to keep in mind\n", _bullets(suite.caveats)]
+    if failures := list(_failures(suite.results)):
         sections += ["## Failed and missing trials\n", _bullets(failures)]
-    if results.records:
-        sections += ["## Made with\n", _bullets(environments(results))]
+    if suite.environment:
+        sections += ["## Made with\n", _bullets(suite.environment)]
     if plan.source:
         sections += [
             "## To run it again\n",
@@ -186,7 +193,7 @@ def _flat(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield prefix + name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _bullets(sentences: Iterator[str] | Sequence[str]) -> str:
+def _bullets(sentences: Sequence[str]) -> str:
     return "".join(f"- {render.escape_markdown(sentence)}\n" for sentence in sentences)
 
 

@@ -16,6 +16,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from mlabench.report import wording
+from mlabench.report.fonts import families
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Summary, summarise
@@ -34,7 +35,7 @@ _DPI = 200
 
 #: Style of all figures.
 STYLE: dict[RcKeyType, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+    "font.family": families(),
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -61,25 +62,21 @@ STYLE: dict[RcKeyType, Any] = {
 }
 
 
-def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
-    """All figures that the results can fill, by name."""
-    measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
-    if not measured.any():
-        return {}
+def draw(name: str, results: Results, looks: Mapping[str, Look]) -> Figure:
+    """A figure of a suite's numbers.
+
+    Args:
+        name: Which: ``accuracy``, ``missing_rate`` or ``learning``.
+        results: The numbers; :func:`mlabench.report.page.figures` says which figures they can fill.
+        looks: A look for each method.
+    """
+    drawn = {"accuracy": accuracy_bars, "missing_rate": missing_rate_curves, "learning": learning_curves}[name]
     with mpl.rc_context(STYLE):
-        figures = {"accuracy": accuracy_bars(results, looks)}
-        rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
-        # Settings that share a rate (two protocols) have no place on one curve.
-        if len(rates) > 1 and rates["rate"].is_unique:
-            figures["missing_rate"] = missing_rate_curves(results, looks)
-        if results.curves["epoch"].nunique() > 1:
-            figures["learning"] = learning_curves(results, looks)
-    return figures
+        return drawn(results, looks)
 
 
-def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Writes ``path`` with the endings .png and .pdf, once for all; the same figure gives the same bytes."""
-    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+def save(figure: Figure, png: Path, pdf: Path) -> None:
+    """Writes a figure in both formats, once for all; the same figure gives the same bytes."""
     with mpl.rc_context(STYLE):
         figure.set_dpi(_DPI)
         if engine := figure.get_layout_engine():
@@ -87,7 +84,6 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
         figure.set_layout_engine(None)  # with any, each format would first be drawn once more, for nothing
         figure.savefig(png, dpi=_DPI, metadata={"Software": None})
         figure.savefig(pdf, dpi=STYLE["figure.dpi"], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return png, pdf
 
 
 def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:

@@ -69,7 +69,7 @@ def test_several_processes_write_the_same(store: Store, monkeypatch: pytest.Monk
     written, told = [], []
     for name, many in (("one", 10**6), ("several", 0)):
         monkeypatch.setattr("mlabench.report.build._MANY", many)
-        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        monkeypatch.setattr("mlabench.report.build.default_jobs", lambda device: 2)
         own = Store(store.root)
         broken.parent.mkdir(exist_ok=True)
         broken.write_bytes(whole[:-9])

@@ -229,7 +229,7 @@ def test_an_interval_need_not_hold_its_estimate() -> None:
 def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     chart = answers.scatter_chart()
     for name in ("first", "second"):
-        save(draw(chart, looks([], [chart])), tmp_path / name)
+        save(draw(chart, looks([], [chart])), tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
     for end in ("png", "pdf"):
         assert (tmp_path / f"first.{end}").read_bytes() == (tmp_path / f"second.{end}").read_bytes()
 

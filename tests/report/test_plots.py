@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from mlabench.missing import Missing
-from mlabench.report.looks import looks
-from mlabench.report.plots import build_figures, save, spread
-from mlabench.report.results import load
+from mlabench.report import page
+from mlabench.report.looks import Look, looks
+from mlabench.report.plots import draw, save, spread
+from mlabench.report.results import Results, load
 from mlabench.store import Store
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep
 
@@ -24,6 +26,10 @@ TARGETS = ("multimodal", *MODALITIES)
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
+
+
+def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
+    return {name: draw(name, results, looks) for name in page.figures(results)}
 
 
 def means(label: str, target: str, rate: float, seeds: range) -> float:
@@ -122,7 +128,9 @@ def test_files_are_pictures_and_the_same_each_time(store: Store, tmp_path: Path)
     def write(folder: str) -> dict[str, bytes]:
         (tmp_path / folder).mkdir()
         figures: dict[str, Figure] = build_figures(load(plan, store), looks([plan]))
-        files = [file for name, figure in figures.items() for file in save(figure, tmp_path / folder / name)]
+        files = [tmp_path / folder / f"{name}.{ending}" for name in figures for ending in ("png", "pdf")]
+        for place, figure in enumerate(figures.values()):
+            save(figure, *files[2 * place : 2 * place + 2])
         return {file.name: file.read_bytes() for file in files}
 
     first = write("first")

@@ -1,0 +1,79 @@
+"""What is reported about one suite, apart from how it is written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mlabench.plan import Plan
+from mlabench.report import page
+from mlabench.report.answer import Answer, Chart
+from mlabench.report.html_content import TrialLine, trial_lines
+from mlabench.report.results import Results, load
+from mlabench.report.table import Table
+from mlabench.report.tables import build_tables
+from mlabench.store import Store
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is reported about one suite.
+
+    Attributes:
+        results: The numbers. Without the records, of which all else here is made: to send them from one process to
+            another takes as long as to read them.
+        tables: The tables.
+        answers: What the results say about the suite's questions, with tables of their own.
+        figures: Captions of the figures of the results, by name; the answers have more.
+        shortfalls: What is not there, in sentences.
+        caveats: What to keep in mind, in sentences.
+        environment: Versions, device, commit: one line each.
+        trials: All its trials.
+    """
+
+    results: Results
+    tables: tuple[Table, ...]
+    answers: tuple[Answer, ...]
+    figures: Mapping[str, str]
+    shortfalls: tuple[str, ...]
+    caveats: tuple[str, ...]
+    environment: tuple[str, ...]
+    trials: tuple[TrialLine, ...]
+
+
+def read_suite(plan: Plan, store: Store, *, include_limited: bool, records: str = "") -> Suite:
+    """Reads and answers everything about one suite.
+
+    Args:
+        plan: What was asked for.
+        store: Where the records are.
+        include_limited: Whether trials made with a limit on the samples count.
+        records: Address of the folder of trials as seen from the HTML page.
+    """
+    from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
+    from mlabench.report.questions import answers
+
+    results = load(plan, store, include_limited=include_limited)
+    evidence = Evidence(results, store)
+    given = tuple(map(_without_empty_charts, answers(evidence))) if results.settings else ()
+    tables = tuple(build_tables(evidence))
+    return Suite(
+        results=replace(results, records={}),
+        tables=tables,
+        answers=given,
+        figures=page.figures(results),
+        shortfalls=tuple(page.shortfalls(results, evidence.problems)),
+        caveats=tuple(page.caveats(results)),
+        environment=tuple(page.environments(results)),
+        trials=trial_lines(results, records),
+    )
+
+
+def _without_empty_charts(one: Answer) -> Answer:
+    """The answer without charts of which nothing was measured."""
+
+    def drawn(chart: Chart) -> bool:
+        return any(math.isfinite(value) for panel in chart.panels for series in panel.series for value in series.y)
+
+    return replace(one, charts=tuple(filter(drawn, one.charts)))
