@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing
+from mlabench.report.archive import read_arrays
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Outcomes
 from mlabench.store import PREDICTIONS, Arrays, Store
@@ -22,7 +24,7 @@ _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"
 
 #: What may come of reading an archive that was damaged or removed after its record was verified.
-_UNREADABLE = (OSError, KeyError, ValueError, BadZipFile, EOFError)
+_UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,9 +277,7 @@ class Evidence:
         if trial in self.problems or not path.is_file():
             return {}
         try:
-            # Opened here, for NumPy leaves a file open that turns out to be no archive.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names if name in archive}
+            return read_arrays(path, names)
         except _UNREADABLE as error:
             self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
             return {}
