@@ -20,6 +20,7 @@ from mlabench.cli_suites import (
     DatasetOption,
     LimitOption,
     MethodOption,
+    PluginOption,
     PrecisionOption,
     RatesOption,
     Results,
@@ -30,6 +31,7 @@ from mlabench.cli_suites import (
     choice,
     load_plans,
     overrides,
+    use_plugins,
 )
 from mlabench.cli_tune import tune
 from mlabench.errors import UserError
@@ -79,6 +81,15 @@ def run(
         float | None,
         typer.Option("--trial-timeout", metavar="SECONDS", min=0.01, help="A trial that takes longer has failed."),
     ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="EPOCHS",
+            min=1,
+            help="Save the state of trainings so often, to go on from; default: about every minute.",
+        ),
+    ] = None,
     trials_per_device: Annotated[
         int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs goes before.")
     ] = 1,
@@ -89,6 +100,7 @@ def run(
     rates: RatesOption = None,
     limit: LimitOption = None,
     dataset: DatasetOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
@@ -99,6 +111,7 @@ def run(
     from mlabench.store import Store
 
     require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    plugins = use_plugins(plugin, imported=True)
     strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     if retry_failed:
         strategy = Overwrite.FAILED
@@ -106,7 +119,7 @@ def run(
     gpus = visible_gpus(device)
     workers = jobs or default_jobs(device, gpus, trials_per_device)
     console, store = make_console(), Store(results)
-    options = RunOptions(device, keep_models, trial_timeout, gpus)
+    options = RunOptions(device, keep_models, trial_timeout, checkpoint_every, gpus, plugins)
     failed = 0
     command = shlex.join(["mlabench", *sys.argv[1:]])
     for plan in (plan.model_copy(update={"command": command}) for plan in plans.values()):
@@ -135,6 +148,7 @@ def plan(
     limit: LimitOption = None,
     dataset: DatasetOption = None,
     precision: PrecisionOption = None,
+    plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
@@ -142,6 +156,7 @@ def plan(
     from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey
     from mlabench.store import Store
 
+    use_plugins(plugin)
     store, console = Store(results), make_console()
     for path, planned in load_plans(
         [suite], overrides(settings, method, seeds, rates, limit, dataset, precision)
@@ -172,7 +187,12 @@ def plan(
 
 
 @app.command()
-def status(suite: SuiteFile, results: Results = Path("results"), as_json: AsJson = False) -> None:
+def status(
+    suite: SuiteFile,
+    results: Results = Path("results"),
+    plugin: PluginOption = None,
+    as_json: AsJson = False,
+) -> None:
     """Count a suite's trials that are done, running, failed, stale or missing. Reads the results only."""
     from collections import Counter
 
@@ -180,6 +200,7 @@ def status(suite: SuiteFile, results: Results = Path("results"), as_json: AsJson
     from mlabench.execution import State, survey
     from mlabench.store import Store
 
+    use_plugins(plugin)
     store, console = Store(results), make_console()
     for path, planned in load_plans([suite]).items():
         standings = survey(planned, store)
@@ -200,6 +221,7 @@ def show(
     what: Annotated[str, typer.Argument(metavar="SUITE|TRIAL", help="A suite file, or a trial's id (or its start).")],
     results: Results = Path("results"),
     settings: SetOption = None,
+    plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a suite with the origin of each value, or one record in full."""
@@ -207,6 +229,7 @@ def show(
     from mlabench.store import Store
     from mlabench.suite import describe, load_suite, members
 
+    use_plugins(plugin)
     if Path(what).suffix in (".yaml", ".yml"):
         for path in members(Path(what)):
             rows = describe(load_suite(path, overrides(settings)))
@@ -228,10 +251,11 @@ def show(
 
 
 @app.command()
-def validate(suites: SuiteFiles) -> None:
+def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     """Check suites without running them."""
     from mlabench.display import counted
 
+    use_plugins(plugin)
     for path, plan in load_plans(suites).items():
         typer.echo(f"{path}: valid, {counted(len(list(plan.trials())), 'trial')}")
 
@@ -259,6 +283,7 @@ def report(
         tuple[Path, Path] | None,
         typer.Option("--compare", metavar="A B", help="Set two results folders side by side instead."),
     ] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.display import make_console
@@ -266,6 +291,7 @@ def report(
     from mlabench.report.compare import compare_folders
     from mlabench.store import Store
 
+    use_plugins(plugin)
     console = make_console()
     if compare is not None:
         raise typer.Exit(compare_folders(*compare, out, console))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mlabench.cli_suites import AsJson, load_plans, overrides
+from mlabench.cli_suites import AsJson, PluginOption, load_plans, overrides, use_plugins
 from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ SPLITS = ("train", "validation", "test")
 
 
 @data_app.command("list")
-def list_data(as_json: AsJson = False) -> None:
+def list_data(plugin: PluginOption = None, as_json: AsJson = False) -> None:
     """List the datasets, and whether each is ready to use."""
     from mlabench import registry
     from mlabench.display import make_console, print_listing
 
+    use_plugins(plugin)
     rows = []
     for name, entry in registry.entries("datasets").items():
         kind = entry.load()
@@ -58,10 +59,17 @@ def _state(kind: type[Dataset]) -> str:
 
 
 @data_app.command()
-def stats(name: Name, root: Root = None, settings: SetOption = None, as_json: AsJson = False) -> None:
+def stats(
+    name: Name,
+    root: Root = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+    as_json: AsJson = False,
+) -> None:
     """Count a dataset's samples by class and split, and what its splits share."""
     from mlabench.display import make_console, print_listing
 
+    use_plugins(plugin)
     dataset = _dataset(name, root, settings)
     data, console = dataset.load(), make_console()
     columns = ("Class", *SPLITS, "all")
@@ -75,11 +83,12 @@ def stats(name: Name, root: Root = None, settings: SetOption = None, as_json: As
 
 
 @data_app.command()
-def check(name: Name, root: Root = None, settings: SetOption = None) -> None:
+def check(name: Name, root: Root = None, settings: SetOption = None, plugin: PluginOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
     from mlabench.datasets.raw import RawDataset
     from mlabench.display import make_console, print_listing
 
+    use_plugins(plugin)
     dataset = _dataset(name, root, settings)
     found = dataset.check(root)
     console = make_console()
@@ -112,6 +121,7 @@ def prepare(
         int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where frozen networks run: auto, cpu, cuda or mps.")] = "auto",
+    plugin: PluginOption = None,
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.datasets.raw import RawDataset
@@ -122,6 +132,7 @@ def prepare(
     from mlabench.suite.components import instantiate
     from mlabench.trial import Inputs
 
+    use_plugins(plugin)
     console = make_console()
     if Path(what).suffix in (".yaml", ".yml"):
         plans = load_plans([Path(what)], overrides(settings, limit=limit)).values()
@@ -149,10 +160,12 @@ def prepare(
 def export(
     suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the files.")],
+    plugin: PluginOption = None,
 ) -> None:
     """Write every missing pattern of a suite as CSV, for other benchmarks and for the protocol `file`."""
     from mlabench.missing import missing_rate, write_pattern
 
+    use_plugins(plugin)
     for path, dataset, missing, ids, modalities in _patterns(suite, out):
         present = missing.pattern(dataset, ids, modalities)
         about = {"dataset": dataset, "recipe": missing.identity(), "rate": missing_rate(present)}
@@ -168,10 +181,12 @@ def export(
 def verify(
     suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `mlabench masks export` wrote.")],
+    plugin: PluginOption = None,
 ) -> None:
     """Check that exported patterns equal those that this version draws."""
     from mlabench.missing import read_pattern
 
+    use_plugins(plugin)
     for path, dataset, missing, ids, modalities in _patterns(suite, folder):
         if not (read_pattern(path, ids, modalities) == missing.pattern(dataset, ids, modalities)).all():
             raise UserError("the pattern differs from the one that this version draws.", file=str(path))

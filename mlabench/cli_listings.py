@@ -9,18 +9,20 @@ from typing import Annotated
 import typer
 
 from mlabench import __version__
-from mlabench.cli_suites import AsJson, choice
+from mlabench.cli_suites import AsJson, PluginOption, choice, use_plugins
 from mlabench.errors import cannot_write
 
 
 def list_registered(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="methods, datasets, encoders or suites.")],
     pattern: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match, e.g. 'la*'.")] = "*",
+    plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List methods, datasets, encoders (with their options) or suites."""
     from mlabench.listings import list_kind, list_suites
 
+    use_plugins(plugin)
     choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
     if kind == "suites":
         list_suites(pattern, as_json=as_json)
@@ -30,11 +32,13 @@ def list_registered(
 
 def list_methods(
     pattern: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match.")] = "*",
+    plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Short for `mlabench ls methods`."""
     from mlabench.listings import list_kind
 
+    use_plugins(plugin)
     list_kind("methods", pattern, as_json=as_json)
 
 
@@ -42,10 +46,12 @@ def schema(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")
     ] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Print the JSON schema of suite files, for editors that complete and check YAML."""
     from mlabench.suite import json_schema
 
+    use_plugins(plugin)
     text = json.dumps(json_schema(), indent=1) + "\n"
     if out is None:
         typer.echo(text, nl=False)

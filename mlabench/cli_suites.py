@@ -31,7 +31,31 @@ LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Samples per split, for a smoke test; kept out of reports.")
 ]
 DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Another dataset.")]
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin", metavar="FILE", help="Also know the methods, datasets and encoders of this file. Repeatable."
+    ),
+]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="32|bf16-mixed", help="Arithmetic.")]
+
+
+def use_plugins(files: list[Path] | None, *, imported: bool = False) -> tuple[Path, ...]:
+    """Makes what plugin files define known to this process. Returns their absolute paths.
+
+    Args:
+        files: The files of the option ``--plugin``.
+        imported: Whether to import them, too, so that their mistakes show before a trial is run.
+
+    Raises:
+        UserError: If one is missing, broken, or defines nothing or what is there already.
+    """
+    from mlabench import plugins
+
+    paths = plugins.register(files or ())
+    if imported:
+        plugins.import_all(paths)
+    return paths
 
 
 def overrides(

@@ -13,6 +13,7 @@ from mlabench.cli_suites import (
     DatasetOption,
     LimitOption,
     MethodOption,
+    PluginOption,
     PrecisionOption,
     RatesOption,
     SeedsOption,
@@ -20,6 +21,7 @@ from mlabench.cli_suites import (
     SuiteFile,
     choice,
     overrides,
+    use_plugins,
 )
 from mlabench.errors import UserError
 
@@ -51,6 +53,7 @@ def tune(
     limit: LimitOption = None,
     dataset: DatasetOption = None,
     precision: PrecisionOption = None,
+    plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Tune all methods alike, on the validation split alone; write a suite with what was best.
@@ -68,6 +71,7 @@ def tune(
     from mlabench.tuning.search import search
 
     require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    plugins = use_plugins(plugin, imported=True)
     settings = [*(settings or ()), *([f"tuning.tries={tries}"] if tries is not None else ())]
     out = out or suite.with_name(f"{suite.stem}_tuned.yaml")
     if out.resolve() == suite.resolve():
@@ -78,7 +82,7 @@ def tune(
     )
     store = Store(results or Path("results", "tuning", whole.name))
     console, gpus = make_console(stderr=as_json), visible_gpus(device)
-    options, workers = RunOptions(device, gpus=gpus), jobs or default_jobs(device, gpus)
+    options, workers = RunOptions(device, gpus=gpus, plugins=plugins), jobs or default_jobs(device, gpus)
     try:
         outcomes = search(searched, store, console, workers, options, retry_failed=retry_failed)
     except UserError as error:

@@ -39,6 +39,20 @@ def register(files: Iterable[Path]) -> tuple[Path, ...]:
     return paths
 
 
+def import_all(files: Iterable[Path]) -> None:
+    """Imports what files define, so that their mistakes show before a trial is run. Imports torch, if they do.
+
+    Args:
+        files: Absolute paths.
+
+    Raises:
+        UserError: If one cannot be imported.
+    """
+    for path in files:
+        for entry in read(path):
+            entry.load()
+
+
 def read(path: Path) -> list[Entry]:
     """The classes that a file defines, in its order.
 
