@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -12,16 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import JointHead
-from mlabench.method import (
-    Batch,
-    Hyperparameters,
-    LabelledSplit,
-    Method,
-    Prediction,
-    Progress,
-    Task,
-    absent_as_zero,
-)
+from mlabench.method import Batch, Hyperparameters, Method, Prediction, Stage, Task, absent_as_zero
 
 
 class ShaSpec(Method):
@@ -38,8 +29,8 @@ class ShaSpec(Method):
 
     with shared features ``r_m`` and specific ones ``s_m``. ``V`` is one layer for all modalities, ``r`` comes from the
     shared features of the modalities that are there. The L1 distances, means over samples and dimensions, are those
-    of neighbours in a ring of the modalities; ``U`` tells the modality of a specific feature. Training sees complete
-    samples first and random subsets of their modalities afterwards.
+    of neighbours in a ring of the modalities; ``U`` tells the modality of a specific feature. Stage ``complete`` sees
+    whole samples; stage ``incomplete`` goes on from there with random subsets of their modalities.
 
     Unimodal logits: the prediction when that modality alone is there.
 
@@ -55,7 +46,7 @@ class ShaSpec(Method):
     * In the released code, missing inputs are zeros that pass the encoders and enter both auxiliary losses.
     * Subsets are drawn per sample (the released code has one sample per batch): as there, first how many modalities
       are left, then which.
-    * The complete samples have the published share of the epochs; nothing else changes when they end.
+    * The two stages share the budget of epochs that other methods have, in the published proportion.
     """
 
     title = "ShaSpec"
@@ -104,9 +95,15 @@ class ShaSpec(Method):
         self.head = JointHead(dict.fromkeys(task.modalities, width), len(task.classes))
         self.dropping = False
 
-    def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:  # noqa: ARG002
-        """Decides whether modalities are dropped in this epoch."""
-        self.dropping = progress.epoch >= self.config.complete_share * progress.epochs
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """Complete samples for their share of the epochs, then random subsets of their modalities."""
+        complete = round(self.config.complete_share * epochs)
+        stages = [Stage("complete", complete), Stage("incomplete", epochs - complete)]
+        return [stage for stage in stages if stage.epochs > 0]
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Decides whether modalities are dropped in this stage."""
+        self.dropping = stage.name == "incomplete"
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy, distances of shared features, and modality classification."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.imputation import Imputation
 from mlabench.method import Batch, Progress
-from tests.methods import Samples, adam, build_method, fill_absent, fit, make_batch, make_task, only, parameters
+from mlabench.testing import Samples, adam, build_method, fill_absent, fit, make_batch, make_task, only, parameters
 
 WIDTHS = [4, 6, 3]
 FIRST = Progress(0, 5, 0, 1)

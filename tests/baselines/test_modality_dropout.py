@@ -10,7 +10,7 @@ import torch
 
 import baselines.modality_dropout
 from baselines.modality_dropout import ModalityDropout, drop_modalities
-from tests.methods import build_method, fit, make_batch, make_task
+from mlabench.testing import build_method, fit, make_batch, make_task
 
 WIDTHS = [4, 6, 3]
 

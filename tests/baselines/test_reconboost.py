@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.reconboost import ReconBoost
 from mlabench.method import Batch, Progress
-from tests.methods import Steps, build_method, fill_absent, fit, make_batch, make_task, only, parameters
+from mlabench.testing import Steps, build_method, fill_absent, fit, make_batch, make_task, only, parameters
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from baselines.relearning import Relearning, purity
 from mlabench.method import Progress, Stage
-from tests.methods import Samples, adam, build_method, fill_absent, fit, make_batch, make_task, only, parameters
+from mlabench.testing import Samples, adam, build_method, fill_absent, fit, make_batch, make_task, only, parameters
 
 TRAIN = Stage("train", 90)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import baselines.shaspec
 from baselines.shaspec import ShaSpec, draw_subsets, ring_distance
-from mlabench.method import Batch, Progress
-from tests.methods import Samples, build_method, fill_absent, fit, make_batch, make_task, only
+from mlabench.method import Batch
+from mlabench.testing import build_method, fill_absent, fit, make_batch, make_task, only
 
 Array = NDArray[np.float64]
 WIDTHS = [4, 6, 3, 5]
@@ -141,22 +141,31 @@ def test_draws_are_uniform_in_number_then_in_subset(present: tuple[bool, ...]) -
     assert not counts
 
 
-def test_complete_samples_come_first() -> None:
-    method = build()
-    samples = Samples([make_batch(method.task)])
+@pytest.mark.parametrize(
+    ("epochs", "share", "expected"),
+    [
+        (260, 80 / 260, {"complete": 80, "incomplete": 180}),  # as published, in thousands of steps
+        (10, 80 / 260, {"complete": 3, "incomplete": 7}),
+        (1, 80 / 260, {"incomplete": 1}),
+        (3, 0.0, {"incomplete": 3}),
+        (3, 1.0, {"complete": 3}),
+    ],
+)
+def test_budget(epochs: int, share: float, expected: dict[str, int]) -> None:
+    assert {stage.name: stage.epochs for stage in build(complete_share=share).stages(epochs)} == expected
 
-    def dropping(epochs: int, share: float) -> list[bool]:
-        method.config = ShaSpec.Config(complete_share=share)
-        result = []
-        for epoch in range(epochs):
-            method.on_epoch_start(Progress(epoch, epochs, 0, 1), samples, samples)
-            result.append(method.dropping)
-        return result
 
-    assert dropping(260, 80 / 260) == [False] * 80 + [True] * 180
-    assert dropping(10, ShaSpec.Config().complete_share) == [False] * 4 + [True] * 6
-    assert dropping(3, 0.0) == [True] * 3
-    assert dropping(3, 1.0) == [False] * 3
+def test_modalities_are_dropped_in_the_second_stage_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = build(complete_share=0.25)
+    draws: list[torch.Tensor] = []
+    monkeypatch.setattr(baselines.shaspec, "draw_subsets", lambda present: draws.append(present) or present)
+    batch = make_batch(method.task, 12, missing=0.3)
+    fit(method, [batch], 8)
+    assert len(draws) == 6
+    assert all(torch.equal(present, batch.present) for present in draws)
+    method.eval()
+    method.predict(batch)
+    assert len(draws) == 6
 
 
 def test_parts_of_a_modality_that_nobody_has_stay_untouched() -> None:

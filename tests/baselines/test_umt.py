@@ -10,7 +10,7 @@ import torch
 
 from baselines.umt import UMT
 from mlabench.method import Batch, Stage
-from tests.methods import adam, build_method, fill_absent, fit, make_batch, make_task, parameters
+from mlabench.testing import adam, build_method, fill_absent, fit, make_batch, make_task, parameters
 
 WIDTHS = [4, 6, 3]
 TEACHERS, STUDENT = Stage("teachers", 1), Stage("student", 1)
