@@ -12,24 +12,25 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task, present_only
+from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
 
 
 class LateFusion(Method):
     """Trains every modality by itself and combines the predictions.
 
-    Source: the common baseline; MLA's tables (arXiv 2311.10707) have it without giving its exact form.
-    Of the two readings in the literature this is the one of independent trainings. The other one, a joint
-    cross-entropy of summed logits, is joint training under another name.
+    Source: the common baseline; MLA's tables (arXiv 2311.10707) have it without giving its exact form. The
+    literature has two readings, which the option ``objective`` tells apart:
 
-    The loss is the sum of the modalities' own cross-entropies. They share no parameter, and SGD and Adam
-    treat each parameter by itself, so this equals separate trainings (clipping the *global* gradient
-    norm would couple them).
+    * ``separate``: independent trainings. The loss is the sum of the modalities' own cross-entropies. They
+      share no parameter, and SGD and Adam treat each parameter by itself, so this equals separate trainings
+      (clipping the *global* gradient norm would couple them).
+    * ``joint``: one cross-entropy, of the fused prediction itself, with the gradient passing through all of it.
+      With ``readout: logits`` this is ``sum`` with an average in place of the sum.
 
     Unimodal logits: the modality's own head.
 
-    Absent modality: the sample takes no part in that modality's loss (a mean over the samples that have
-    it), and the prediction combines the present modalities with weights that sum to one.
+    Absent modality: the prediction combines the present modalities with weights that sum to one. In separate
+    training the sample takes no part in that modality's loss (a mean over the samples that have it).
     """
 
     title = "Late fusion"
@@ -37,8 +38,13 @@ class LateFusion(Method):
     version = 1
 
     class Config(Hyperparameters):
-        """Defaults are the textbook form: the average of the predicted probabilities."""
+        """Defaults are the textbook form: the average of the probabilities of separately trained modalities."""
 
+        objective: Literal["separate", "joint"] = Field(
+            default="separate",
+            description="The loss: 'separate' cross-entropies of the modalities (independent trainings, the usual "
+            "reading), or 'joint', the cross-entropy of the fused prediction (as in AGM's code).",
+        )
         fusion: Literal["average", "entropy"] = Field(
             default="average",
             description="Weights of the modalities: equal (the common baseline), or MLA's entropy weights.",
@@ -60,14 +66,11 @@ class LateFusion(Method):
         )
 
     def loss(self, batch: Batch) -> Tensor:
-        """Sum over the modalities of the mean cross-entropy of the samples that have it."""
-        losses = []
-        for modality in self.task.modalities:
-            feature, rows = self.encode_present(batch, modality)  # [n, d]
-            if len(feature) > 0:
-                logits = self.heads[modality](feature).float()
-                losses.append(F.cross_entropy(logits, present_only(batch.label, rows)))
-        return torch.stack(losses).sum()
+        """Cross-entropy of the fused prediction, or the sum of the modalities' own ones."""
+        if self.config.objective == "joint":
+            return F.cross_entropy(self.predict(batch).fused, batch.label)
+        _, unimodal = self.read_out(batch, self.heads.__getitem__)
+        return torch.stack(list(self.unimodal_losses(batch, unimodal).values())).sum()
 
     def predict(self, batch: Batch) -> Prediction:
         """Each modality's own head, and their weighted average."""
@@ -76,8 +79,9 @@ class LateFusion(Method):
         entropy = self.config.fusion == "entropy"
         weight = entropy_weights(logits, batch.present) if entropy else average_weights(batch.present)
         if self.config.readout == "probabilities":
-            # log sum_m w_m p_m, where log 0 = -inf takes an absent modality out.
-            fused = (weight.log().unsqueeze(-1) + logits.log_softmax(dim=-1)).logsumexp(dim=1)
+            # log sum_m w_m p_m, where log 0 = -inf takes an absent modality out. The gradient of log 0 is avoided.
+            log_weight = weight.where(batch.present, 1.0).log().masked_fill(~batch.present, -torch.inf)
+            fused = (log_weight.unsqueeze(-1) + logits.log_softmax(dim=-1)).logsumexp(dim=1)
         else:
             fused = weighted_sum(logits, weight)
         return Prediction(fused, unimodal, embedding, weight)

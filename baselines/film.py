@@ -1,0 +1,96 @@
+"""FiLM: feature-wise linear modulation (AAAI 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+from mlabench.encoders import Encoder
+from mlabench.hyperparameters import OrderedModalities
+from mlabench.method import Batch, Method, Prediction, Task
+
+
+class FiLM(Method):
+    """Lets one modality scale and shift the features of another, and classifies the result.
+
+    Source: Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018,
+    arXiv 1709.07871, in the two-modality form of OGM-GE's code (arXiv 2203.15332, commit 343dc1d), where audio
+    conditions the picture:
+
+        (gamma, beta) = W_1 h_1 + b_1,   u = gamma * h_2 + beta,   z = W u + b
+
+    and the cross-entropy of ``z``. The modulation is what is learned of ``gamma``, not ``1 + gamma``.
+
+    More than two modalities (an extension; the sources define none) make a chain from left to right: each
+    further one conditions the result so far, ``u <- gamma(h_k) * u + beta(h_k)`` for ``k = 3, ..., M``.
+
+    Unimodal logits: those with the features of all other modalities set to zero, so that only their learned
+    biases speak. The sources define none: the released split of the head fails for FiLM.
+
+    Absent modality: one that conditions leaves the features as they are (``gamma = 1, beta = 0``); in place of
+    the one that is modulated there are zeros, so that ``u = beta``. The unimodal logits of a sample with one
+    modality are therefore not its fused ones.
+
+    Deviation: layers start with torch's default values, as in ``concat``, not with Xavier's.
+    """
+
+    title = "FiLM"
+    paper = "https://arxiv.org/abs/1709.07871"
+    version = 1
+
+    class Config(OrderedModalities):
+        """The default is the order of the released two-modality code, where the data have audio first."""
+
+        order: tuple[str, ...] = Field(
+            default=(),
+            description="The modalities' names: the first conditions the second, each further one conditions the "
+            "result. Empty: the dataset's order (OGM-GE's code: audio conditions the picture).",
+        )
+
+    config: Config
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
+        super().__init__(task, encoders, config, samples)
+        config.check_modalities(task.modalities)
+        order = config.order or task.modalities
+        self.modulated = order[:2][-1]  # the second, or the only one
+        width = encoders[self.modulated].width
+        #: From the features of a modality that conditions to gamma and beta. ``[d_m] -> [2 d]``
+        self.conditions = nn.ModuleDict(
+            {
+                modality: nn.Linear(encoders[modality].width, 2 * width)
+                for modality in order
+                if modality != self.modulated
+            }
+        )
+        self.head = nn.Linear(width, len(task.classes))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the fused logits."""
+        return F.cross_entropy(self._classify(self.encode(batch), batch.present), batch.label)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """The whole chain, and the chain with all features but one set to zero."""
+        embedding = self.encode(batch)
+        everything = torch.ones_like(batch.present)
+        unimodal = {
+            modality: self._classify(
+                {m: h if m == modality else torch.zeros_like(h) for m, h in embedding.items()}, everything
+            )
+            for modality in self.task.modalities
+        }
+        return Prediction(self._classify(embedding, batch.present), unimodal, embedding)
+
+    def _classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of ``features [B, d_m]``, zero where absent; who is not ``present`` does not condition."""
+        result = features[self.modulated]
+        for modality, condition in self.conditions.items():
+            here = present[:, [self.task.modalities.index(modality)]]  # [B, 1]
+            scale, shift = condition(features[modality]).chunk(2, dim=1)
+            result = torch.where(here, scale * result + shift, result)
+        logits: Tensor = self.head(result).float()
+        return logits
