@@ -138,7 +138,7 @@ class ReconBoost(Method):
         ensemble, others = self._others(batch, modality)
         known = present_only(ensemble, rows).softmax(dim=1).gather(1, label.unsqueeze(1)).squeeze(1)  # q[y], [n]
         weight = self.config.weight1 - self.config.weight2 * known
-        loss = (weight * F.cross_entropy(logits, label, reduction="none")).mean() / classes
+        loss: Tensor = (weight * F.cross_entropy(logits, label, reduction="none")).mean() / classes
         if previous is None:
             return loss
         both = present_only(batch.present[:, [self.task.modalities.index(previous)]], rows)  # [n, 1]
@@ -146,7 +146,8 @@ class ReconBoost(Method):
         consolidation = squared.masked_fill(~both, 0.0).sum() / (both.sum() * classes).clamp(min=1)
         if self.config.consolidation == "official":
             consolidation = consolidation.detach()
-        return loss + self.config.alpha * consolidation
+        total: Tensor = loss + self.config.alpha * consolidation
+        return total
 
     @torch.no_grad()
     def _others(self, batch: Batch, modality: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -172,5 +173,6 @@ class ReconBoost(Method):
 
     def _fuse(self, unimodal: Mapping[str, Tensor], present: Tensor) -> Tensor:
         """``eta`` times the sum of the present modalities' logits. ``[B, C]``."""
-        total = weighted_sum(torch.stack(list(unimodal.values()), dim=1), present.float())
-        return total * self.boost_rate
+        logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
+        fused: Tensor = self.boost_rate * weighted_sum(logits, present.float())
+        return fused
