@@ -59,7 +59,12 @@ class AGM(Method):
     class Config(Hyperparameters):
         """Defaults are those of the authors' CREMA-D script."""
 
-        alpha: float = Field(default=1.0, ge=0, description="Strength of the modulation (default 1; AV-MNIST: 2.5).")
+        alpha: float = Field(
+            default=1.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.1, "high": 10.0, "log": True}},
+            description="Strength of the modulation (default 1; AV-MNIST: 2.5).",
+        )
         cap: float = Field(default=10.0, gt=0, description="Largest tau - r (CREMA-D: 10; UR-Funny: 7).")
         until: float = Field(
             default=1.0, ge=0, le=1, description="Share of the epochs after which gradients stay (default: 20 of 10)."

@@ -39,6 +39,7 @@ class MMCosine(Method):
         scale: float = Field(
             default=10.0,
             gt=0,
+            json_schema_extra={"tune": {"low": 2.0, "high": 50.0, "log": True}},
             description="The factor s on every cosine (authors' CREMA-D script: 10; other benchmarks: 15). Too small "
             "a value bounds the predicted probabilities away from one.",
         )

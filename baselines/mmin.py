@@ -60,8 +60,18 @@ class MMIN(Method):
         teacher_share: float = Field(
             default=0.25, gt=0, lt=1, description="Share of the epochs spent on the teacher (published: 20 of 80)."
         )
-        imagination_weight: float = Field(default=4.0, ge=0, description="Weight of the forward MSE (IEMOCAP: 4).")
-        cycle_weight: float = Field(default=2.0, ge=0, description="Weight of the backward MSE (IEMOCAP: 2).")
+        imagination_weight: float = Field(
+            default=4.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.4, "high": 40.0, "log": True}},
+            description="Weight of the forward MSE (IEMOCAP: 4).",
+        )
+        cycle_weight: float = Field(
+            default=2.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.2, "high": 20.0, "log": True}},
+            description="Weight of the backward MSE (IEMOCAP: 2).",
+        )
         blocks: int = Field(default=5, ge=1, description="Residual autoencoders in a cascade (IEMOCAP: 5).")
         autoencoder: tuple[int, ...] = Field(
             default=(256, 128, 64), min_length=1, description="Layers of an autoencoder, the last its code (IEMOCAP)."
@@ -70,7 +80,13 @@ class MMIN(Method):
         teacher_dropout: float = Field(
             default=0.3, ge=0, lt=1, description="Dropout in the teacher's classifier (IEMOCAP: 0.3)."
         )
-        dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout in the final classifier (IEMOCAP: 0.5).")
+        dropout: float = Field(
+            default=0.5,
+            ge=0,
+            lt=1,
+            json_schema_extra={"tune": {"low": 0.0, "high": 0.7}},
+            description="Dropout in the final classifier (IEMOCAP: 0.5).",
+        )
 
     config: Config
     imagining: Tensor

@@ -47,7 +47,12 @@ class MMPareto(Method):
     class Config(Hyperparameters):
         """Defaults are those of the authors' code."""
 
-        gamma: float = Field(default=1.5, gt=0, description="Factor on the encoders' gradients (code: 1.5).")
+        gamma: float = Field(
+            default=1.5,
+            gt=0,
+            json_schema_extra={"tune": {"low": 1.0, "high": 3.0}},
+            description="Factor on the encoders' gradients (code: 1.5).",
+        )
 
     config: Config
 

@@ -59,6 +59,7 @@ class OGMGE(Method):
         alpha: float = Field(
             default=0.3,
             gt=0,
+            json_schema_extra={"tune": {"low": 0.05, "high": 1.0, "log": True}},
             description="Strength of the modulation (no default published; MLA's code: 0.3, the authors' README: 0.1, "
             "and 0.3 for CREMA-D).",
         )

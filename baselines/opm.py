@@ -51,7 +51,13 @@ class OPM(Method):
     class Config(Hyperparameters):
         """Defaults are those of the authors' training script."""
 
-        base: float = Field(default=0.5, ge=0, lt=1, description="Probability of dropping at rho = 1 (script: 0.5).")
+        base: float = Field(
+            default=0.5,
+            ge=0,
+            lt=1,
+            json_schema_extra={"tune": {"low": 0.1, "high": 0.9}},
+            description="Probability of dropping at rho = 1 (script: 0.5).",
+        )
         slope: float = Field(default=0.5, ge=0, description="Its relative growth with rho, at most (script: 0.5).")
         execution: float = Field(default=0.7, ge=0, le=1, description="Share of the batches with drops (script: 0.7).")
         warm_up: float = Field(

@@ -61,7 +61,12 @@ class PMR(Method):
     class Config(Hyperparameters):
         """Defaults are those of the authors' command line."""
 
-        weight: float = Field(default=1.0, ge=0, description="Weight of the prototype losses (alpha, default 1).")
+        weight: float = Field(
+            default=1.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.1, "high": 10.0, "log": True}},
+            description="Weight of the prototype losses (alpha, default 1).",
+        )
         momentum: float = Field(
             default=0.2,
             ge=0,

@@ -60,7 +60,10 @@ class QMF(Method):
             "what the released code computes, or 'paper' max(0, g(w_i - w_j) + a), a confidence gap of at least a.",
         )
         rank_weight: float = Field(
-            default=1.0, ge=0, description="Weight of the ranking loss (text-image code: 1; RGB-D code: 0.1 or 1)."
+            default=1.0,
+            ge=0,
+            json_schema_extra={"tune": {"low": 0.01, "high": 10.0, "log": True}},
+            description="Weight of the ranking loss (text-image code: 1; RGB-D code: 0.1 or 1).",
         )
 
     config: Config

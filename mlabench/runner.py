@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,13 +88,16 @@ def _run(
         method = build_method(trial, data, encoders).to(fabric.device)
     kept = store.folder(trial.id) / MODEL
     if old is not None and kept.is_file():
+        if not tests:
+            # What is not evaluated, as in tuning, must not be able to look at the test split.
+            data = replace(data, test=data.test.take(np.empty(0, np.int64)))
         method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
         # What was said of the training stays: these are its weights, not those of today's code.
         curves, selected, cost = old.curves, old.selected_epoch, old.cost
         parameters, environment = old.parameters, old.environment
     else:
         validation = tensors(data.validation, trial.missing)
-        watched = {missing.key: tensors(data.test, missing) for missing in (trial.missing, Missing())}
+        watched = {missing.key: tensors(data.test, missing) for missing in (trial.missing, Missing()) if tests}
         stages = method.stages(trial.training.epochs)
         offset = {stage.name: sum(other.epochs for other in stages[:place]) for place, stage in enumerate(stages)}
         total = sum(stage.epochs for stage in stages)
@@ -113,10 +116,11 @@ def _run(
         parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
         environment = describe_environment(trial, str(fabric.device))
     with clock.phase("evaluate"):
-        evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric)
+        evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric) if tests else ({}, None)
     state = {name: value.contiguous() for name, value in method.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
-    model = safetensors.torch.save(state) if options.keep_models or size <= SMALL_MODEL_MIB else b""
+    keep = tests and (options.keep_models or size <= SMALL_MODEL_MIB)
+    model = safetensors.torch.save(state) if keep else b""
     record = Record(
         trial=trial,
         status="ok",

@@ -158,10 +158,20 @@ class Trial(Inputs):
     @cached_property
     def id(self) -> str:
         """A readable name and the first 12 hex digits of the SHA-256 of the canonical JSON."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = _digest(self.identity())
         slug = f"{self.dataset.name}-{self.method.name}-{self.missing.key}-seed{self.seed}"
         return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', slug)[:80]}-{digest}"
+
+    @cached_property
+    def configuration(self) -> str:
+        """12 hex digits for what a method was tuned for: all but the seed and what is missing."""
+        return _digest({key: value for key, value in self.identity().items() if key not in ("seed", "missing")})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """First 12 hex digits of the SHA-256 of the canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Scores(_Frozen):

@@ -33,6 +33,7 @@ class MLAOptions(OrderedModalities):
     alpha: float = Field(
         default=0.1,
         gt=0,
+        json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}},
         description="Regulariser in P's denominator (released code: 0.1 at the start of each epoch).",
     )
     alpha_schedule: AlphaSchedule = Field(

@@ -23,7 +23,7 @@ COLUMNS = ("Method", "Default", "Tuned", "Tries", "Failed", "Values")
 
 def rows(outcomes: Sequence[Outcome], *, as_json: bool) -> list[tuple[Any, ...]]:
     """One row per method for :data:`COLUMNS`: accuracies in percent, or in [0, 1] for JSON."""
-    found = []
+    found: list[tuple[Any, ...]] = []
     for one in outcomes:
         values = one.best.candidate.values if one.best else {}
         scores = (one.default.score, one.best.score if one.best else None)

@@ -47,6 +47,8 @@ def test_committed_suites_fit(path: Path) -> None:
         "dataset: speech\nmethods: plain\nencoders: {audio: mlp, '*': {name: mlp, width: 3}}\nquestion: Q2\n"
         "missing: {protocol: per_modality, rates: [{audio: 0.5}], splits: test, evaluate: [matrix, subsets]}\n",
         "dataset: speech\nmethods: plain\nseeds: 3\ntraining: {optimizer: sgd, schedule: step}\n",
+        "dataset: speech\nmethods: [plain, {name: fancy, training: {batch_size: 8, optimizer: {lr: 0.1}}}]\n"
+        "tuning: {tries: 5, space: {training.optimizer.lr: {low: 0.001, high: 0.1, log: true}}}\n",
         "dataset: speech\nmethods: plain\ntraining: {optimizer: {lr: 0.1}, schedule: {name: step, epochs: 5}}\n",
     ],
 )
@@ -73,6 +75,8 @@ def test_what_loads_fits(text: str, load: Callable[..., Suite]) -> None:
         "unknown dataset",
         "unknown option of an encoder",
         "no methods",
+        "epochs of a method's own",
+        "a method's training that is none",
     ],
 )
 def test_mistakes_do_not_fit(name: str, fakes: None) -> None:

@@ -1,0 +1,68 @@
+"""A method's entry may change the training, on top of the suite's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from mlabench.planning import expand
+from mlabench.suite import Suite, describe
+from mlabench.trial import SGD, Adam, Cosine, Step, Training
+
+TEXT = """
+dataset: speech
+methods:
+- plain
+- {name: plain, label: Other, training: {optimizer: {lr: 0.5}, batch_size: 8}}
+- {name: fancy, training: {optimizer: sgd, schedule: cosine}}
+training:
+  epochs: 7
+  optimizer: {lr: 0.1, weight_decay: 0.01}
+  schedule: {name: step, epochs: 3}
+"""
+
+SHARED = Training(epochs=7, optimizer=Adam(lr=0.1, weight_decay=0.01), schedule=Step(epochs=3))
+EXPECTED = (
+    SHARED,
+    SHARED.model_copy(update={"optimizer": Adam(lr=0.5, weight_decay=0.01), "batch_size": 8}),
+    SHARED.model_copy(update={"optimizer": SGD(), "schedule": Cosine()}),
+)
+
+
+def test_its_own_lies_over_the_suites(load: Callable[..., Suite]) -> None:
+    assert tuple(entry.training for entry in load(TEXT).methods) == EXPECTED
+
+
+def test_the_trials_are_trained_that_way(load: Callable[..., Suite], spoken: None) -> None:
+    plan = expand(load(TEXT))
+    assert tuple(cell.trial.training for cell in plan.cells) == EXPECTED
+    assert len({cell.trial.id for cell in plan.cells}) == 3
+
+
+def test_the_resolved_suite_is_the_same_suite(load: Callable[..., Suite]) -> None:
+    suite = load(TEXT)
+    again = load(yaml.safe_dump(suite.resolved()))
+    assert again.methods == suite.methods
+    assert again.resolved() == suite.resolved()
+    assert "training" not in suite.resolved()["methods"][0]
+
+
+def test_it_is_part_of_the_label(load: Callable[..., Suite]) -> None:
+    labels = [entry.label for entry in load(TEXT.replace("label: Other, ", "")).methods]
+    assert labels[:2] == ["plain", "plain (training.optimizer.lr=0.5, training.batch_size=8)"]
+
+
+def test_the_command_line_can_set_it(load: Callable[..., Suite]) -> None:
+    suite = load(TEXT, settings=("methods.0.training.optimizer.lr=0.9", "training.epochs=2"))
+    assert suite.methods[0].training.optimizer.lr == 0.9
+    assert {entry.training.epochs for entry in suite.methods} == {2}
+
+
+def test_its_origin_is_told(load: Callable[..., Suite], tmp_path: Path) -> None:
+    origins = {field: origin for field, _, origin in describe(load(TEXT))}
+    path = tmp_path / "some.yaml"
+    assert origins["methods.1.training.optimizer.lr"] == f"{path}:5"
+    assert origins["methods.1.training.optimizer.weight_decay"] == f"{path}:9"
+    assert origins["methods.1.training.optimizer.betas"] == "default"

@@ -1,0 +1,111 @@
+"""The tuned suite: it loads, says how it was made, and the report repeats it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from mlabench.plan import Plan
+from mlabench.planning import expand
+from mlabench.report.build import print_tables
+from mlabench.report.wording import tuning_sentence
+from mlabench.store import Store
+from mlabench.suite import Overrides, Suite, load_suite
+from mlabench.tuning import result
+from mlabench.tuning.search import Outcome
+from tests.tuning.invented import Invented, suite_of, tried
+
+ENTRIES = """
+dataset: stamps
+methods:
+- concat
+- {name: qmf, margin: paper}
+- {name: concat, label: Slow, training: {optimizer: {name: sgd, momentum: 0.5}, schedule: cosine}}
+seeds: [0, 1]
+missing: {rates: [0, 0.5]}
+training: {epochs: 3}
+tuning: {tries: 6}
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Suite, list[Outcome]]:
+    tried_with: dict[str, Any] = {"seeds": "0", "rates": "0"}
+    searched = suite_of(tmp_path, ENTRIES, **tried_with)
+    outcomes = tried(searched, tmp_path / "r", Invented(), monkeypatch)
+    whole = load_suite(tmp_path / "some.yaml")
+    for name, extends in (("short.yaml", Path("some.yaml")), ("long.yaml", None)):
+        result.write(result.tuned_suite(whole, searched, outcomes, extends), tmp_path / name)
+    return whole, outcomes
+
+
+@pytest.mark.parametrize("name", ["short.yaml", "long.yaml"])
+def test_it_loads_with_what_was_found_and_nothing_else_changed(
+    made: tuple[Suite, list[Outcome]], tmp_path: Path, name: str
+):
+    whole, outcomes = made
+    tuned = load_suite(tmp_path / name)
+    for entry, one in zip(tuned.methods, outcomes, strict=True):
+        assert one.best is not None
+        assert entry.label == one.label
+        assert entry.method == one.best.candidate.method
+        assert entry.training == one.best.candidate.training
+    assert [entry.label for entry in tuned.methods] == ["Concat", 'QMF (margin="paper")', "Slow"]
+    ours, theirs = tuned.resolved(), whole.resolved()
+    assert {key for key in ours if ours[key] != theirs[key]} == {"name", "methods", "tuned"}
+    assert expand(tuned).tuned_labels() == expand(tuned).labels
+
+
+def test_it_is_short_where_it_can_be(made: tuple[Suite, list[Outcome]], tmp_path: Path):
+    document = yaml.safe_load((tmp_path / "short.yaml").read_text())
+    assert list(document) == ["extends", "methods", "tuned"]
+    assert "&" not in (tmp_path / "long.yaml").read_text()
+
+
+def planned(tmp_path: Path, **overrides: Any) -> Plan:
+    return expand(load_suite(tmp_path / "short.yaml", Overrides(**overrides)))
+
+
+def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[Outcome]], tmp_path: Path):
+    console = Console(record=True, width=400)
+    print_tables(planned(tmp_path), Store(tmp_path / "none"), console)
+    said = tuning_sentence(planned(tmp_path))
+    assert said == (
+        "Hyper-parameters: tuned, 6 configurations per method compared on the validation split "
+        "(TPE, seed 0; training seed 0; missing patterns: complete)."
+    )
+    assert said in console.export_text()
+
+
+def test_the_report_says_defaults(made: tuple[Suite, list[Outcome]]):
+    assert tuning_sentence(expand(made[0])) == "Hyper-parameters: defaults or what the suite sets; not tuned."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tuned"),
+    [
+        ({"methods": ("concat", "mla")}, ("Concat", "Slow")),
+        ({"settings": ("methods.1.rank_weight=0.77",)}, ("Concat", "Slow")),
+        ({"settings": ("methods.0.training.optimizer.lr=0.77",)}, ('QMF (margin="paper")', "Slow")),
+        ({"settings": ("training.epochs=4",)}, ()),
+        ({"settings": ("encoders={'*': {name: mlp, width: 32}}",)}, ()),
+        ({"limit": 50}, ()),
+        ({"seeds": "3-5", "rates": "0,0.3"}, ("Concat", 'QMF (margin="paper")', "Slow")),
+    ],
+)
+def test_what_was_changed_since_does_not_pass_for_tuned(
+    made: tuple[Suite, list[Outcome]], tmp_path: Path, overrides: dict[str, Any], tuned: tuple[str, ...]
+):
+    plan = planned(tmp_path, **overrides)
+    assert plan.tuned_labels() == tuned
+    sentence = tuning_sentence(plan)
+    if not tuned:
+        assert "changed since; not tuned" in sentence
+    elif tuned != plan.labels:
+        others = [label for label in plan.labels if label not in tuned]
+        assert sentence.startswith(f"HYPER-PARAMETERS: TUNED FOR {', '.join(tuned)} (6 configurations per method")
+        assert sentence.endswith(f"NOT FOR {', '.join(others)}.")
