@@ -96,13 +96,17 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
 
 
 def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
-    """The jobs that are left under an overwriting strategy."""
+    """The jobs that are left under an overwriting strategy, those that another process is on among them.
+
+    They are waited for, so that the tables at the end are complete, and taken over should that process die.
+    """
     again = {
         Overwrite.NEVER: {State.MISSING},
         Overwrite.ONLY_MISSING: {State.MISSING, State.INCOMPLETE},
         Overwrite.FAILED: {State.MISSING, State.INCOMPLETE, State.FAILED},
         Overwrite.ALWAYS: {State.MISSING, State.INCOMPLETE, State.FAILED, State.DONE},
     }[overwrite]
+    again.add(State.RUNNING)
     afresh = overwrite == Overwrite.ALWAYS
     return [
         Job(standing.trial, standing.tests, afresh, standing.seal) for standing in standings if standing.state in again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from mlabench.checkpoint import Checkpoints, Snapshot
 from mlabench.encoders import Encoder
 from mlabench.method import Method, Progress, Stage
 from mlabench.tensors import SplitTensors
@@ -54,11 +56,13 @@ class Observers:
         watch_test: Fused test accuracies per pattern key. The loop only passes them on, unless the
             selection is ``best_test``, which takes the first of them.
         report: Told of each finished epoch: stage, epoch from 1.
+        measure: Entered around all that is training, so that evaluations are left out.
     """
 
     validate: Callable[[], dict[str, float]]
     watch_test: Callable[[], dict[str, float]]
     report: Callable[[Stage, int], None]
+    measure: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def fit(
@@ -69,6 +73,7 @@ def fit(
     seed: int,
     fabric: Fabric,
     observers: Observers,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[list[Epoch], int]:
     """Trains ``method`` in place and leaves it with the weights of the selected epoch.
 
@@ -82,6 +87,7 @@ def fit(
         seed: Decides the order of the batches and all that a method draws.
         fabric: Device and precision.
         observers: Who is asked and told after each epoch.
+        checkpoints: Where snapshots go, and where the training goes on from if there is one.
 
     Returns:
         The learning curves, and the selected epoch of the last stage, counted from 1.
@@ -89,57 +95,91 @@ def fit(
     Raises:
         TrainingDivergedError: If an epoch's mean loss is not finite.
     """
-    curves: list[Epoch] = []
-    selected = 0
-    for stage in method.stages(training.epochs):
-        method.on_stage_start(stage)
-        epochs, selected = _fit_stage(method, stage, train, validation, training, seed, fabric, observers)
-        curves += epochs
-    return curves, selected
+    return _Run(method, train, validation, training, seed, fabric, observers, checkpoints).fit()
 
 
-def _fit_stage(
-    method: Method,
-    stage: Stage,
-    train: SplitTensors,
-    validation: SplitTensors,
-    training: Training,
-    seed: int,
-    fabric: Fabric,
-    observers: Observers,
-) -> tuple[list[Epoch], int]:
-    optimizer = make_optimizer(method, training)
-    schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(training, epoch, stage.epochs))
-    updater = Updater(fabric, cast(Optimizer, fabric.setup_optimizers(optimizer)))
-    curves: list[Epoch] = []
-    best, selected, best_state = -math.inf, 0, {}
-    for epoch in range(stage.epochs):
-        progress = Progress(epoch, stage.epochs, 0, math.ceil(len(train) / training.batch_size))
-        torch.manual_seed(stable_seed(seed, stage.name, epoch, "start"))
-        with fabric.autocast():
-            method.on_epoch_start(progress, train, validation)
-        epoch_seed = stable_seed(seed, stage.name, epoch)
-        logs = _train_epoch(method, train, training.batch_size, epoch_seed, updater, fabric, progress)
+@dataclass
+class _Run:
+    """One call of :func:`fit`."""
+
+    method: Method
+    train: SplitTensors
+    validation: SplitTensors
+    training: Training
+    seed: int
+    fabric: Fabric
+    observers: Observers
+    checkpoints: Checkpoints | None
+    curves: list[Epoch] = field(default_factory=list)
+
+    def fit(self) -> tuple[list[Epoch], int]:
+        snapshot = self.checkpoints.load() if self.checkpoints else None
+        selected = 0
+        stages = self.method.stages(self.training.epochs)
+        for place, stage in enumerate(stages):
+            with self.observers.measure():
+                self.method.on_stage_start(stage)
+            if snapshot is not None and place < snapshot.stage:
+                continue  # its beginning froze what it freezes; the state comes with the snapshot's own stage
+            resume = snapshot if snapshot is not None and place == snapshot.stage else None
+            selected = self._fit_stage(place, stage, resume, is_last=place == len(stages) - 1)
+        return self.curves, selected
+
+    def _fit_stage(self, place: int, stage: Stage, resume: Snapshot | None, *, is_last: bool) -> int:
+        """Trains one stage and returns the selected epoch."""
+        optimizer = make_optimizer(self.method, self.training)
+        schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(self.training, epoch, stage.epochs))
+        updater = Updater(self.fabric, cast(Optimizer, self.fabric.setup_optimizers(optimizer)))
+        done, best, selected, best_state = 0, -math.inf, 0, dict[str, Tensor]()
+        if resume is not None:
+            self.curves = list(resume.curves)
+            done, best, selected, best_state = resume.epoch, resume.best, resume.selected, dict(resume.best_state)
+            self.method.load_state_dict(resume.method)
+            optimizer.load_state_dict(resume.optimizer)
+            schedule.last_epoch = done
+        for epoch in range(done, stage.epochs):
+            logs = self._train_epoch(stage, epoch, updater)
+            schedule.step()
+            self.method.on_epoch_end(logs)
+            self.curves.append(
+                Epoch(
+                    stage=stage.name,
+                    epoch=epoch + 1,
+                    logs=logs,
+                    validation=self.observers.validate(),
+                    test=self.observers.watch_test(),
+                )
+            )
+            score = _selection_score(self.curves[-1], self.training)
+            if score > best:
+                best, selected = score, epoch + 1
+                best_state = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
+            ended = is_last and epoch + 1 == stage.epochs
+            if self.checkpoints is not None and not ended and self.checkpoints.is_due(epoch + 1):
+                state, steps = self.method.state_dict(), optimizer.state_dict()
+                snapshot = Snapshot(place, epoch + 1, self.curves, best, selected, best_state, state, steps)
+                self.checkpoints.save(snapshot)
+            self.observers.report(stage, epoch + 1)
+        self.method.load_state_dict(best_state)
+        return selected
+
+    def _train_epoch(self, stage: Stage, epoch: int, updater: Updater) -> dict[str, float]:
+        """One epoch with what the method does before it. Returns the mean logs.
+
+        Raises:
+            TrainingDivergedError: If one of them is not finite.
+        """
+        batch_size = self.training.batch_size
+        progress = Progress(epoch, stage.epochs, 0, math.ceil(len(self.train) / batch_size))
+        with self.observers.measure():
+            torch.manual_seed(stable_seed(self.seed, stage.name, epoch, "start"))
+            with self.fabric.autocast():
+                self.method.on_epoch_start(progress, self.train, self.validation)
+            epoch_seed = stable_seed(self.seed, stage.name, epoch)
+            logs = _train_epoch(self.method, self.train, batch_size, epoch_seed, updater, self.fabric, progress)
         if not all(math.isfinite(value) for value in logs.values()):
             raise TrainingDivergedError(f"the loss is {logs} in epoch {epoch + 1} of stage {stage.name!r}")
-        schedule.step()
-        method.on_epoch_end(logs)
-        curves.append(
-            Epoch(
-                stage=stage.name,
-                epoch=epoch + 1,
-                logs=logs,
-                validation=observers.validate(),
-                test=observers.watch_test(),
-            )
-        )
-        score = _selection_score(curves[-1], training)
-        if score > best:
-            best, selected = score, epoch + 1
-            best_state = {name: value.detach().clone() for name, value in method.state_dict().items()}
-        observers.report(stage, epoch + 1)
-    method.load_state_dict(best_state)
-    return curves, selected
+        return logs
 
 
 def _train_epoch(

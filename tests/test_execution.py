@@ -100,14 +100,14 @@ def test_stale_is_what_another_source_made(store: Store) -> None:
 @pytest.mark.parametrize(
     ("overwrite", "left"),
     [
-        (Overwrite.NEVER, [NEW]),
-        (Overwrite.ONLY_MISSING, [INCOMPLETE, NEW]),
-        (Overwrite.FAILED, [INCOMPLETE, FAILED, NEW]),
-        (Overwrite.ALWAYS, [DONE, INCOMPLETE, FAILED, NEW]),
+        (Overwrite.NEVER, [RUNNING, NEW]),
+        (Overwrite.ONLY_MISSING, [INCOMPLETE, RUNNING, NEW]),
+        (Overwrite.FAILED, [INCOMPLETE, FAILED, RUNNING, NEW]),
+        (Overwrite.ALWAYS, [DONE, INCOMPLETE, FAILED, RUNNING, NEW]),
     ],
 )
 def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Store) -> None:
-    """A trial that is running is left alone whatever the strategy."""
+    """A trial that is running elsewhere is waited for whatever the strategy."""
     with held(store.root, RUNNING.id):
         jobs = jobs_to_run(survey(EVERYTHING, store), overwrite)
     assert [job.trial for job in jobs] == left

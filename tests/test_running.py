@@ -287,6 +287,33 @@ def test_a_crash_between_two_renames_loses_nothing(suite: Path, tmp_path: Path, 
     assert sorted(path.name for path in store.trials.iterdir()) == Store(unbroken).ids()
 
 
+def test_a_trial_killed_in_the_middle_goes_on_from_its_last_epochs(suite: Path, tmp_path: Path):
+    long = (
+        "--method",
+        "mla",
+        "--seeds",
+        "0",
+        "--rates",
+        "0.5",
+        "--set",
+        "training.epochs=40",
+        "--checkpoint-every",
+        "1",
+    )
+    straight, results = tmp_path / "straight", tmp_path / "results"
+    assert mlabench("run", suite, "--results", straight, *long).returncode == 0
+    process = start("run", suite, "--results", results, "--jobs", "1", *long)
+    wait_for(lambda: any((results / "checkpoints").glob("*seed0-*")) and bool(running(results)), process)
+    os.kill(running(results)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert "SIGKILL" in output
+    assert mlabench("run", suite, "--results", results, *long, "--retry-failed").returncode == 0
+    assert lasting(results) == lasting(straight)
+    (record,) = Store(results).records()
+    assert 1 <= record.cost["epochs_resumed"] < 40
+    assert not list((results / "checkpoints").iterdir())
+
+
 def test_trials_that_take_too_long_fail_and_can_be_tried_again(suite: Path, tmp_path: Path, unbroken: Path):
     results = tmp_path / "results"
     only = ("--method", "mla", "--seeds", "0", "--results", results, "--jobs", "1")

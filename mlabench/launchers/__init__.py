@@ -40,6 +40,7 @@ class RunOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         keep_models: Keep the selected weights whatever their size.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
+        checkpoint_every: Epochs after which a training's state is saved, again and again; None: about every minute.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
     """
@@ -47,6 +48,7 @@ class RunOptions:
     device: str = "auto"
     keep_models: bool = False
     trial_timeout: float | None = None
+    checkpoint_every: int | None = None
     gpus: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
 

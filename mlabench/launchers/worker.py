@@ -85,14 +85,16 @@ def _run(job: Job, store: Store, options: RunOptions, connection: Connection) ->
 
 
 def _done_by_others(job: Job, store: Store) -> Record | None:
-    """The record that answers the job, if it has come since the job was made."""
-    if store.seal(job.trial.id) in ("", job.known):
+    """The record that answers the job, if somebody else has written one since the job was made."""
+    seal = store.seal(job.trial.id)
+    record = store.read(job.trial.id) if seal else None
+    if record is None:
         return None
-    record = store.read(job.trial.id)
-    answers = record is not None and (
-        record.status == "failed" or all(test.key in record.evaluations for test in job.tests)
-    )
-    return record if answers else None
+    is_new = seal != job.known
+    if record.status == "failed":
+        return record if is_new else None
+    complete = all(test.key in record.evaluations for test in job.tests)
+    return record if complete and (is_new or not job.afresh) else None
 
 
 def _problem(record: Record) -> str:
