@@ -552,3 +552,17 @@ def test_restart_forgets_momentum(fabric: Fabric) -> None:
     updater.restart()
     updater.update(parameter.sum())
     assert float(parameter.detach()) == -(1.0 + 1.5 + 1.0)
+
+
+def test_the_second_update_of_a_step_sees_the_weights_of_the_first_in_mixed_precision() -> None:
+    """Mixed precision keeps the cast weights for as long as its context lasts, which spans the whole step."""
+    fabric = make_fabric("cpu", "bf16-mixed")
+    head = nn.Linear(4, 3)
+    updater = Updater(fabric, torch.optim.SGD(head.parameters(), 1.0))
+    inputs = torch.randn(5, 4)
+    with fabric.autocast():
+        updater.update(head(inputs).square().sum())
+        inside = head(inputs)
+    with fabric.autocast():
+        outside = head(inputs)
+    assert torch.equal(inside, outside)

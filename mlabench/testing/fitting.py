@@ -29,6 +29,8 @@ class Steps:
         if before_step is not None:
             before_step()
         self.optimizer.step()
+        # Mixed precision remembers the cast weights; a second update in the same step must see the new ones.
+        torch.clear_autocast_cache()
 
     def restart(self) -> None:
         """Forgets the optimiser's state."""
