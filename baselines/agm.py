@@ -50,11 +50,13 @@ class AGM(Method):
       cost no more than the head. With the linear head ``phi_m = W_m h_m + b / |P|``.
     * Any number of modalities: the published exponents for two and three are the one above.
     * The first batch, which has no history, is not modulated.
+    * Adam divides a gradient by its running magnitude, which undoes a steady ``kappa``. The published optimiser is SGD.
     """
 
     title = "AGM"
     paper = "https://arxiv.org/abs/2308.07686"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' CREMA-D script."""
@@ -67,7 +69,7 @@ class AGM(Method):
         )
         cap: float = Field(default=10.0, gt=0, description="Largest tau - r (CREMA-D: 10; UR-Funny: 7).")
         until: float = Field(
-            default=1.0, ge=0, le=1, description="Share of the epochs after which gradients stay (default: 20 of 10)."
+            default=1.0, ge=0, le=1, description="Share of the epochs that are modulated (code: those up to 20, of 10)."
         )
         hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
             default=(), description="Hidden layers of the joint head (CREMA-D: none, a linear head)."
@@ -140,7 +142,8 @@ class AGM(Method):
             phi: Shapley values without gradient. ``[M, B, C]``
             batch: The samples they belong to.
         """
-        right = phi.softmax(dim=2)[:, torch.arange(len(batch)), batch.label]  # [M, B]
+        label = batch.label.view(1, -1, 1).expand(len(phi), -1, 1)
+        right = phi.softmax(dim=2).gather(2, label).squeeze(2)  # [M, B]
         present = batch.present.T
         count = present.sum(dim=1)
         loss = (-right.clamp(min=FLOOR).log() * present).sum(dim=1) / count.clamp(min=1)  # s

@@ -168,7 +168,7 @@ def blend_weights(before: Tensor, after: Tensor, floor: float) -> Tensor:
     Returns:
         Weights that sum to one. ``[K]``
     """
-    generalization = (before[1] - after[1]).clamp(min=0)
+    generalisation = (before[1] - after[1]).clamp(min=0)
     overfitting = ((after[1] - after[0]) - (before[1] - before[0])).abs().clamp(min=floor)
-    ratio = generalization / overfitting.square()
+    ratio = generalisation / overfitting.square()
     return torch.where(ratio.sum() > 0, ratio / ratio.sum(), 1 / len(ratio))

@@ -37,12 +37,14 @@ class MMPareto(Method):
     Deviations:
 
     * Where ``a`` or ``b`` is zero, ``c = 1/2``: the shortest vector would be no update at all.
+    * Adam divides a gradient by its running magnitude, which undoes ``gamma``. The published optimiser is SGD.
     * The optimiser's schedule is the suite's (the released code keeps the learning rate constant, by an omission).
     """
 
     title = "MMPareto"
     paper = "https://arxiv.org/abs/2405.17730"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' code."""

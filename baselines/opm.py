@@ -47,6 +47,7 @@ class OPM(Method):
     title = "OPM"
     paper = "https://arxiv.org/abs/2410.11582"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' training script."""
@@ -87,7 +88,8 @@ class OPM(Method):
     def drop_probability(self, unimodal: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """``q_m`` of the batch, from the unimodal logits ``{modality: [B, C]}``. ``[M]``."""
         logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
-        right = logits.softmax(dim=2)[torch.arange(len(batch)), :, batch.label]  # [B, M]
+        label = batch.label.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
+        right = logits.softmax(dim=2).gather(2, label).squeeze(2)  # [B, M]
         count = batch.present.sum(dim=0)
         score = (right * batch.present).sum(dim=0) / count.clamp(min=1)  # s, 0 where nobody has it
         others = (count > 0).sum() - (count > 0).long()

@@ -57,6 +57,7 @@ class PMR(Method):
     title = "PMR"
     paper = "https://arxiv.org/abs/2211.07089"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' command line."""
