@@ -15,6 +15,7 @@ import typer
 
 from mlabench.cli_data import data_app, masks_app
 from mlabench.cli_listings import list_methods, list_registered, schema, version
+from mlabench.cli_start import doctor, init, new_app
 from mlabench.cli_suites import (
     AsJson,
     DatasetOption,
@@ -48,10 +49,13 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 app.add_typer(masks_app)
+app.add_typer(new_app)
 app.command("ls")(list_registered)
 app.command("methods")(list_methods)
 app.command()(tune)
 app.command()(schema)
+app.command()(init)
+app.command()(doctor)
 app.command()(version)
 
 #: Ids that an error message lists at most.

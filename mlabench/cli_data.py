@@ -35,27 +35,15 @@ def list_data(plugin: PluginOption = None, as_json: AsJson = False) -> None:
     """List the datasets, and whether each is ready to use."""
     from mlabench import registry
     from mlabench.display import make_console, print_listing
+    from mlabench.listings import data_state
 
     use_plugins(plugin)
     rows = []
     for name, entry in registry.entries("datasets").items():
         kind = entry.load()
-        rows.append((name, entry.summary, kind.source, kind.twin_of, _state(kind)))
+        rows.append((name, entry.summary, kind.source, kind.twin_of, data_state(kind)))
     columns = ("Name", "Summary", "Source", "Stands in for", "State")
     print_listing(make_console(), f"{len(rows)} datasets", columns, rows, as_json=as_json)
-
-
-def _state(kind: type[Dataset]) -> str:
-    """Whether a dataset can be used without being told where it lies."""
-    needed = [name for name, field in kind.Config.model_fields.items() if field.is_required()]
-    if needed:
-        return f"needs the options {', '.join(needed)}"
-    if "root" in kind.Config.model_fields:
-        return "needs its files: dataset.root=DIR"
-    try:
-        return f"ready ({kind(kind.Config()).fingerprint()})"
-    except UserError as error:
-        return str(error)
 
 
 @data_app.command()

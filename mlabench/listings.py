@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlabench import registry
 from mlabench.display import as_written, counted, make_console, print_listing
 from mlabench.errors import UserError
 from mlabench.registry import Entry, Kind
+from mlabench.search_space import declared
+
+if TYPE_CHECKING:
+    from mlabench.datasets import Dataset
 
 
 def list_kind(kind: Kind, pattern: str, *, as_json: bool) -> None:
-    """Lists what is registered under one kind, with its options."""
+    """Lists what is registered under one kind, with its options and, of methods, what they cannot do."""
     entries = [entry for name, entry in registry.entries(kind).items() if fnmatch(name, pattern)]
     rows = [
         (entry.name, entry.title, entry.summary, entry.package, entry.paper, _options(entry, as_json=as_json))
         for entry in entries
     ]
     columns = ("Name", "Title", "Summary", "Package", "Paper", "Options")
+    if kind == "methods":
+        limits = [_limits(entry) for entry in entries]
+        rows = [(*row, each if as_json else "\n".join(each)) for row, each in zip(rows, limits, strict=True)]
+        columns = (*columns, "Limits")
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
+
+
+def _limits(entry: Entry) -> list[str]:
+    """What a method cannot do, and what to know before its scores are compared."""
+    limits = [f"{limit}: {sentence}" for limit, sentence in entry.limits.items()]
+    return limits if entry.predicts_per_sample else [*limits, "a prediction depends on what shares the sample's batch"]
 
 
 def _options(entry: Entry, *, as_json: bool) -> Any:
@@ -28,15 +42,30 @@ def _options(entry: Entry, *, as_json: bool) -> Any:
     required = [name for name, field in fields.items() if field.is_required()]
     defaults = entry.config.model_construct().model_dump(mode="json", exclude=set(required))
     if as_json:
+        tune = declared(entry)
         return {
             name: {
                 "default": defaults.get(name),
                 "required": field.is_required(),
                 "description": field.description,
+                "tune": tune[name].model_dump(mode="json", exclude_defaults=True) if name in tune else None,
             }
             for name, field in fields.items()
         }
     return "\n".join(name if name in required else f"{name}={as_written(defaults[name])}" for name in fields)
+
+
+def data_state(kind: type[Dataset]) -> str:
+    """Whether a dataset can be used without being told where it lies."""
+    needed = [name for name, field in kind.Config.model_fields.items() if field.is_required()]
+    if needed:
+        return f"needs the options {', '.join(needed)}"
+    if "root" in kind.Config.model_fields:
+        return "needs its files: dataset.root=DIR"
+    try:
+        return f"ready ({kind(kind.Config()).fingerprint()})"
+    except UserError as error:
+        return str(error)
 
 
 def list_suites(pattern: str, *, as_json: bool) -> None:

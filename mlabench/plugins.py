@@ -64,6 +64,7 @@ def read(path: Path) -> list[Entry]:
     """
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
+        compile(tree, str(path), "exec", dont_inherit=True)  # finds what parsing does not, e.g. a stray return
     except OSError as error:
         raise UserError(f"cannot read this plugin ({error.strerror or error}).", file=str(path)) from error
     except (SyntaxError, ValueError) as error:
@@ -147,5 +148,6 @@ def _imports(tree: ast.Module, module: str) -> dict[str, str]:
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: -node.level] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
-            names |= {alias.asname or alias.name: f"{source}.{alias.name}" for alias in node.names}
+            if source:  # a single file has no neighbours
+                names |= {alias.asname or alias.name: f"{source}.{alias.name}" for alias in node.names}
     return names

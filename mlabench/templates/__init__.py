@@ -1,0 +1,1 @@
+"""What ``mlabench new`` and ``mlabench init`` write, as files that work."""

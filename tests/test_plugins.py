@@ -1,0 +1,301 @@
+"""Classes from single files: which ones a file registers, under what names, in all processes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlabench import plugins, registry
+from mlabench.errors import UserError
+from tests.command_line import SMALL, lasting, mlabench
+
+MINE = '''
+from __future__ import annotations
+
+from baselines.concat import Concat
+from mlabench.datasets.stamps import Stamps
+from mlabench.encoders.features import MLP
+from mlabench.hyperparameters import Hyperparameters
+
+
+class TwinOfConcat(Concat):
+    """Concatenation under another name."""
+
+    title = "Twin"
+    limits = {"more than two modalities": "it is a twin."}
+    predicts_per_sample = False
+
+    class Config(Hyperparameters):
+        """None."""
+
+
+class OtherStamps(Stamps):
+    """The same stamps."""
+
+    name = "my-stamps"
+
+
+class Layers(MLP):
+    """The same layers."""
+'''
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str = MINE, name: str = "mine.py") -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """Forgets what a test registers."""
+    before = list(registry._ADDED)
+    yield
+    registry._ADDED[:] = before
+    registry.entries.cache_clear()
+
+
+def names(path: Path) -> list[tuple[str, str]]:
+    return [(entry.kind, entry.name) for entry in plugins.read(path)]
+
+
+# -- which classes, and what they are called ---------------------------------------------------------
+
+
+def test_a_file_defines_methods_datasets_and_encoders(write: Write) -> None:
+    assert names(write()) == [("methods", "twin_of_concat"), ("datasets", "my-stamps"), ("encoders", "layers")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "from mlabench.method import Method\nclass Mine(Method): ...",
+        "from mlabench.method import Method as Base\nclass Mine(Base): ...",
+        "from mlabench import method\nclass Mine(method.Method): ...",
+        "import mlabench.method\nclass Mine(mlabench.method.Method): ...",
+        "import mlabench.method as contract\nclass Mine(contract.Method): ...",
+        "from mlabench.method import Method\nclass _Base(Method): ...\nclass Mine(_Base): ...",
+        "from abc import ABC\nfrom baselines.qmf import QMF\nclass Mine(ABC, QMF): ...",
+        "from mlabench.mla.released import MLAReleased\nclass Mine(MLAReleased): ...",
+        "try:\n    from mlabench.method import Method\nexcept ImportError:\n    raise\nclass Mine(Method): ...",
+    ],
+)
+def test_base_classes_are_followed_through_imports(head: str, write: Write) -> None:
+    assert names(write(head)) == [("methods", "mine")]
+
+
+def test_what_is_something_else_is_left_alone(write: Write) -> None:
+    text = """
+    from torch import nn
+    from mlabench.method import Method
+    from mlabench.nowhere import Strange
+    from . import sibling
+    class Net(nn.Module): ...
+    class Odd(Strange): ...
+    class Odder(sibling.Method): ...
+    class Circular(Circular): ...
+    class _Hidden(Method): ...
+    class Mine(Method):
+        class Inner(Method): ...
+    """
+    assert names(write("\n".join(line[4:] for line in text.splitlines()))) == [("methods", "mine")]
+
+
+def test_classes_of_packages_are_followed_through_their_relative_imports(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "their_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("# for mlabench\nfrom .inner import Base\nfrom .circle import Other\n")
+    (folder / "inner.py").write_text("from mlabench.method import Method\nclass Base(Method): ...\n")
+    (folder / "circle.py").write_text("# for mlabench\nfrom . import Other\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "from their_package import Base, Other\nclass Mine(Base): ...\nclass Lost(Other): ...\n"
+    assert names(write(text)) == [("methods", "mine")]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("SumOfLogits", "sum_of_logits"), ("QMF", "qmf"), ("MLAReleased", "mla_released"), ("Two2Three", "two2_three")],
+)
+def test_snake_case(written: str, expected: str) -> None:
+    assert plugins.snake_case(written) == expected
+
+
+def test_reading_imports_nothing(write: Write) -> None:
+    path = write(
+        "import torch\nfrom mlabench.method import Method\nclass Mine(Method):\n    title = 'M'\nraise ValueError"
+    )
+    code = (
+        "import sys; from pathlib import Path; from mlabench import plugins, registry\n"
+        f"plugins.register([Path({str(path)!r})])\n"
+        "assert registry.get('methods', 'mine').title == 'M'\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_registered_class_is_the_one_in_the_file(write: Write, clean: None) -> None:
+    path = write()
+    assert plugins.register([path, path]) == (path.resolve(), path.resolve())
+    entry = registry.get("methods", "twin_of_concat")
+    kind = entry.load()
+    assert (kind.__name__, kind.title) == ("TwinOfConcat", entry.title)
+    assert kind is registry.get("methods", "twin_of_concat").load()
+    assert (entry.path, entry.package) == (path.resolve(), str(path.resolve()))
+    before = entry.source_hash
+    write(MINE.replace('"Twin"', '"Twins"'))
+    (changed, *_) = plugins.read(path.resolve())
+    assert changed.source_hash != before
+
+
+# -- mistakes ----------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "no such file": (None, "cannot read this plugin (No such file or directory)"),
+    "no Python": ("class Mine(:\n", "mine.py:1: this plugin is no valid Python"),
+    "no text": ("\0", "this plugin is no valid Python"),
+    "nothing in it": ("x = 1\n", "this plugin defines no method, dataset or encoder. Derive a class from mlabench"),
+    "a taken name": (
+        "from mlabench.method import Method\nclass Concat(Method): ...\n",
+        "mine.py: Concat: there is a method 'concat' already, from mlabench. Give the class another name",
+    ),
+    "two of one name": (
+        "from mlabench.method import Method\nclass A(Method): ...\nclass B(Method):\n    name = 'a'\n",
+        "mine.py: B: there is a method 'a' already, from ",
+    ),
+    "no name": (
+        "from mlabench.method import Method\nclass Mine(Method):\n    name = 'a b'\n",
+        "mine.py: Mine.name: 'a b' is no name",
+    ),
+    "a computed name": (
+        "from mlabench.method import Method\nclass Mine(Method):\n    name = str(1)\n",
+        "mine.py:3: Mine.name: must be written as a literal",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_clear_message(case: str, write: Write, clean: None, tmp_path: Path) -> None:
+    text, message = MISTAKES[case]
+    path = write(text) if text is not None else tmp_path / "mine.py"
+    with pytest.raises(UserError) as caught:
+        plugins.register([path])
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_the_kind\n" + MINE, "cannot be imported: ModuleNotFoundError: No module named"),
+        (MINE + "\n\nraise ValueError('half done.')\n", "cannot be imported: ValueError: half done."),
+    ],
+)
+def test_what_cannot_be_imported_stops_a_run_before_it_starts(text: str, message: str, write: Write) -> None:
+    path, suite = write(text), write(SMALL, "s.yaml")
+    done = mlabench("run", suite, "--plugin", path, "--results", path.with_name("results"))
+    assert done.returncode == 2
+    assert f"error: {path}: {message}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not path.with_name("results").exists()
+    assert mlabench("validate", suite, "--plugin", path).returncode == 0, "it is not imported to be listed"
+
+
+def test_a_broken_plugin_stops_every_command(write: Write, tmp_path: Path) -> None:
+    suite = write(SMALL, "s.yaml")
+    done = mlabench("validate", suite, "--plugin", "no.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / 'no.py'}: cannot read this plugin (No such file or directory).\n"
+
+
+# -- in commands -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin and a suite that needs all it defines, run once, by two workers."""
+    folder = tmp_path_factory.mktemp("plugged")
+    (folder / "mine.py").write_text(MINE.replace('    limits = {"more than two modalities": "it is a twin."}\n', ""))
+    text = SMALL.replace("stamps", "my-stamps").replace("mlp", "layers").replace("mla", "twin_of_concat")
+    (folder / "s.yaml").write_text(text.replace("limit: 150", "limit: 60"))
+    done = mlabench("run", "s.yaml", "--plugin", "mine.py", "--jobs", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return folder
+
+
+def test_workers_know_the_plugin(workplace: Path) -> None:
+    """Both methods are the same code, so their records hold the same numbers."""
+    records = lasting(workplace / "results")
+    assert len(records) == 8
+    twins = sorted(text for key, (text, _) in records.items() if "twin_of_concat" in key)
+    assert len(twins) == 4
+    for key, (text, arrays) in records.items():
+        trial = json.loads(text)["trial"]
+        assert trial["dataset"]["name"] == "my-stamps"
+        assert {encoder["name"] for encoder in trial["encoders"].values()} == {"layers"}
+        if trial["method"]["name"] == "twin_of_concat":
+            like = {**trial, "method": {**trial["method"], "name": "concat"}}
+            (other,) = [one for one in records.values() if json.loads(one[0])["trial"] == like]
+            assert other[1] == arrays, key
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("plan s.yaml", "8 trials, 0 to run"),
+        ("status s.yaml", "done"),
+        ("validate s.yaml", "valid, 8 trials"),
+        ("show s.yaml", "twin_of_concat"),
+        ("methods twin*", "depends on what shares"),
+        ("ls datasets my*", "my-stamps"),
+        ("ls encoders layers", "mine.py"),
+        ("schema", "twin_of_concat"),
+        ("data list", "my-stamps"),
+        ("data stats my-stamps", "Samples of my-stamps"),
+        ("masks export s.yaml --out masks", "my-stamps-balanced"),
+        ("doctor", "my-stamps"),
+        ("report s.yaml --include-limited --out report", "Twin"),
+    ],
+)
+def test_commands_know_the_plugin(command: str, expected: str, workplace: Path) -> None:
+    done = mlabench(*command.split(), "--plugin", "mine.py", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+
+
+def test_results_are_reported_without_the_plugin(workplace: Path) -> None:
+    done = mlabench("report", "results", "--include-limited", "--out", "again", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "Twin" in done.stdout
+    assert mlabench("validate", "s.yaml", cwd=workplace).returncode == 2
+
+
+def test_a_changed_plugin_makes_its_trials_stale(workplace: Path) -> None:
+    changed = (workplace / "mine.py").read_text().replace('"Twin"', '"Twins"')
+    (workplace / "changed").mkdir()
+    (workplace / "changed" / "mine.py").write_text(changed)
+    rows = json.loads(mlabench("status", "s.yaml", "--plugin", "changed/mine.py", "--json", cwd=workplace).stdout)
+    assert {row["state"]: row["trials"] for row in rows}["stale"] == 4
+
+
+def test_limits_are_listed(write: Write) -> None:
+    path = write()
+    (row,) = json.loads(mlabench("methods", "twin*", "--json", "--plugin", path).stdout)
+    assert row["limits"] == [
+        "more than two modalities: it is a twin.",
+        "a prediction depends on what shares the sample's batch",
+    ]
+    (row,) = json.loads(mlabench("methods", "concat", "--json").stdout)
+    assert row["limits"] == []
