@@ -13,6 +13,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import averaged, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.variants import variant_tables
 
 #: Longer tables are left to the files and the page.
 _TERMINAL_ROWS = 24
@@ -31,7 +32,7 @@ def build_tables(evidence: Evidence) -> list[Table]:
     if len(results.settings) > 1:
         tables += [rates_table(evidence, target) for target in (MULTIMODAL, *results.plan.modalities)]
     tables += [*_matrix_table(evidence), *_subset_table(evidence)]
-    return [table.with_best() for table in tables]
+    return [*(table.with_best() for table in tables), *variant_tables(evidence)]
 
 
 def main_table(evidence: Evidence) -> Table:

@@ -12,7 +12,7 @@ from mlabench.evaluation import evaluate
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan, Question
 from mlabench.store import Store
-from mlabench.trial import Record, Scores
+from mlabench.trial import Component, Record, Scores
 from tests.report.synthetic import MODALITIES, failed, trial
 
 SAMPLES = 400
@@ -46,6 +46,7 @@ def sweep(
     keep: bool = True,
     questions: tuple[Question, ...] = ("Q1",),
     failing: Sequence[tuple[str, int]] = (),
+    methods: Mapping[str, Component] | None = None,
 ) -> Plan:
     """Writes the records and predictions of a suite.
 
@@ -60,13 +61,15 @@ def sweep(
         keep: Whether predictions are stored.
         questions: What the suite asks.
         failing: Labels and seeds whose trials failed.
+        methods: By label, methods that are not those of :func:`synthetic.trial`.
     """
     cells = []
     for place, (label, skill) in enumerate(skills.items()):
         for rate in rates:
             for seed in seeds:
                 tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
-                cell = Cell(label=label, trial=trial(label, seed, rate), tests=tuple(tests.values()))
+                changes = {"method": methods[label]} if methods and label in methods else {}
+                cell = Cell(label=label, trial=trial(label, seed, rate, **changes), tests=tuple(tests.values()))
                 cells.append(cell)
                 if (label, seed) in failing:
                     store.write(failed(cell.trial))
