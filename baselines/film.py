@@ -29,7 +29,9 @@ class FiLM(Method):
     further one conditions the result so far, ``u <- gamma(h_k) * u + beta(h_k)`` for ``k = 3, ..., M``.
 
     Unimodal logits: those with the features of all other modalities set to zero, so that only their learned
-    biases speak. The sources define none: the released split of the head fails for FiLM.
+    biases speak. The sources define none: the released split of the head fails for FiLM. They understate the
+    modality that is modulated, since a bias alone makes a poor ``gamma``: on the dataset ``stamps`` they read
+    10 % off an encoder in which a linear probe finds 73 %.
 
     Absent modality: one that conditions leaves the features as they are (``gamma = 1, beta = 0``); in place of
     the one that is modulated there are zeros, so that ``u = beta``. The unimodal logits of a sample with one

@@ -26,6 +26,8 @@ class LateFusion(Method):
       (clipping the *global* gradient norm would couple them).
     * ``joint``: one cross-entropy, of the fused prediction itself, with the gradient passing through all of it.
       With ``readout: logits`` this is ``sum`` with an average in place of the sum.
+      With ``readout: probabilities`` it is a mixture of experts: one right modality explains a sample, so the
+      others are not stopped from being surely wrong, which a plain average suffers from at test time.
 
     Unimodal logits: the modality's own head.
 
