@@ -28,6 +28,7 @@ WITHOUT_TORCH = [
     ["validate", "suites/stamps.yaml"],
     ["schema"],
     ["data", "list"],
+    ["doctor"],
     ["report", "results/reference"],
 ]
 

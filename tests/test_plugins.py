@@ -133,9 +133,8 @@ def test_snake_case(written: str, expected: str) -> None:
 
 
 def test_reading_imports_nothing(write: Write) -> None:
-    path = write(
-        "import torch\nfrom mlabench.method import Method\nclass Mine(Method):\n    title = 'M'\nraise ValueError"
-    )
+    text = "import torch\nfrom mlabench.method import Method\nclass Mine(Method):\n    title = 'M'\n"
+    path = write(f"{text}raise ValueError\n")
     code = (
         "import sys; from pathlib import Path; from mlabench import plugins, registry\n"
         f"plugins.register([Path({str(path)!r})])\n"
@@ -164,6 +163,7 @@ def test_a_registered_class_is_the_one_in_the_file(write: Write, clean: None) ->
 MISTAKES = {
     "no such file": (None, "cannot read this plugin (No such file or directory)"),
     "no Python": ("class Mine(:\n", "mine.py:1: this plugin is no valid Python"),
+    "a stray return": ("return 1\n", "mine.py:1: this plugin is no valid Python: 'return' outside function"),
     "no text": ("\0", "this plugin is no valid Python"),
     "nothing in it": ("x = 1\n", "this plugin defines no method, dataset or encoder. Derive a class from mlabench"),
     "a taken name": (
@@ -199,7 +199,7 @@ def test_a_mistake_gets_one_clear_message(case: str, write: Write, clean: None, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import nothing_of_the_kind\n" + MINE, "cannot be imported: ModuleNotFoundError: No module named"),
+        (MINE + "\n\nimport nothing_of_the_kind\n", "cannot be imported: ModuleNotFoundError: No module named"),
         (MINE + "\n\nraise ValueError('half done.')\n", "cannot be imported: ValueError: half done."),
     ],
 )
@@ -258,7 +258,7 @@ def test_workers_know_the_plugin(workplace: Path) -> None:
         ("status s.yaml", "done"),
         ("validate s.yaml", "valid, 8 trials"),
         ("show s.yaml", "twin_of_concat"),
-        ("methods twin*", "depends on what shares"),
+        ("methods twin* --json", "depends on what shares"),
         ("ls datasets my*", "my-stamps"),
         ("ls encoders layers", "mine.py"),
         ("schema", "twin_of_concat"),

@@ -8,13 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from mlabench.method import Batch, Method, Task
 from mlabench.planning import expand
 from mlabench.suite import load_suite
-from mlabench.testing import TinyEncoder, fit, make_batch, make_task
+from mlabench.testing import CHECKS, Check
 from tests.command_line import ROOT, mlabench
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,23 +61,18 @@ def test_the_suite_is_a_suite(tmp_path: Path):
     assert len(plan.cells) == 3 * 2 * 2
 
 
-def test_the_method_is_a_method():
+@pytest.fixture(scope="module")
+def method(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The method that the README shows, in a file of its own."""
     (code,) = blocks("python")
-    namespace: dict[str, object] = {"__name__": "readme"}
-    exec(code, namespace)
-    kind = namespace["SumOfLogits"]
-    assert isinstance(kind, type)
-    assert issubclass(kind, Method)
-    task: Task = make_task()
-    encoders = {m: TinyEncoder(task.shapes[m], TinyEncoder.Config()) for m in task.modalities}
-    torch.manual_seed(0)
-    method = kind(task, encoders, kind.Config(), 40)
-    batch: Batch = make_batch(task, missing=0.3)
-    fit(method, [batch], epochs=300)
-    method.eval()
-    with torch.no_grad():
-        prediction = method.predict(batch)
-    assert (prediction.fused.argmax(1) == batch.label).float().mean() > 0.9
+    path = tmp_path_factory.mktemp("method") / "sum_of_logits.py"
+    path.write_text(code, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_method_is_a_method(check: Check, method: Path):
+    check(method)
 
 
 def test_the_table_is_the_reference():

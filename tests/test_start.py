@@ -1,4 +1,4 @@
-"""What ``init`` and ``new`` write works as it is, and so do the commands that they print; ``doctor`` tells the truth."""
+"""What ``init`` and ``new`` write works as it is, and so do the commands they print; ``doctor`` tells the truth."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_suite_is_never_overwritten(tmp_path: Path) -> None:
         write_suite(path)
     assert path.read_text() == "mine"
     with pytest.raises(UserError, match=r"a suite's name ends in \.yaml\. Call it .*mine\.yaml\."):
-        write_suite(tmp_path / "mine.yml.txt")
+        write_suite(tmp_path / "mine.txt")
     with pytest.raises(UserError, match="cannot write this file"):
         write_suite(path / "mine.yaml")
 

@@ -1,0 +1,60 @@
+"""A plugin written by following the documentation alone passes its test, runs in a suite and is in the report."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlabench.testing import CHECKS
+from tests.command_line import ROOT, mlabench
+
+README = (ROOT / "mlabench" / "testing" / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the two files of the documentation, and nothing else."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name, code in zip(("confident_sum.py", "test_confident_sum.py"), blocks("python"), strict=True):
+        (folder / name).write_text(code, encoding="utf-8")
+    return folder
+
+
+def test_it_passes_its_test(workplace: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_confident_sum.py"],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{len(CHECKS)} passed" in done.stdout
+
+
+def test_it_runs_in_a_suite_and_is_reported(workplace: Path) -> None:
+    (text,) = blocks("sh")
+    for line in text.splitlines():
+        arguments = shlex.split(line)[1:]
+        if arguments[0] == "run":
+            arguments += ["--limit", "60", "--seeds", "0", "--set", "training.epochs=1"]
+        done = mlabench(*arguments, cwd=workplace)
+        assert done.returncode == 0, done.stderr + done.stdout
+    assert "Confident sum" in done.stdout
+    assert "Confident sum" in (workplace / "results" / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_table_names_every_check() -> None:
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", README, flags=re.MULTILINE)))
+    assert sorted(named) == sorted(check.__name__ for check in CHECKS)
