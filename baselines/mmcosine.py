@@ -32,6 +32,7 @@ class MMCosine(Method):
     title = "MMCosine"
     paper = "https://arxiv.org/abs/2303.05338"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """The default is that of the authors' code."""

@@ -53,6 +53,7 @@ class MMIN(Method):
     title = "MMIN"
     paper = "https://aclanthology.org/2021.acl-long.203"
     version = 1
+    claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' IEMOCAP scripts."""

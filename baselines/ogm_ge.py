@@ -52,6 +52,7 @@ class OGMGE(Method):
     title = "OGM-GE"
     paper = "https://arxiv.org/abs/2203.15332"
     version = 1
+    claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' code, as far as it has any."""

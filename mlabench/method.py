@@ -23,6 +23,7 @@ from mlabench.hyperparameters import Hyperparameters
 
 __all__ = [
     "Batch",
+    "Claim",
     "Hyperparameters",
     "LabelledSplit",
     "Limit",
@@ -102,6 +103,9 @@ class Stage:
 #: What a method may be unable to do; see :attr:`Method.limits`.
 Limit = Literal["more than two modalities", "missing in training", "missing at test"]
 
+#: What a method's source claims of it, against concatenation; see :attr:`Method.claims`.
+Claim = Literal["raises the weak modality", "withstands missing modalities"]
+
 
 class LabelledSplit(Protocol):
     """A split that a method may look at between epochs: the training or the validation split, never the test split."""
@@ -160,6 +164,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     #: What the method cannot do, each with the sentence in which a plan refuses such a trial. A literal.
     limits: ClassVar[Mapping[Limit, str]] = {}
+    #: What its source claims of it, for ``suites/verify.yaml`` to check on data made for that. A literal.
+    claims: ClassVar[tuple[Claim, ...]] = ()
     #: Whether a sample's prediction is the same whatever shares its batch. False is for reproducing published code
     #: that is not so: its scores depend on the batch size of the evaluation, as listings say. A literal.
     predicts_per_sample: ClassVar[bool] = True

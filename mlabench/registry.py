@@ -130,6 +130,11 @@ class Entry:
         return bool(self.literal("predicts_per_sample", True))
 
     @property
+    def claims(self) -> tuple[str, ...]:
+        """What a method's source claims of it (:attr:`mlabench.method.Method.claims`)."""
+        return tuple(self.literal("claims", ()))
+
+    @property
     def version(self) -> int:
         """Increases when a change to the code changes results."""
         return int(self.literal("version", 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import time
 import traceback
 import warnings
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import psutil
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench import registry
-from mlabench.datasets import Data, Split
+from mlabench.cost import Meter
+from mlabench.datasets import Data, Split, best_accuracies
 from mlabench.encoders import Encoder
 from mlabench.environment import describe_environment
 from mlabench.evaluation import evaluate, score
@@ -108,11 +108,16 @@ def _run(
         def watch_test() -> dict[str, float]:
             return {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()}
 
-        observers = Observers(lambda: accuracies(method, validation, fabric), watch_test, report_epoch)
+        meter = Meter(method, fabric.device)
+        observers = Observers(
+            lambda: accuracies(method, validation, fabric), watch_test, report_epoch, measure=meter.running
+        )
         train = tensors(data.train, trial.missing)
         with clock.phase("train"):
             curves, selected = fit(method, train, validation, trial.training, trial.seed, fabric, observers)
-        cost = {"samples_per_second": total * len(train) / clock.wall["train"]}
+        present = dict(zip(modalities, train.present.sum(dim=0).tolist(), strict=True))
+        steps = total * math.ceil(len(train) / trial.training.batch_size)
+        cost = meter.costs(steps, {modality: total * count for modality, count in present.items()})
         parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
         environment = describe_environment(trial, str(fabric.device))
     with clock.phase("evaluate"):
@@ -129,7 +134,7 @@ def _run(
         curves=curves,
         parameters=parameters,
         notes=[*data.notes, *_left_out(data.skipped)],
-        cost={**cost, "peak_memory_mib": peak_memory_mib(fabric.device)},
+        cost=cost,
         environment=environment,
     )
     return record, predictions, model
@@ -165,6 +170,9 @@ def evaluate_all(
             arrays[f"{missing.key}/{modality}"] = logits
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
+        if data.bayes:
+            best = best_accuracies(data.bayes, data.task.modalities, present)
+            evaluation = evaluation.model_copy(update={"bayes": best})
         if missing == Missing():
             probe = probe_encoders(method, data, outputs.embedding, tensors, fabric)
             evaluation = evaluation.model_copy(update={"probe": probe})
@@ -224,18 +232,6 @@ def make_fabric(device: str, precision: Any) -> Fabric:
     if fabric.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Highest memory so far: of the device on CUDA, of the process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return float(psutil.Process().memory_info().peak_wset) / 2**20
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
 
 
 def _union(old: Record | None, tests: Sequence[Missing]) -> list[Missing]:

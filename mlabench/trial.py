@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlabench.missing import Missing
 
-#: Version of the record format; readers refuse newer ones. 2: linear probes.
-SCHEMA_VERSION = 2
+#: Version of the record format; readers refuse newer ones. 2: linear probes. 3: best possible accuracies.
+SCHEMA_VERSION = 3
 
 #: Increase it whenever a change to the training loop, the missing patterns or the evaluation changes results;
 #: all trials then run again. A single method, encoder or dataset has a version of its own.
@@ -174,6 +174,11 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+#: JSON has no other numbers.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Scores(_Frozen):
     """Quality of one set of predictions.
 
@@ -185,11 +190,11 @@ class Scores(_Frozen):
         ece: Expected calibration error of the soft-max confidence, 15 bins.
     """
 
-    n: int
-    accuracy: float
-    macro_f1: float
-    uar: float
-    ece: float
+    n: int = Field(ge=0)
+    accuracy: Share
+    macro_f1: Share
+    uar: Share
+    ece: Share
 
 
 class Evaluation(_Frozen):
@@ -205,16 +210,19 @@ class Evaluation(_Frozen):
         modality_gap: Distance between the centroids of the L2-normalised embeddings, per pair ``a|b``.
         probe: A linear probe on each frozen encoder (:mod:`mlabench.probe`), fitted to the complete training split;
             for the complete test split only.
+        bayes: The best accuracy that any method can have under this pattern, of ``multimodal`` and of each modality
+            on the samples that have it, in [0, 1]; empty where it is not known, as in all real data.
     """
 
     missing: Missing
-    missing_rate: float
+    missing_rate: Share
     pattern_sha256: str
     multimodal: Scores
     unimodal: dict[str, Scores | None]
-    fusion_weight: dict[str, float] | None = None
-    modality_gap: dict[str, float] = Field(default_factory=dict)
+    fusion_weight: dict[str, Finite] | None = None
+    modality_gap: dict[str, Finite] = Field(default_factory=dict)
     probe: dict[str, Scores] | None = None
+    bayes: dict[str, Share] = Field(default_factory=dict)
 
 
 class Epoch(_Frozen):
@@ -230,10 +238,10 @@ class Epoch(_Frozen):
     """
 
     stage: str
-    epoch: int
-    logs: dict[str, float]
-    validation: dict[str, float]
-    test: dict[str, float]
+    epoch: int = Field(ge=1)
+    logs: dict[str, Finite]
+    validation: dict[str, Share]
+    test: dict[str, Share]
 
 
 class Failure(_Frozen):
@@ -242,6 +250,11 @@ class Failure(_Frozen):
     kind: str
     message: str
     traceback: str = ""
+
+    @property
+    def summary(self) -> str:
+        """Kind and message in one line."""
+        return " ".join(f"{self.kind}: {self.message}".split())
 
 
 class Record(_Frozen):
@@ -255,8 +268,12 @@ class Record(_Frozen):
         evaluations: By key of the test pattern (:attr:`Missing.key`).
         curves: One entry per epoch.
         parameters: Number of trainable parameters.
-        cost: Seconds of wall clock and processor by phase (training includes its evaluations after each epoch),
-            training samples per second of that, peak memory in MiB.
+        cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
+            phase ``train`` includes its evaluations after each epoch. All else is about the training alone, with what
+            the method does between epochs, on average over its steps: ``wall_seconds_per_step``,
+            ``cpu_seconds_per_step``, and ``forward_passes_MODALITY``, ``backward_passes_MODALITY``, the passes through
+            that modality's encoder (and copies of it) per sample that has it. ``training_memory_mib``: the highest
+            memory above that before the training, of the device on CUDA, else of the process; on Linux only.
         environment: Versions, device, threads, git commit, source hash of the method.
         files: SHA-256 of the files beside the record.
     """
@@ -270,9 +287,19 @@ class Record(_Frozen):
     curves: list[Epoch] = Field(default_factory=list)
     parameters: int | None = None
     notes: list[str] = Field(default_factory=list)
-    cost: dict[str, float] = Field(default_factory=dict)
+    cost: dict[str, Finite] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if any(key != evaluation.missing.key for key, evaluation in self.evaluations.items()):
+            raise ValueError("an evaluation stands under the key of another test pattern")
+        if self.curves and self.selected_epoch is not None:
+            last = [epoch.epoch for epoch in self.curves if epoch.stage == self.curves[-1].stage]
+            if last != list(range(1, len(last) + 1)) or self.selected_epoch not in last:
+                raise ValueError("the selected epoch is none of the last stage's")
+        return self
 
     def oracle_gap(self, key: str) -> float | None:
         """What choosing the epoch on the test split would have added to the fused accuracy under ``key``.

@@ -7,7 +7,7 @@ options into a :class:`Data`: a task and its train, validation and test splits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -111,6 +111,8 @@ class Data:
         test: Seen by the evaluator only.
         notes: Caveats that reports print with every number, e.g. that speakers stand in train and test.
         skipped: Number of items left out, by reason.
+        bayes: The best accuracy that any method can have, in [0, 1], of every subset of the modalities, by
+            :func:`subset_key`; empty where it is not known, as in all real data.
     """
 
     task: Task
@@ -119,6 +121,32 @@ class Data:
     test: Split
     notes: tuple[str, ...] = field(default=())
     skipped: Mapping[str, int] = field(default_factory=dict)
+    bayes: Mapping[str, float] = field(default_factory=dict)
+
+
+def subset_key(modalities: Iterable[str]) -> str:
+    """The name of a subset of the modalities, which are given in the task's order: ``audio+image``."""
+    return "+".join(modalities)
+
+
+def best_accuracies(
+    bayes: Mapping[str, float], modalities: Sequence[str], present: NDArray[np.bool_]
+) -> dict[str, float]:
+    """The best accuracy that any method can have under a missing pattern, in [0, 1].
+
+    Args:
+        bayes: That of every subset of the modalities; see :class:`Data`.
+        modalities: Names of the columns of ``present``.
+        present: The pattern. bool ``[N, M]``
+
+    Returns:
+        ``multimodal``, over all samples, and each modality, over the samples that have it; without those nobody has.
+    """
+    rows, counts = np.unique(present, axis=0, return_counts=True)
+    subsets = [subset_key(name for name, here in zip(modalities, row, strict=True) if here) for row in rows]
+    multimodal = float(np.dot([bayes[subset] for subset in subsets], counts) / len(present))
+    seen = [name for name, here in zip(modalities, present.any(axis=0), strict=True) if here]
+    return {"multimodal": multimodal, **{name: bayes[name] for name in seen}}
 
 
 @dataclass(frozen=True)

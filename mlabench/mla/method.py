@@ -56,6 +56,7 @@ class MLA(Method):
     title = "MLA"
     paper = "https://arxiv.org/abs/2311.10707"
     version = 2
+    claims = ("raises the weak modality", "withstands missing modalities")
 
     class Config(MLAOptions):
         """Defaults are the paper's method, as far as its equations and figure determine it."""

@@ -22,8 +22,8 @@ MULTIMODAL = "multimodal"
 #: Columns of :attr:`Results.scores`.
 SCORE_COLUMNS = (
     "label", "method", "train", "test", "train_setting", "test_setting", "setting", "rate", "realised_rate",
-    "seed", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "selected_epoch",
-    "status", "reason", "selection", "limit", "trial",
+    "seed", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "bayes",
+    "selected_epoch", "status", "reason", "selection", "limit", "trial",
 )  # fmt: skip
 
 #: Columns of :attr:`Results.curves`.
@@ -40,7 +40,8 @@ class Results:
             ``multimodal`` or a modality. ``status`` is ``ok``, ``failed`` or ``missing``. ``setting`` names the
             point of the missing-rate axis that the row belongs to; it is empty for rows beside that axis (other
             test rates than the training rate, whole-modality subsets). Accuracies lie in [0, 1]; a modality
-            that is present nowhere has n = 0 and no accuracy.
+            that is present nowhere has n = 0 and no accuracy. ``bayes`` is the best accuracy that any method can
+            have, where that is known.
         curves: Validation accuracy after each epoch of the last training stage, one row per target.
         records: The records read, by trial id.
         left_out: Ids of trials left out because they were made with a limit on the samples.
@@ -197,7 +198,8 @@ def _score_rows(cell: Cell, record: Record | None, plan: Plan, naming: _Naming) 
             elif evaluation:
                 scores = evaluation.unimodal.get(target)
             epoch = record.selected_epoch if record and evaluation else None
-            measured = (*_numbers(scores), np.nan if gap is None else gap, epoch)
+            best = evaluation.bayes.get(target, np.nan) if evaluation else np.nan
+            measured = (*_numbers(scores), np.nan if gap is None else gap, best, epoch)
             rows.append(
                 (cell.label, trial.method.name, *pattern, *place, realised, trial.seed, target, *measured, *origin)
             )

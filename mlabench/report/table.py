@@ -148,6 +148,8 @@ class Table:
         equal is equal, and a cell without a rival is no winner. Where the outcomes are known, so is a cell
         whose paired difference from the best has an interval with zero in it.
         """
+        if not any(column.ranked for column in self.columns):
+            return self
         rows = []
         for row in self.rows:
             rivals = [other for other in self.rows if other.group == row.group]

@@ -1,4 +1,4 @@
-"""The tables that answer Q1 to Q3."""
+"""The tables of a suite."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from mlabench.report import wording
+from mlabench.report.cost import cost_table
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import averaged, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.report.variants import variant_tables
+from mlabench.report.verification import verification_tables
 
 #: Longer tables are left to the files and the page.
 _TERMINAL_ROWS = 24
@@ -32,6 +34,7 @@ def build_tables(evidence: Evidence) -> list[Table]:
     if len(results.settings) > 1:
         tables += [rates_table(evidence, target) for target in (MULTIMODAL, *results.plan.modalities)]
     tables += [*_matrix_table(evidence), *_subset_table(evidence)]
+    tables += [*verification_tables(evidence), *cost_table(results)]
     return [*(table.with_best() for table in tables), *variant_tables(evidence)]
 
 
@@ -39,20 +42,28 @@ def main_table(evidence: Evidence) -> Table:
     """Q1: what each modality and their fusion reach with the fewest modalities missing."""
     results = evidence.results
     setting = results.settings[0]
+    known = results.scores["bayes"].notna().any()
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
         accuracies = [_at(evidence, label, setting, target) for target in results.targets]
-        rows.append(Row((label,), (*accuracies, measure(fused, "macro_f1"), measure(fused, "oracle_gap"))))
+        share = [measure(fused.assign(share=fused["accuracy"] / fused["bayes"]), "share")] if known else []
+        rows.append(Row((label,), (*accuracies, measure(fused, "macro_f1"), measure(fused, "oracle_gap"), *share)))
     condition = "complete modalities" if setting == "0 %" else f"{setting} missing"
     return Table(
         name="main",
         title=f"Unimodal and multimodal accuracy, {condition}",
         note="Accuracy, and macro-F1 of the fused prediction, in percent. Oracle gap: what choosing the epoch on the "
-        "test split would have added to the multimodal accuracy, in points.",
+        "test split would have added to the multimodal accuracy, in points."
+        + (" Of Bayes: the multimodal accuracy as a share of the best possible one." if known else ""),
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
         heads=("Method",),
-        columns=(*_target_columns(results), Column("Macro-F1"), Column("Oracle gap", ranked=False)),
+        columns=(
+            *_target_columns(results),
+            Column("Macro-F1"),
+            Column("Oracle gap", ranked=False),
+            *([Column("Of Bayes", ranked=False)] if known else []),
+        ),
         rows=tuple(rows),
     )
 

@@ -37,7 +37,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "mvsa": mvsa_tree.make_tree,
     "raw_stamps": stamps_tree.make_splittable_tree,
 }
-EMBEDDED = ("clipart", "stamps")
+EMBEDDED = ("clipart", "stamps", "synthetic")
 MEDIA = {"image": (Image, Video), "video": (Video,), "audio": (Audio,), "text": (Text,)}
 SPLITS = ("train", "validation", "test")
 

@@ -1,0 +1,166 @@
+"""What a training costs: passes through encoders, time and memory. Evaluations are left out.
+
+Counting reads sizes and clocks only: it draws no random number and changes none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlabench.encoders import Encoder
+from mlabench.method import Method
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Meter:
+    """Measures what happens while it is :meth:`running`. Make it when the method is on its device, before training.
+
+    A pass is one sample through one encoder, forward or backward. It counts wherever it happens: in a training step,
+    between epochs, in the method's own encoders, or in copies that it makes of them (teachers).
+
+    Args:
+        method: What is trained.
+        device: Where.
+    """
+
+    def __init__(self, method: Method, device: torch.device) -> None:
+        self._device = device
+        self._forward = dict.fromkeys(method.task.modalities, 0)
+        self._backward = dict.fromkeys(method.task.modalities, 0)
+        self._runs = False
+        self._wall = self._cpu = 0.0
+        for name, module in method.named_modules():
+            modality = name.rpartition(".")[2]
+            if isinstance(module, Encoder) and modality in self._forward:
+                module.register_forward_hook(self._hook(modality))
+        _warm_up(device)
+        self._memory = _Memory(device)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Measures the enclosed part of a training."""
+        self._memory.reset_peak()
+        self._runs = True
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+        finally:
+            self._wall += time.perf_counter() - wall
+            self._cpu += time.process_time() - cpu
+            self._runs = False
+            self._memory.see_peak()
+
+    def costs(self, steps: int, samples: Mapping[str, int]) -> dict[str, float]:
+        """What was measured, as :attr:`mlabench.trial.Record.cost` describes it.
+
+        Args:
+            steps: Number of training steps.
+            samples: How many samples with a modality they had in all.
+        """
+        costs = {"wall_seconds_per_step": self._wall / steps, "cpu_seconds_per_step": self._cpu / steps}
+        for modality, count in samples.items():
+            if count:
+                costs[f"forward_passes_{modality}"] = self._forward[modality] / count
+                costs[f"backward_passes_{modality}"] = self._backward[modality] / count
+        if self._memory.above is not None:
+            costs["training_memory_mib"] = self._memory.above
+        return costs
+
+    def _hook(self, modality: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        """Counts an encoder's passes. A function, so that copies of the encoder share the counts."""
+
+        def forward(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+            if not self._runs:
+                return
+            rows = len(output)
+            self._forward[modality] += rows
+
+            def backward(_: object) -> None:
+                self._backward[modality] += rows
+
+            if output.grad_fn is not None:
+                # Of the graph's node, not of the tensor: a gradient that ends at the features is no pass.
+                output.grad_fn.register_prehook(backward)
+
+        return forward
+
+
+class _Memory:
+    """The highest memory above what was taken at the start: of the device on CUDA, else of the process, on Linux.
+
+    Attributes:
+        above: In MiB; None where it cannot be measured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.above: float | None = None
+        if device.type != "cuda" and sys.platform == "linux":
+            # What earlier trials of this process freed goes back to the system; else this one would seem to take none.
+            gc.collect()
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+            if trim is not None:
+                trim(0)
+        self._start = self._now()
+
+    def reset_peak(self) -> None:
+        """From here on."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif self._start is not None:
+            try:
+                _CLEAR.write_text("5", encoding="ascii")  # proc(5): sets VmHWM to VmRSS
+            except OSError:  # not allowed here
+                self._start = None
+
+    def see_peak(self) -> None:
+        """Up to here."""
+        peak = self._peak()
+        if peak is not None and self._start is not None:
+            self.above = max(self.above or 0.0, peak - self._start)
+
+    def _now(self) -> float | None:
+        if self._device.type == "cuda":
+            return torch.cuda.memory_allocated(self._device) / 2**20
+        return _process_mib("VmRSS")
+
+    def _peak(self) -> float | None:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        return _process_mib("VmHWM")
+
+
+def _process_mib(field: str) -> float | None:
+    """An entry of the process's status in MiB; None where the system has none."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{field}:")), None)
+
+
+@cache
+def _warm_up(device: torch.device) -> None:
+    """A training of nothing: the first one in a process imports a compiler and sets up kernels, in seconds and MiB."""
+    weight, bias = (nn.Parameter(torch.zeros(shape, device=device)) for shape in ((64, 64), (64,)))
+    optimizer = torch.optim.Adam([weight, bias], fused=True)
+    for rows in (64, 4096):
+        label = torch.zeros(rows, dtype=torch.int64, device=device)
+        loss = functional.cross_entropy(functional.linear(torch.zeros(rows, 64, device=device), weight, bias), label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

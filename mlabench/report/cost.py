@@ -1,0 +1,88 @@
+"""What each method's training costs, in units of the suite's first method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mlabench.report import wording
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.statistics import summarise
+from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.trial import Record
+
+_RATIO, _MEMORY = "z.2f", "training_memory_mib"
+#: Below this, a process's memory is no yardstick: it varies by so much for other reasons. In MiB.
+_NOISE = 16.0
+_COLUMNS = (
+    "Forward", "Backward", "Time (ms)", "Time ×", "Memory (MiB)", "Memory ×", "Parameters", "Parameters ×",
+)  # fmt: skip
+
+
+def cost_table(results: Results) -> Iterator[Table]:
+    """Passes, time, memory and parameters of the trainings with the fewest modalities missing; none if not measured."""
+    setting = results.settings[0]
+    trainings = {label: list(_trainings(results, label, setting)) for label in results.labels}
+    measured = {label: records for label, records in trainings.items() if records}
+    if not measured:
+        return
+    reference = next(iter(measured))
+    devices = {record.environment.get("device", "cpu") for records in measured.values() for record in records}
+    # Where the processor does the work, its time is that of the training, however busy the machine is.
+    clock = "cpu" if devices == {"cpu"} else "wall"
+    time = f"{clock}_seconds_per_step"
+    rows = []
+    for label, records in measured.items():
+        own, others = [record.cost for record in records], [record.cost for record in measured[reference]]
+        milliseconds = [1e3 * cost[time] for cost in own]
+        first = float(np.mean([1e3 * cost[time] for cost in others]))
+        cells = [
+            *(Cell(summarise(_passes(cost, way) for cost in own), form=_RATIO) for way in ("forward", "backward")),
+            Cell(summarise(milliseconds)),
+            Cell(summarise(value / first for value in milliseconds), form=_RATIO),
+            *_relative(_lowest(own), _lowest(others), "z.1f", 0.0 if "cuda" in devices else _NOISE),
+            *_relative(records[0].parameters, measured[reference][0].parameters, ",.0f"),
+        ]
+        rows.append(Row((label,), tuple(cells)))
+    yield Table(
+        name="cost",
+        title="Cost of training",
+        note=f"Trained with {setting} missing; evaluations are left out. Forward, backward: passes of a sample through "
+        "its encoders, per training step, those between epochs included. Time: of a step, "
+        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, mean ± standard deviation over seeds. "
+        "Memory: the highest above that before training, the lowest of the seeds; on the CPU the process's, of which "
+        f"up to {_NOISE:.0f} MiB are noise and no yardstick (—). Parameters: trainable. ×: in units of {reference}.",
+        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
+        heads=("Method",),
+        columns=tuple(Column(name, ranked=False) for name in _COLUMNS),
+        rows=tuple(rows),
+    )
+
+
+def _trainings(results: Results, label: str, setting: str) -> Iterator[Record]:
+    """The records of a method's finished trainings whose cost was measured."""
+    rows = results.at(label, setting, MULTIMODAL)
+    for trial in rows.loc[rows["status"] == "ok", "trial"]:
+        record = results.records[trial]
+        if "cpu_seconds_per_step" in record.cost:
+            yield record
+
+
+def _passes(cost: Mapping[str, float], way: str) -> float:
+    """Mean over the modalities."""
+    return float(np.mean([value for name, value in cost.items() if name.startswith(f"{way}_passes_")]))
+
+
+def _lowest(costs: Sequence[Mapping[str, float]]) -> float | None:
+    """The memory of that training which took the least, of those of which it was measured."""
+    return min((cost[_MEMORY] for cost in costs if _MEMORY in cost), default=None)
+
+
+def _relative(own: float | None, reference: float | None, form: str, noise: float = 0.0) -> tuple[Cell, Cell]:
+    """A number, and how many times the reference it is; dashes for what is not known."""
+    comparable = own is not None and reference is not None and reference > noise
+    return (
+        Cell(text="—" if own is None else format(own, form)),
+        Cell(text=format(own / reference, _RATIO) if comparable else "—"),
+    )
