@@ -180,6 +180,7 @@ TRIALS = {
     "stamps_ablation": 4 * 2 * 3,
     "stamps_ablation_full": 4 * 9 * 5,
     "stamps_audio_image": 6 * 3,
+    "mla_fidelity": 18 * 2 * 5,
     "stamps_raw": 3,
     "stamps_modality_missing": 2 * 13 * 3,
     "stamps_gap": 4 * 3,
