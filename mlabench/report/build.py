@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -21,12 +21,16 @@ from mlabench.errors import cannot_write
 from mlabench.execution import default_jobs
 from mlabench.plan import Plan
 from mlabench.report import files, page, render
+from mlabench.report.across import Across, across, blocks, conditions
 from mlabench.report.answer import Verdict
 from mlabench.report.looks import Look, looks
 from mlabench.report.published import load_published
-from mlabench.report.published.table import published_table
 from mlabench.report.suite import Suite, read_suite
+from mlabench.report.table import Table
 from mlabench.store import Store
+
+#: Name of the section about all suites together.
+ACROSS = "All suites together"
 
 #: A report on fewer trials is made in this process: to start others takes two seconds.
 _MANY = 500
@@ -94,32 +98,44 @@ def build_report(
     records = Path(os.path.relpath(store.trials, out)).as_posix()
     folders = [out / render.file_name(plan.name) for plan in plans]
     with _side_by_side(plans) as each:
-        read = partial(read_suite, store=store, include_limited=include_limited, records=records)
-        suites = []
-        for suite in each(read, plans):
-            beside = published_table(suite.results, numbers)
-            suites.append(replace(suite, tables=(*suite.tables, *([beside] if beside else ()))))
-        shown = looks(plans, [chart for suite in suites for _, chart in files.charts(suite)])
+        read = partial(read_suite, store=store, include_limited=include_limited, published=numbers, records=records)
+        suites = list(each(read, plans))
+        together = _across(suites, each)
+        general = together.charts if together else ()
+        shown = looks(plans, [*general, *(chart for suite in suites for _, chart in files.charts(suite))])
         drawings = [files.drawings(suite, folder) for suite, folder in zip(suites, folders, strict=True)]
         try:
-            drawn = each(partial(files.draw, looks=shown), chain(*drawings))
-            texts = list(map(files.write, suites, folders))  # while other processes, if there are any, draw
+            drawn = each(partial(files.draw, looks=shown), chain(*drawings, files.drawings_across(general, out)))
+            # While other processes, if there are any, draw:
+            texts = list(map(files.write, suites, folders))
+            for suite, own in zip(suites, texts, strict=True):
+                _print(suite, console)
+                console.print(Text(f"Report: {own[-1]}"), soft_wrap=True)
+            if together:
+                files.write_across(together, out)
+                _print_tables(together.tables, console)
             list(drawn)
             written = [
                 SuiteReport(**vars(suite), page=own[-1], files=(*own, *(path for one in figures for path in one.files)))
                 for suite, own, figures in zip(suites, texts, drawings, strict=True)
             ]
-            html = _write_html(written, out, shown)
+            html = _write_html(written, together, out, shown)
         except OSError as error:
             raise cannot_write("the report", out, error) from error
     # Another process has a store of its own; two may come upon the same record.
     found = dict(one for suite in suites for one in suite.results.set_aside)
     store.set_aside += [one for one in found.items() if one[0] not in dict(store.set_aside)]
-    for suite in written:
-        _print(suite, console)
-        console.print(Text(f"Report: {suite.page}"), soft_wrap=True)
     console.print(Text(f"All in one page: {html}"), soft_wrap=True)
     return Report(out, tuple(written), html)
+
+
+def _across(suites: Sequence[Suite], each: Callable[..., Iterable[Any]]) -> Across | None:
+    """What is said about several suites together; computed by a process that has what it needs at hand."""
+    results = [suite.results for suite in suites]
+    if len(results) < 2:
+        return None
+    (found,) = each(across, [blocks(results)], [conditions(results)])
+    return cast("Across | None", found)
 
 
 @contextmanager
@@ -139,7 +155,7 @@ def print_tables(plan: Plan, store: Store, console: Console) -> None:
     _print(read_suite(plan, store, include_limited=True), console)
 
 
-def _write_html(suites: Sequence[SuiteReport], out: Path, looks: Mapping[str, Look]) -> Path:
+def _write_html(suites: Sequence[SuiteReport], together: Across | None, out: Path, looks: Mapping[str, Look]) -> Path:
     """The page about all suites."""
     from mlabench.report.html import render_page
     from mlabench.report.html_content import PageContent, Picture, SuiteContent
@@ -165,12 +181,20 @@ def _write_html(suites: Sequence[SuiteReport], out: Path, looks: Mapping[str, Lo
                 source=plan.source,
             )
         )
+    general = None
+    if together:
+        general = SuiteContent(
+            name=ACROSS, heading=ACROSS, tables=together.tables, charts=together.charts, caveats=together.notes
+        )
+        for drawing, chart in zip(files.drawings_across(together.charts, out), together.charts, strict=True):
+            drawings[ACROSS, chart.name] = drawing.files[0].read_bytes()
     content = PageContent(
         title="mlabench: answers",
         version=__version__,
         looks=looks,
         answers=tuple(sorted((one for suite in suites for one in suite.answers), key=lambda one: one.question)),
         suites=tuple(contents),
+        across=general,
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         drawings=drawings,
     )
@@ -181,19 +205,22 @@ def _write_html(suites: Sequence[SuiteReport], out: Path, looks: Mapping[str, Lo
 
 def _print(suite: Suite, console: Console) -> None:
     console.print(Text(page.heading(suite.results.plan), style="bold underline"))
-    shown = [table for table in suite.tables if not table.detail]
-    for table in shown:
-        console.print(render.terminal(table), crop=False)
-    for conditions in dict.fromkeys(table.conditions for table in shown):
-        console.print(Text(conditions, style="dim"))
-    if len(shown) < len(suite.tables):
-        more = ", ".join(table.name for table in suite.tables if table.detail)
+    _print_tables(suite.tables, console)
+    if more := ", ".join(table.name for table in suite.tables if table.detail):
         console.print(Text(f"The written report has more tables: {more}.", style="dim"))
     for one in suite.answers:
         line = Text(f"{one.question} {one.verdict}: ", style=f"bold {_VERDICT_STYLES[one.verdict]}")
         console.print(line.append(one.headline, style="not bold default"))
     for sentence in suite.shortfalls:
         console.print(Text(sentence, style="yellow"))
+
+
+def _print_tables(tables: Sequence[Table], console: Console) -> None:
+    shown = [table for table in tables if not table.detail]
+    for table in shown:
+        console.print(render.terminal(table), crop=False)
+    for caption in dict.fromkeys(table.conditions for table in shown):
+        console.print(Text(caption, style="dim"))
 
 
 def _command(plan: Plan) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from mlabench import __version__
 from mlabench.display import counted
 from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
 from mlabench.report import render
+from mlabench.report.files import Writer
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
 from mlabench.report.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.report.table import Cell, Column, Row, Table, measure
@@ -77,7 +79,7 @@ class Findings:
 
 
 def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int:
-    """Prints how two results folders differ, and writes it to ``out/compare.md`` and tables as CSV.
+    """Prints how two results folders differ, and writes it to ``out``: HTML, Markdown, and tables as CSV.
 
     Args:
         a: A results folder.
@@ -101,8 +103,8 @@ def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int
         if name in plans[1] and (table := means_table(plans[0][name], plans[1][name], stores)) is not None
     ]
     tables = [*filter(None, [_repeated_table(findings), _changed_table(findings), _only_table(findings)]), *means]
-    lines = [f"A: {a}", f"B: {b}", *verdict(findings), *_shortfalls(findings)]
-    for line in lines:
+    told = list(verdict(findings)), list(_shortfalls(findings))
+    for line in (f"A: {a}", f"B: {b}", *chain(*told)):
         console.print(Text(line), soft_wrap=True)
     for table in tables:
         if not table.detail:
@@ -113,7 +115,7 @@ def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int
         where = f"in {out}" if out else "written with --out"
         console.print(Text(f"More tables, {where}: {', '.join(more)}.", style="dim"))
     if out is not None:
-        _write(out, lines, tables)
+        _write(out, (str(a), str(b)), told, tables)
     return int(any(trial.must_be_equal and not trial.equal for trial in findings.repeated))
 
 
@@ -375,15 +377,20 @@ def _shortfalls(findings: Findings) -> Iterator[str]:
             yield f"Only in {side}: {counted(len(places), 'cell')}."
 
 
-def _write(out: Path, lines: Sequence[str], tables: Sequence[Table]) -> None:
+def _write(
+    out: Path, folders: tuple[str, str], told: tuple[Sequence[str], Sequence[str]], tables: Sequence[Table]
+) -> None:
+    from mlabench.report.html_compare import render_comparison
+
+    lines = [f"A: {folders[0]}", f"B: {folders[1]}", *chain(*told)]
+    text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)
+    body = "\n".join(["# Two results folders side by side\n", text, *map(render.markdown, tables)])
+    written = Writer(out)
     try:
-        (out / "tables").mkdir(parents=True, exist_ok=True)
         for table in tables:
-            name = render.file_name(table.name)
-            (out / "tables" / f"{name}.csv").write_text(render.csv(table), encoding="utf-8", newline="\n")
-        text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)
-        body = "\n".join(["# Two results folders side by side\n", text, *map(render.markdown, tables)])
-        (out / "compare.md").write_text(body, encoding="utf-8", newline="\n")
+            written.text(f"tables/{render.file_name(table.name)}.csv", render.csv(table))
+        written.text("compare.md", body)
+        written.text("compare.html", render_comparison(folders, *told, tables, __version__))
     except OSError as error:
         raise cannot_write("the comparison", out, error) from error
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlabench.report import page, render
+from mlabench.report.across import Across
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.looks import Look
 from mlabench.report.results import Results
 from mlabench.report.suite import Suite
 from mlabench.report.table import Table
+
+#: Folder of what is about all suites together.
+_ACROSS = "all_suites"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Drawing:
 
 
 def drawings(suite: Suite, folder: Path) -> list[Drawing]:
-    """All figures of a suite."""
+    """All figures of a suite; ``folder`` is the suite's."""
     numbers = [Drawing(folder / "figures" / name, (name, suite.results)) for name in suite.figures]
     return [*numbers, *(Drawing(folder / "figures" / chart_name(*one), one[1]) for one in charts(suite))]
 
@@ -55,7 +59,7 @@ def write(suite: Suite, folder: Path) -> tuple[Path, ...]:
     plan, written = suite.results.plan, Writer(folder)
     tables = {table.name: table for table in suite.tables}
     tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
-    write_tables(tables, plan.name, written)
+    _write_tables(tables, plan.name, written)
     if tables:
         written.text("tables/document.tex", render.latex_document([render.file_name(name) for name in tables]))
     written.text("tidy.csv", suite.results.scores.to_csv(index=False, lineterminator="\n"))
@@ -65,7 +69,17 @@ def write(suite: Suite, folder: Path) -> tuple[Path, ...]:
     return tuple(written.files)
 
 
-def write_tables(tables: Mapping[str, Table], of: str, written: Writer) -> None:
+def drawings_across(shown: Sequence[Chart], out: Path) -> list[Drawing]:
+    """The figures about all suites together; ``out`` is the report's folder."""
+    return [Drawing(out / _ACROSS / "figures" / render.file_name(chart.name), chart) for chart in shown]
+
+
+def write_across(together: Across, out: Path) -> None:
+    """Writes the tables about all suites together."""
+    _write_tables({table.name: table for table in together.tables}, _ACROSS, Writer(out / _ACROSS))
+
+
+def _write_tables(tables: Mapping[str, Table], of: str, written: Writer) -> None:
     """Writes tables in all formats.
 
     Args:

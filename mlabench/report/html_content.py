@@ -103,6 +103,7 @@ class PageContent:
         looks: A look for every name in its charts.
         answers: The answers, in the order of the questions.
         suites: The suites, in order.
+        across: What is said about all suites together, as if they were one; None if there is nothing.
         commands: The commands that made the results and the page.
         drawings: PNG of each chart by (suite, name of the chart), for print and for readers without scripts.
         definitions: How the numbers are made, one sentence each.
@@ -113,6 +114,7 @@ class PageContent:
     looks: Mapping[str, Look] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
     suites: tuple[SuiteContent, ...] = ()
+    across: SuiteContent | None = None
     commands: tuple[str, ...] = ()
     drawings: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     definitions: Sequence[str] = DEFINITIONS

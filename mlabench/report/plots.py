@@ -14,15 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from mlabench.report import wording
 from mlabench.report.fonts import families
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Summary, summarise
+from mlabench.report.statistics import summarise
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
+
+Floats = NDArray[np.floating[Any]]
 
 #: Where names begin to the right of a panel, in widths of the panel.
 _LABELS_AT = 1.06
@@ -100,8 +103,10 @@ def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:
-            summaries = [_percent(results.at(label, setting, target)["accuracy"]) for _, setting in points]
-            ends[label] = _line(axes, [rate for rate, _ in points], summaries, looks[label])
+            accuracies = [100 * results.at(label, setting, target)["accuracy"] for _, setting in points]
+            ends[label] = _line(
+                axes, np.array([rate for rate, _ in points]), *_means_and_stds(accuracies), looks[label]
+            )
         axes.set_xlabel("missing rate (%)")
         label_ends(axes, ends, looks)
     spread_labels(figure)
@@ -117,7 +122,8 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
         if (curves["train_setting"] == name).any()
     )
     curves = curves[curves["train_setting"] == setting]
-    by_method: dict[Any, pd.DataFrame] = dict(iter(curves.groupby(["label", "target"], sort=False)))
+    spreads = 100 * curves.groupby(["label", "target", "epoch"])["accuracy"].agg(["mean", "std"])
+    chosen = curves[curves["selected"] & (curves["target"] == MULTIMODAL)]  # the target that the epoch is selected by
     scores = results.scores[results.scores["setting"] == setting]
     figure, panels = _panels(results)
     # The validation split's size is not in the records.
@@ -125,18 +131,14 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     for target, axes in panels.items():
         ends = {}
         for label in results.labels:
-            runs = by_method.get((label, target), curves.iloc[:0])
-            by_epoch: dict[int, list[float]] = {}
-            for epoch, accuracy in zip(runs["epoch"].tolist(), runs["accuracy"].tolist(), strict=True):
-                by_epoch.setdefault(epoch, []).append(100 * accuracy)
-            epochs = sorted(by_epoch)
-            summaries = [summarise(by_epoch[epoch]) for epoch in epochs]
             look = looks[label]
-            ends[label] = _line(axes, epochs, summaries, look, marker="")
-            if target == MULTIMODAL:  # what the epoch is selected by
-                chosen = runs[runs["selected"]]
+            if (label, target) in spreads.index:
+                own = spreads.loc[label, target]
+                ends[label] = _line(axes, own.index.to_numpy(), own["mean"].to_numpy(), own["std"].to_numpy(), look, "")
+            if target == MULTIMODAL:
+                own = chosen[chosen["label"] == label]
                 axes.plot(
-                    chosen["epoch"], 100 * chosen["accuracy"], linestyle="", marker=look.marker, markersize=3.6,
+                    own["epoch"], 100 * own["accuracy"], linestyle="", marker=look.marker, markersize=3.6,
                     markerfacecolor="white", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=look.layer + 2,
                 )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,22 +158,17 @@ def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
     axes = figure.subplots()
     width = 0.84 / len(results.labels)
     for place, label in enumerate(results.labels):
-        look = looks[label]
-        offset = (place - (len(results.labels) - 1) / 2) * width
-        for group, target in enumerate(results.targets):
-            values = 100 * results.at(label, setting, target)["accuracy"].dropna()
-            summary = summarise(values)
-            if summary.mean is None:
-                continue
-            x = group + offset
-            axes.bar(x, summary.mean, 0.9 * width, **look.bar())
-            if summary.std is not None:
-                axes.errorbar(x, summary.mean, summary.std, color="#222222", elinewidth=1.2, zorder=5)
-            spread = np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else [0.0]
-            axes.plot(
-                x + np.asarray(spread), values, linestyle="", marker="o", markersize=2.2, markerfacecolor="white",
-                markeredgecolor="#222222", markeredgewidth=0.4, zorder=4,
-            )  # fmt: skip
+        look, x = looks[label], np.arange(len(results.targets)) + (place - (len(results.labels) - 1) / 2) * width
+        seeds = [100 * results.at(label, setting, target)["accuracy"].dropna() for target in results.targets]
+        means, stds = _means_and_stds(seeds)
+        axes.bar(x, means, 0.9 * width, **look.bar())
+        axes.errorbar(x, means, stds, linestyle="", color="#222222", elinewidth=1.2, zorder=5)
+        spread = [width * (np.linspace(-0.3, 0.3, len(own)) if len(own) > 1 else np.zeros(len(own))) for own in seeds]
+        axes.plot(
+            np.concatenate([middle + own for middle, own in zip(x, spread, strict=True)]), np.concatenate(seeds),
+            linestyle="", marker="o", markersize=2.2, markerfacecolor="white", markeredgecolor="#222222",
+            markeredgewidth=0.4, zorder=4,
+        )  # fmt: skip
     axes.set_xticks(range(len(results.targets)), results.targets)
     axes.grid(visible=False, axis="x")
     axes.set_ylim(0, 100)
@@ -214,18 +211,18 @@ def _title(figure: Figure, results: Results, title: str, scores: pd.DataFrame, s
     figure.suptitle("\n".join(filter(None, lines)), x=0.01, ha="left", fontsize=8)
 
 
-def _percent(accuracies: pd.Series[float]) -> Summary:
-    return summarise(100 * accuracies)
+def _means_and_stds(groups: Sequence[pd.Series[float]]) -> tuple[Floats, Floats]:
+    """Over the runs of each group; NaN where there is none."""
+    summaries = list(map(summarise, groups))
+    means = [np.nan if summary.mean is None else summary.mean for summary in summaries]
+    return np.array(means), np.array([np.nan if summary.std is None else summary.std for summary in summaries])
 
 
 def _line(
-    axes: Axes, x: Sequence[float], summaries: Sequence[Summary], look: Look, marker: str | None = None
+    axes: Axes, x: Floats, means: Floats, stds: Floats, look: Look, marker: str | None = None
 ) -> tuple[float, float] | None:
     """Draws mean and band; where nothing was measured there is a gap. Returns the last point, if any."""
-    means = np.array([np.nan if summary.mean is None else summary.mean for summary in summaries])
-    stds = np.array([np.nan if summary.std is None else summary.std for summary in summaries])
-    style = look.line() if marker is None else {**look.line(), "marker": marker}
-    axes.plot(x, means, **style)
+    axes.plot(x, means, **(look.line() if marker is None else {**look.line(), "marker": marker}))
     if not np.isnan(stds).all():
         axes.fill_between(x, means - stds, means + stds, color=look.colour, alpha=0.15, linewidth=0, zorder=2)
     known = np.flatnonzero(~np.isnan(means))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlabench.plan import Plan
 from mlabench.report import page
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.html_content import TrialLine, trial_lines
+from mlabench.report.published import Number
+from mlabench.report.published.table import published_table
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
@@ -42,13 +44,16 @@ class Suite:
     trials: tuple[TrialLine, ...]
 
 
-def read_suite(plan: Plan, store: Store, *, include_limited: bool, records: str = "") -> Suite:
+def read_suite(
+    plan: Plan, store: Store, *, include_limited: bool, published: Sequence[Number] = (), records: str = ""
+) -> Suite:
     """Reads and answers everything about one suite.
 
     Args:
         plan: What was asked for.
         store: Where the records are.
         include_limited: Whether trials made with a limit on the samples count.
+        published: Numbers to set beside ours.
         records: Address of the folder of trials as seen from the HTML page.
     """
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
@@ -57,10 +62,10 @@ def read_suite(plan: Plan, store: Store, *, include_limited: bool, records: str 
     results = load(plan, store, include_limited=include_limited)
     evidence = Evidence(results, store)
     given = tuple(map(_without_empty_charts, answers(evidence))) if results.settings else ()
-    tables = tuple(build_tables(evidence))
+    beside = published_table(results, published)
     return Suite(
         results=replace(results, records={}),
-        tables=tables,
+        tables=(*build_tables(evidence), *([beside] if beside else ())),
         answers=given,
         figures=page.figures(results),
         shortfalls=tuple(page.shortfalls(results, evidence.problems)),

@@ -105,6 +105,7 @@ def sweep(
     limit: int | None = None,
     selection: Selection = "best_val",
     name: str = "synthetic",
+    dataset: str = "stamps",
     write: bool = True,
 ) -> Plan:
     """A suite that trains each method at each rate and tests it there and under ``extra_tests``, and its records."""
@@ -113,6 +114,7 @@ def sweep(
         for rate in rates:
             for seed in seeds:
                 own = trial(label, seed, rate, limit=limit, training=Training(epochs=EPOCHS, selection=selection))
+                own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"name": dataset})})
                 tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
                 cells.append(Cell(label=label, trial=own, tests=tuple(tests.values())))
     plan = Plan(

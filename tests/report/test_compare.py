@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def test_the_same_trials_are_reproduced(stores: tuple[Store, Store], tmp_path: P
     assert {row["Seeds in both"] for row in means} == {"3"}
     assert not (tmp_path / "out" / "tables" / "repeated.csv").exists()
     assert "Reproduced: 12 trials" in (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert "Reproduced: 12 trials" in page
+    assert "synthetic: accuracy in A and in B" in page
+    assert str(stores[0].root) in page
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)  # nothing is loaded from elsewhere
 
 
 def nudged(label: str, target: str, seed: int, rate: float) -> float:

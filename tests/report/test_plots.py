@@ -57,7 +57,8 @@ def test_bars_show_the_means_and_every_seed(store: Store) -> None:
     expected = [means(label, target, 0.0, range(3)) for label in LEVELS for target in (*MODALITIES, "multimodal")]
     np.testing.assert_allclose(heights, expected)
     dots = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [len(line.get_ydata()) for line in dots] == [3] * len(expected)
+    assert [len(line.get_ydata()) for line in dots] == [3 * 4] * len(LEVELS)
+    assert sorted(dots[0].get_ydata()[:3]) == sorted(100 * accuracy("Concat", "audio", seed, 0.0) for seed in range(3))
 
 
 def test_learning_curves_show_the_means_and_the_selected_epochs(store: Store) -> None:

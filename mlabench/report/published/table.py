@@ -62,6 +62,7 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
     (name,) = names
     twin = wording.twin_of(name)
     datasets = [name] if name in DATASETS.values() else list(datasets_in(twin))
+    numbers = [number for number in numbers if number.dataset in datasets]
     places = list(_places(results, cells, datasets, numbers))
     if not places:
         return None

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from mlabench.display import counted
 from mlabench.evaluation import softmax
@@ -210,7 +209,8 @@ def auroc(score: Floats, correct: Bools) -> float:
     if not right or not wrong:
         return float("nan")
     # Mann and Whitney's U, ties counting half.
-    return float((rankdata(score)[correct].sum() - right * (right + 1) / 2) / (right * wrong))
+    ranks = pd.Series(score).rank().to_numpy()
+    return float((ranks[correct].sum() - right * (right + 1) / 2) / (right * wrong))
 
 
 def correlation(score: Floats, correct: Bools) -> float:

@@ -19,13 +19,14 @@ Floats = NDArray[np.floating[Any]]
 _DEPENDENT = "Missing rates on one dataset are not independent, so this is a description rather than a test."
 
 
-def tables(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[Table]:
+def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates") -> Iterator[Table]:
     """The mean ranks, if there are two methods or more.
 
     Args:
         labels: The methods.
         scores: Their mean accuracies. ``[R tasks, M methods]``
         conditions: What the caption says about data, seeds and selection.
+        over: What the tasks are.
     """
     if len(labels) < 2:
         return
@@ -37,8 +38,8 @@ def tables(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[T
         rows.append(Row((labels[place],), (Cell(text=f"{ranks.mean_ranks[place]:.2f}"), Cell(text=told))))
     yield Table(
         name="ranks",
-        title="Ranks of the methods over the missing rates",
-        note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} missing rates; 1 is best. "
+        title=f"Ranks of the methods over the {over}",
+        note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} {over}; 1 is best. "
         f"Friedman's test: {common.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
         f"(Nemenyi, 5 %) cannot be told apart, nor can any if Friedman's test finds nothing. {_DEPENDENT}",
         conditions=conditions,
@@ -48,7 +49,7 @@ def tables(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[T
     )
 
 
-def charts(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[Chart]:
+def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates") -> Iterator[Chart]:
     """The critical-difference diagram and the matrix of win rates, if there are two methods or more; as above."""
     if len(labels) < 2:
         return
@@ -60,7 +61,7 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[C
     yield Chart(
         name="ranks",
         title="Critical-difference diagram",
-        caption=f"Mean rank over {ranks.tasks} missing rates, 1 is best; bars: half the critical difference to either "
+        caption=f"Mean rank over {ranks.tasks} {over}, 1 is best; bars: half the critical difference to either "
         f"side (Nemenyi, 5 %). Methods whose bars overlap cannot be told apart. {_DEPENDENT} {conditions}",
         kind="dot",
         x="Method",
@@ -72,8 +73,8 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str) -> Iterator[C
     yield Chart(
         name="win_rates",
         title="How often one method beats another",
-        caption="Share of the missing rates at which the row's method has a higher mean fused accuracy than the "
-        f"column's, in percent; a tie is half a win. {conditions}",
+        caption=f"Share of the {over} at which the row's method has a higher mean fused accuracy than the column's, in "
+        f"percent; a tie is half a win. {conditions}",
         kind="grid",
         x="is beaten",
         y="Method",

@@ -1,0 +1,167 @@
+"""One ranking of the methods over all suites of a report: over every dataset and missing rate that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlabench.report import wording
+from mlabench.report.answer import Chart
+from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.table import Cell, Column, Row, Table, measure
+
+#: What is ranked over.
+_OVER = "pairs of dataset and missing rate"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One dataset at one missing rate, as one suite measured it.
+
+    Attributes:
+        dataset: The dataset, with its modalities.
+        setting: The missing rate.
+        suite: The suite.
+        patterns: What is missing, exactly, in training and at test.
+        cells: Fused accuracy by method, of those whose planned runs are all there.
+        partial: Methods of which a run failed or is missing.
+    """
+
+    dataset: str
+    setting: str
+    suite: str
+    patterns: tuple[str, str]
+    cells: Mapping[str, Cell]
+    partial: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Across:
+    """What is said about several suites together.
+
+    Attributes:
+        tables: The ranks, and what was ranked.
+        charts: The critical-difference diagram and the win rates.
+        notes: What was left out, and why.
+    """
+
+    tables: tuple[Table, ...]
+    charts: tuple[Chart, ...]
+    notes: tuple[str, ...]
+
+
+def blocks(results: Sequence[Results]) -> list[Block]:
+    """All blocks of the suites of a report, in order."""
+    return [block for own in results for block in _blocks(own)]
+
+
+def conditions(results: Sequence[Results]) -> str:
+    """What the captions say about data, seeds and selection."""
+    parts = [(wording.dataset_sentence(own.plan), f"{own.plan.name}: {wording.seeds(own.scores)}") for own in results]
+    data, seeds = (list(dict.fromkeys(kind)) for kind in zip(*parts, strict=True))
+    selection = dict.fromkeys(wording.selection_sentences(own.scores) for own in results)
+    return " ".join([*data, f"{'; '.join(seeds)}.", *selection])
+
+
+def across(all_blocks: Sequence[Block], caption: str) -> Across | None:
+    """Ranks the methods over the blocks that share them.
+
+    Args:
+        all_blocks: What :func:`blocks` found.
+        caption: What :func:`conditions` says.
+
+    Returns:
+        None if no two datasets share two methods.
+    """
+    from mlabench.report.questions import ranking  # with SciPy's statistics, which take a moment to import
+
+    distinct, doubled = _distinct(all_blocks)
+    labels, ranked = _shared(distinct)
+    if not labels:
+        return None
+    scores = np.array([[block.cells[label].number for label in labels] for block in ranked], dtype=float)
+    return Across(
+        tables=(*ranking.tables(labels, scores, caption, _OVER), _ranked_table(labels, ranked, caption)),
+        charts=tuple(ranking.charts(labels, scores, caption, _OVER)),
+        notes=tuple(_notes(labels, ranked, distinct, doubled)),
+    )
+
+
+def _blocks(results: Results) -> Iterator[Block]:
+    datasets = wording.datasets(results.plan)
+    name = f"{datasets} ({', '.join(results.plan.modalities)})"
+    for setting in results.settings:
+        measured = {label: results.at(label, setting, MULTIMODAL) for label in results.labels}
+        runs = [own for own in measured.values() if not own.empty]
+        patterns = str(runs[0]["train"].iloc[0]), str(runs[0]["test"].iloc[0])
+        cells = {label: measure(own) for label, own in measured.items() if not own.empty}
+        whole = {label: cell for label, cell in cells.items() if cell.complete}
+        partial = tuple(label for label in cells if label not in whole)
+        yield Block(name, setting, results.plan.name, patterns, whole, partial)
+
+
+def _distinct(found: Sequence[Block]) -> tuple[list[Block], list[Block]]:
+    """One block for each dataset and rate, that with the most methods; and those that would count double."""
+    best: dict[tuple[str, tuple[str, str]], Block] = {}
+    for block in found:
+        place = block.dataset, block.patterns
+        if place not in best or len(block.cells) > len(best[place].cells):
+            best[place] = block
+    return list(best.values()), [block for block in found if best[block.dataset, block.patterns] is not block]
+
+
+def _shared(distinct: Sequence[Block]) -> tuple[list[str], list[Block]]:
+    """The methods and blocks, every method in every block, that make the largest table of two datasets or more."""
+    candidates: set[frozenset[str]] = set()
+    for own in {frozenset(block.cells) for block in distinct}:
+        candidates |= {own, *(own & other for other in candidates)}
+    best: tuple[tuple[int, int, list[str]], list[Block]] = (0, 0, []), []
+    for methods in sorted(candidates, key=sorted):
+        having = [block for block in distinct if methods <= block.cells.keys()]
+        size = len(methods) * len(having), len(methods), [label for label in having[0].cells if label in methods]
+        if len(methods) > 1 and len({block.dataset for block in having}) > 1 and size[:2] > best[0][:2]:
+            best = size, having
+    return best[0][2], best[1]
+
+
+def _ranked_table(labels: Sequence[str], ranked: Sequence[Block], caption: str) -> Table:
+    return Table(
+        name="blocks",
+        title="What was ranked",
+        note="Fused accuracy in percent, mean ± standard deviation over seeds.",
+        conditions=caption,
+        heads=("Dataset", "Missing", "Suite"),
+        columns=tuple(Column(label, ranked=False) for label in labels),
+        rows=tuple(
+            Row((block.dataset, block.setting, block.suite), tuple(block.cells[label] for label in labels))
+            for block in ranked
+        ),
+        detail=True,
+    )
+
+
+def _notes(
+    labels: Sequence[str], ranked: Sequence[Block], distinct: Sequence[Block], doubled: Sequence[Block]
+) -> Iterator[str]:
+    datasets = dict.fromkeys(block.dataset for block in ranked)
+    yield (
+        f"Ranked: {len(labels)} methods over {len(ranked)} {_OVER}, of {len(datasets)} datasets, with equal weight: "
+        "a dataset with more rates counts more. It is the largest table in which every method has every block."
+    )
+    methods = dict.fromkeys(label for block in distinct for label in (*block.cells, *block.partial))
+    if lost := [label for label in methods if label not in labels]:
+        yield f"Methods left out, since not all of these blocks have all their runs: {', '.join(lost)}."
+    for block in distinct:
+        if block not in ranked:
+            lacks = [label for label in labels if label not in block.cells]
+            broken = [label for label in lacks if label in block.partial]
+            runs = f" (runs of {', '.join(broken)} failed or are missing)" if broken else ""
+            yield f"Left out: {_named(block)}, which lacks {', '.join(lacks)}{runs}."
+    if doubled:
+        yield f"Left out, for dataset and rate are there already: {'; '.join(map(_named, doubled))}."
+
+
+def _named(block: Block) -> str:
+    return f"{block.dataset} at {block.setting} ({block.suite})"
