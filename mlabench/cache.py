@@ -58,15 +58,27 @@ class Draft:
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.folder = folder
-        if not (folder / DONE).is_file():
+        if not self._is_begun(shape, dtype):
             folder.mkdir(parents=True, exist_ok=True)
             _require_space(folder, prod(shape) * dtype.itemsize)
             np.lib.format.open_memmap(folder / VALUES, mode="w+", dtype=dtype, shape=shape).flush()
-            (folder / FAILURES).touch()
+            (folder / FAILURES).write_bytes(b"")
             # Last, because it says that the others are there.
             np.lib.format.open_memmap(folder / DONE, mode="w+", dtype=np.bool_, shape=shape[:1]).flush()
         self.values = open_array(folder / VALUES, mode="r+")
         self._done = open_array(folder / DONE, mode="r+")
+
+    def _is_begun(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether there is an unfinished array to go on with; one that a power cut has damaged is begun anew."""
+        if not (self.folder / DONE).is_file():
+            return False
+        try:
+            _check(open_array(self.folder / VALUES), shape, dtype)
+            _check(open_array(self.folder / DONE), shape[:1], np.dtype(np.bool_))
+            _read_failures(self.folder)
+        except (OSError, ValueError, TypeError, RecursionError):
+            return False
+        return True
 
     @property
     def todo(self) -> NDArray[np.int64]:
@@ -79,6 +91,8 @@ class Draft:
         if failures:
             with (self.folder / FAILURES).open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps([row, reason]) + "\n" for row, reason in failures.items())
+                file.flush()
+                os.fsync(file.fileno())  # as the values: a row that is done without them would pass for one of zeros
         self._done[rows] = True
         self._done.flush()  # type: ignore[attr-defined]
 
@@ -118,7 +132,7 @@ def cached_array(
                     _make(folder, text, shape, dtype, make)
         except OSError as error:
             raise cannot_write("the cache (MLABENCH_CACHE says where it is)", folder, error) from error
-    return _open(folder)
+    return _open(folder, shape, dtype)
 
 
 def _make(
@@ -133,15 +147,25 @@ def _make(
     partial.rename(folder)
 
 
-def _open(folder: Path) -> CachedArray:
+def _open(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> CachedArray:
     try:
         values = open_array(folder / VALUES)
-        lines = (folder / FAILURES).read_text(encoding="utf-8").splitlines()
-        return CachedArray(folder, values, {int(row): str(reason) for row, reason in map(json.loads, lines)})
-    except (OSError, ValueError, TypeError) as error:
+        _check(values, shape, dtype)
+        return CachedArray(folder, values, _read_failures(folder))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"this cached array is damaged ({error}).", remedy="Delete its folder and run again.", file=str(folder)
         ) from error
+
+
+def _check(array: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if (array.shape, array.dtype) != (shape, dtype):
+        raise ValueError(f"it holds {array.dtype} of the shape {array.shape}, not {dtype} of {shape}")
+
+
+def _read_failures(folder: Path) -> dict[int, str]:
+    lines = (folder / FAILURES).read_text(encoding="utf-8").splitlines()
+    return {int(row): str(reason) for row, reason in map(json.loads, lines)}
 
 
 def _require_space(folder: Path, size: int) -> None:

@@ -20,6 +20,10 @@ Labels = NDArray[np.int64]
 CALIBRATION_BINS = 15
 
 
+class NotFiniteError(ValueError):
+    """A model predicts what is no number."""
+
+
 def evaluate(
     missing: Missing,
     modalities: Sequence[str],
@@ -43,9 +47,15 @@ def evaluate(
         unimodal: Logits per modality. ``[N, C]``
         embedding: Embeddings per modality. ``[N, d]``
         weight: Fusion weights. ``[N, M]``
+
+    Raises:
+        NotFiniteError: If something that is scored is no number, or infinite.
     """
     here = {modality: present[:, column] for column, modality in enumerate(modalities)}
     seen = [modality for modality in modalities if here[modality].any()]
+    _require_numbers("the fused prediction", fused)
+    for modality in seen:
+        _require_numbers(f"the prediction of {modality!r}", unimodal[modality][here[modality]])
     return Evaluation(
         missing=missing,
         missing_rate=missing_rate(present),
@@ -64,6 +74,12 @@ def evaluate(
             if embedding[first].shape[1] == embedding[second].shape[1]
         },
     )
+
+
+def _require_numbers(what: str, logits: Floats) -> None:
+    """A logit of minus infinity is a probability of zero; all else that is not finite has no meaning."""
+    if not np.isfinite(logits.max(axis=1)).all():
+        raise NotFiniteError(f"{what} is not a finite number for some test samples")
 
 
 def score(logits: Floats, labels: Labels) -> Scores:

@@ -13,6 +13,7 @@ as a whole and do not depend on who made them, so nothing is spoilt.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import socket
@@ -26,6 +27,7 @@ from functools import cache
 from pathlib import Path
 
 import psutil
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mlabench.errors import cannot_write
 
@@ -49,6 +51,8 @@ class Holder:
         done: Epochs done in all stages.
         total: Epochs in all stages; 0 while unknown.
     """
+
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # a lease may have been written by anybody
 
     host: str
     pid: int
@@ -92,6 +96,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if _token(self.path) == self.holder.token:
+            _sweep(self.path)
             self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
@@ -123,6 +128,7 @@ def claim(root: Path, trial_id: str) -> Lease | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             if _create(path, holder):
+                _sweep(path)
                 return Lease(path, holder)
             other = _read(path)
             if other is None and not path.exists():
@@ -140,6 +146,7 @@ def release_of(root: Path, trial_id: str, pid: int) -> None:
     other = _read(path)
     if other is not None and (other.host, other.pid) == (_host(), pid):
         with suppress(OSError):
+            _sweep(path)
             _bury(path, other)
 
 
@@ -184,22 +191,38 @@ def _path(root: Path, trial_id: str) -> Path:
 def _create(path: Path, holder: Holder) -> bool:
     """Creates a lease; False if there is one. Exclusive creation is atomic on network file systems, too."""
     try:
-        with path.open("x", encoding="utf-8") as file:
-            json.dump(asdict(holder), file)
+        file = path.open("x", encoding="utf-8")
     except FileExistsError:
         return False
+    try:
+        with file:
+            json.dump(asdict(holder), file)
+    except OSError:  # a full disk: what was written of it would keep others waiting
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
 def _replace(path: Path, holder: Holder) -> None:
-    temporary = path.with_name(f".{holder.token}.tmp")
+    temporary = _beside(path, "tmp")
     temporary.write_text(json.dumps(asdict(holder)), encoding="utf-8")
     temporary.replace(path)
 
 
+def _beside(path: Path, ending: str) -> Path:
+    """A new name for a short-lived file that has to do with a lease."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}.{ending}")
+
+
+def _sweep(path: Path) -> None:
+    """Removes the short-lived files that killed processes left beside a lease. Only its holder may do so."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 32}.*"):
+        left.unlink(missing_ok=True)
+
+
 def _bury(path: Path, other: Holder | None) -> None:
     """Takes a dead process's lease away. Of several who try, one succeeds; a newer lease comes back."""
-    grave = path.with_name(f".{uuid.uuid4().hex}.stale")
+    grave = _beside(path, "stale")
     try:
         path.rename(grave)
     except FileNotFoundError:
@@ -212,9 +235,12 @@ def _bury(path: Path, other: Holder | None) -> None:
 
 def _read(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return _HOLDER.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         return None
+
+
+_HOLDER = TypeAdapter(Holder)
 
 
 def _token(path: Path) -> str | None:
@@ -231,14 +257,15 @@ def _alive(path: Path, holder: Holder | None) -> bool:
         # The start as computed from the boot time moves a little when the clock is set.
         return abs(_born(holder.pid) - holder.born) < _SAME_START_SECONDS
     try:
-        return _now(path.parent) - path.stat().st_mtime < STALE_SECONDS
+        # A time that is far ahead is of a clock that was wrong: a live holder would have corrected it since.
+        return abs(_now(path) - path.stat().st_mtime) < STALE_SECONDS
     except FileNotFoundError:
         return False
 
 
-def _now(folder: Path) -> float:
-    """The time by the clock of the file system that ``folder`` is on; by this machine's, if nothing can be written."""
-    probe = folder / f".{uuid.uuid4().hex}.now"
+def _now(path: Path) -> float:
+    """The time by the clock of the file system that ``path`` is on; by this machine's, if nothing can be written."""
+    probe = _beside(path, "now")
     try:
         probe.touch()
         return probe.stat().st_mtime
@@ -253,7 +280,7 @@ def _born(pid: int) -> float:
     """When a process of this machine started; -1 if there is none."""
     try:
         return psutil.Process(pid).create_time()
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no process has such an id
         return -1.0
 
 

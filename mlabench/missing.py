@@ -198,6 +198,13 @@ def read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha2
     Raises:
         UserError: If the file is missing, malformed, changed since ``sha256``, or lacks a sample or modality.
     """
+    try:
+        return _read_pattern(path, ids, modalities, sha256)
+    except csv.Error as error:
+        raise UserError(f"the missing pattern is not well-formed CSV ({error}).", file=str(path)) from error
+
+
+def _read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha256: str) -> NDArray[np.bool_]:
     text = _rows(path)
     if sha256 and hashlib.sha256(text.encode()).hexdigest() != sha256:
         raise UserError("the pattern has changed since the trial was planned.", remedy="Plan it again.", file=str(path))
@@ -217,6 +224,8 @@ def read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha2
             raise UserError(
                 f"row {number} of the table ({row['id']!r}) must hold 0s and at least one 1.", file=str(path)
             )
+        if row["id"] in table:
+            raise UserError(f"row {number} of the table has the same id as one before: {row['id']!r}.", file=str(path))
         table[row["id"]] = [cell == "1" for cell in cells]
     absent = [sample for sample in ids if sample not in table]
     if absent:
@@ -231,7 +240,7 @@ def read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha2
 def _rows(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text, or a path with a NUL character
         raise UserError(f"cannot read the missing pattern: {error}.", file=str(path)) from error
     # Only the first line can be a comment: an id may well start with the same sign.
     return text.partition("\n")[2] if text.startswith("# ") else text

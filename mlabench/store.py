@@ -145,10 +145,12 @@ class Store:
             for path in [*temporary.iterdir(), temporary]:
                 _sync(path)
             self._install(temporary, trial_id)
-        except OSError as error:
+        except Exception as error:
             if temporary is not None:  # on a full disk, what was written of it is in the way
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise cannot_write("results", self.root, error) from error
+            if isinstance(error, OSError):
+                raise cannot_write("results", self.root, error) from error
+            raise
 
     def write_failure(self, record: Record) -> None:
         """Writes a failed trial's record, unless the trial has a good one: nothing computed is lost."""
@@ -248,7 +250,7 @@ def read_record(folder: Path) -> Record:
     try:
         record = Record.model_validate_json(body)
     except ValidationError as error:
-        version = json.loads(body).get("schema_version", 0)
+        version = _version(body)
         if version > SCHEMA_VERSION:
             raise UserError(
                 f"this record has schema version {version}, newer than {SCHEMA_VERSION}.",
@@ -258,11 +260,21 @@ def read_record(folder: Path) -> Record:
         raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
     if record.trial.id != folder.name:
         raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
-    for name, digest in record.files.items():
+    for name in (PREDICTIONS, MODEL):
         # A file that is wholly absent was left out on purpose (committed references carry no predictions).
-        if (folder / name).exists() and _sha256(folder / name) != digest:
+        if (folder / name).exists() and _sha256(folder / name) != record.files.get(name):
             raise CorruptRecordError(f"{name} does not have the checksum that it was written with")
     return record
+
+
+def _version(body: str) -> int:
+    """The schema version of a record that does not fit this one's; 0 if it does not say."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return 0
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    return version if isinstance(version, int) else 0
 
 
 _SEAL = ',\n "sha256": "'
@@ -290,7 +302,8 @@ def _digest(text: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Of a file; empty if it is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _sync(path: Path) -> None:

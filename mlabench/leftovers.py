@@ -1,0 +1,51 @@
+"""What killed processes leave behind, and clearing it up. Free of torch."""
+
+from __future__ import annotations
+
+import glob
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlabench.leases import held
+from mlabench.store import Store
+
+
+def temporary(path: Path) -> Path:
+    """A new name beside ``path``, for what will be renamed to it once it is complete."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def remove(path: Path) -> None:
+    """Removes a file that only this process may write to, and incomplete ones that others were to put in its place.
+
+    Raises:
+        OSError: If one cannot be removed.
+    """
+    for left in [path, *path.parent.glob(f".{glob.escape(path.name)}.*.tmp")]:
+        left.unlink(missing_ok=True)
+
+
+def checkpoint(store: Store, trial_id: str) -> Path:
+    """Where the state of a trial's training is saved."""
+    return store.root / "checkpoints" / trial_id
+
+
+def tidy(store: Store, done: Iterable[str]) -> None:
+    """Clears up beside trials that are done: no worker will, since none takes them again.
+
+    Args:
+        store: The results.
+        done: Ids of trials that have all that is asked of them.
+
+    Raises:
+        UserError: If the results folder cannot be written.
+    """
+    found = [*store.root.glob("leases/*"), *store.root.glob("checkpoints/*"), *store.trials.glob(".*")]
+    names = [path.name.removeprefix(".") for path in found]
+    for trial_id in done if names else ():
+        if any(name.startswith(trial_id) for name in names):
+            with held(store.root, trial_id) as lease:
+                if lease is not None:
+                    store.recover(trial_id)
+                    remove(checkpoint(store, trial_id))
