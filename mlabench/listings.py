@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 def list_kind(kind: Kind, pattern: str, *, as_json: bool) -> None:
     """Lists what is registered under one kind, with its options and, of methods, what they cannot do."""
     entries = [entry for name, entry in registry.entries(kind).items() if fnmatch(name, pattern)]
-    rows = [
-        (entry.name, entry.title, entry.summary, entry.package, entry.paper, _options(entry, as_json=as_json))
+    columns = ["Name", "Title", "Summary", "Package", "Paper", "Options"]
+    rows: list[list[Any]] = [
+        [entry.name, entry.title, entry.summary, entry.package, entry.paper, _options(entry, as_json=as_json)]
         for entry in entries
     ]
-    columns = ("Name", "Title", "Summary", "Package", "Paper", "Options")
     if kind == "methods":
-        limits = [_limits(entry) for entry in entries]
-        rows = [(*row, each if as_json else "\n".join(each)) for row, each in zip(rows, limits, strict=True)]
-        columns = (*columns, "Limits")
+        columns.append("Limits")
+        for entry, row in zip(entries, rows, strict=True):
+            limits = _limits(entry)
+            row.append(limits if as_json else "\n".join(limits))
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
 
 

@@ -18,9 +18,9 @@ from mlabench.errors import UserError
 from mlabench.method import Method, Stage
 from mlabench.runner import make_fabric
 from mlabench.tensors import SplitTensors, accuracies
+from mlabench.testing import build_method, make_batch, make_task
 from mlabench.training import Observers, fit
 from mlabench.trial import SGD, Adam, Cosine, Epoch, Training
-from tests.methods import build_method, make_batch, make_task
 
 TASK = make_task(3)
 IDENTITY = {"trial": "one", "method": "0123"}

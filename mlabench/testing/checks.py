@@ -190,7 +190,7 @@ def predicts_sample_by_sample(subject: Subject) -> None:
     batch = subject.test_batch(30, missing=0.4)
     whole = predict(method, batch)
     shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    for rows in (shuffled, *torch.arange(12).split(1), torch.arange(5)):
+    for rows in (shuffled, *torch.split(torch.arange(12), 1), torch.arange(5)):
         part = take(batch, rows)
         for what in _differences(predict(method, part), _rows(whole, rows), part.present, rtol=1e-4, atol=1e-5):
             require(False, f"predicts other {what} of a sample in a batch of {len(rows)} than in one of 30")

@@ -25,7 +25,7 @@ class Steps:
     def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
         """Clears gradients, back-propagates ``loss``, calls ``before_step``, steps the optimiser."""
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         if before_step is not None:
             before_step()
         self.optimizer.step()
