@@ -22,15 +22,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mlabench.launchers import Event, Finished, Progressed, Waiting
+from mlabench.launchers import Event, Finished, Left, Progressed, Waiting
 
 #: Wide enough for a table when the output goes to a file or a pipe, where there is no terminal to ask.
 WIDTH_WITHOUT_TERMINAL = 140
 
 
-def make_console(*, stderr: bool = False) -> Console:
-    """A console that does not cut tables when its output is piped."""
-    console = Console(stderr=stderr, highlight=False)
+def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console that does not cut tables when its output is piped; a quiet one shows nothing."""
+    console = Console(stderr=stderr, highlight=False, quiet=quiet)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_WITHOUT_TERMINAL
     return console
@@ -67,7 +67,7 @@ class Watch:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
         self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
         self._tasks: dict[str, TaskID] = {}
@@ -87,7 +87,9 @@ class Watch:
         if isinstance(event, Finished):
             self._finish(event)
         elif isinstance(event, Waiting):
-            self._console.print(f"waiting for {event.trial_id}: another process is working on it", soft_wrap=True)
+            self._console.print(f"another process is working on {event.trial_id}", soft_wrap=True)
+        elif isinstance(event, Left):
+            self._console.print(f"left {event.trial_id}, to go on from its last epoch", soft_wrap=True)
         elif isinstance(event, Progressed):
             self._progress(event)
 
@@ -108,7 +110,8 @@ class Watch:
             self.problems.append(event)
             # In one go: what a second print would continue is gone, where bars are redrawn in between.
             line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
-            self._console.print(line, soft_wrap=True)
+            console = make_console(stderr=True) if self._console.quiet else self._console
+            console.print(line, soft_wrap=True)
         elif event.elsewhere:
             self._console.print(f"{self.finished}/{self._total} {event.trial_id} by another process", soft_wrap=True)
         elif not self._console.is_terminal:
@@ -139,7 +142,7 @@ class Bars:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
         self._tasks: dict[str, TaskID] = {}
 

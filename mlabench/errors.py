@@ -73,3 +73,11 @@ def cannot_write(what: str, place: Path, error: OSError) -> UserError:
     """The error to raise where the system refuses to write ``what`` to ``place``."""
     reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     return UserError(f"cannot write {what} ({reason}).", remedy="Choose another place.", file=str(place))
+
+
+def missing_extra(package: str, extra: str) -> UserError:
+    """The error to raise where a package is not installed that one of mlabench's extras brings."""
+    return UserError(
+        f"this needs the package {package!r}, which is not installed.",
+        remedy=f"Run `pip install -e '.[{extra}]'` in a checkout of mlabench.",
+    )

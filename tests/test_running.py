@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mlabench.leases import holders
 from mlabench.store import MODEL, RECORD, Store
 from tests.command_line import SMALL, alive, lasting, mlabench, start
 
@@ -86,6 +87,28 @@ def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, 
     done = mlabench("run", suite, "--results", results, "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert lasting(results) == lasting(unbroken)
+
+
+def test_progress_can_be_watched_from_elsewhere(suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    only = ("--method", "mla", "--seeds", "0", "--rates", "0.5", "--set", "training.epochs=300")
+    process = start("run", suite, "--results", results, "--quiet", "--logger", "tensorboard", *only)
+
+    def watched() -> bool:
+        return any(holder.done for holder in holders(results).values())
+
+    wait_for(watched, process)
+    (status,) = json.loads(mlabench("status", suite, "--results", results, "--json").stdout)
+    assert status["missing"] == TRIALS, "the suite itself asks for other trials"
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == "interrupted; run the same command again to resume\n"
+    (log,) = (results / "events").glob("*.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events[:3]] == ["run", "started", "progressed"]
+    assert events[2]["total"] == 300
+    assert len(list((results / "curves" / "tensorboard").glob("*seed0*/events*"))) == 1
 
 
 def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbroken: Path):
@@ -177,14 +200,18 @@ def test_new_test_patterns_are_added_to_a_record(suite: Path, tmp_path: Path, un
 
 
 def test_status_and_plan_count_from_the_store(suite: Path, unbroken: Path, tmp_path: Path):
-    rows = json.loads(mlabench("status", suite, "--results", unbroken, "--json").stdout)
-    assert {row["state"]: row["trials"] for row in rows} == {
+    (status,) = json.loads(mlabench("status", suite, "--results", unbroken, "--json").stdout)
+    assert status == {
+        "suite": str(suite),
         "done": 8,
         "incomplete": 0,
         "failed": 0,
         "running": 0,
         "missing": 0,
         "stale": 0,
+        "seconds_left": 0.0,
+        "running_trials": [],
+        "failed_trials": [],
     }
     rows = json.loads(mlabench("plan", suite, "--results", tmp_path / "nothing", "--json").stdout)
     assert [row["state"] for row in rows] == ["missing"] * TRIALS
@@ -271,7 +298,7 @@ def test_a_trial_that_another_machine_is_on_comes_last(suite: Path, tmp_path: Pa
     os.utime(lease, (time.time() - 3600,) * 2)  # it has fallen silent
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert f"waiting for {first}" in output
+    assert f"another process is working on {first}" in output
     assert lasting(results) == lasting(unbroken)
 
 

@@ -9,7 +9,7 @@ faces       the largest face in a picture
 texts       text files of unknown encoding
 """
 
-from mlabench.errors import UserError
+from mlabench.errors import UserError, missing_extra
 from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video
 
 __all__ = ["Audio", "Half", "Image", "Item", "Medium", "Text", "UnreadableError", "Video", "missing_package"]
@@ -17,7 +17,4 @@ __all__ = ["Audio", "Half", "Image", "Item", "Medium", "Text", "UnreadableError"
 
 def missing_package(error: ImportError) -> UserError:
     """The error to raise where a decoder or a network's package is not installed."""
-    return UserError(
-        f"this needs the package {error.name!r}, which is not installed.",
-        remedy="Run `pip install -e '.[prepare]'` in a checkout of mlabench.",
-    )
+    return missing_extra(str(error.name), "prepare")
