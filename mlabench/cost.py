@@ -162,5 +162,5 @@ def _warm_up(device: torch.device) -> None:
         label = torch.zeros(rows, dtype=torch.int64, device=device)
         loss = functional.cross_entropy(functional.linear(torch.zeros(rows, 64, device=device), weight, bias), label)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()

@@ -145,7 +145,7 @@ def best_accuracies(
     rows, counts = np.unique(present, axis=0, return_counts=True)
     subsets = [subset_key(name for name, here in zip(modalities, row, strict=True) if here) for row in rows]
     multimodal = float(np.dot([bayes[subset] for subset in subsets], counts) / len(present))
-    seen = [name for name, here in zip(modalities, present.any(axis=0), strict=True) if here]
+    seen = [name for column, name in enumerate(modalities) if present[:, column].any()]
     return {"multimodal": multimodal, **{name: bayes[name] for name in seen}}
 
 

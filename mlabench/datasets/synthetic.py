@@ -173,12 +173,12 @@ def bayes_accuracy(table: Array, subset: Sequence[int]) -> float:
         subset: Which modalities, by position.
     """
     hidden = tuple(axis + 1 for axis in range(table.ndim - 1) if axis not in subset)
-    return float(table.sum(axis=hidden).max(axis=0).sum())
+    return min(1.0, float(table.sum(axis=hidden).max(axis=0).sum()))  # a sum may end beyond 1 by rounding
 
 
 def _product(codes: Sequence[Array]) -> Array:
     """Modalities that are independent given the class: ``[C, K]`` each, together ``[C, K, ..., K]``."""
-    result = codes[0]
+    result: Array = codes[0]
     for code in codes[1:]:
         result = result[..., None] * code.reshape(len(code), *[1] * (result.ndim - 1), -1)
     return result
@@ -187,7 +187,7 @@ def _product(codes: Sequence[Array]) -> Array:
 def _summands(classes: int, modalities: int, shows: Array) -> Array:
     """Uniform over the summands that add up to the class, each shown with its noise. ``[C, C, ..., C]``"""
     total = np.indices((classes,) * modalities).sum(axis=0) % classes
-    meant = np.stack([total == label for label in range(classes)]) / classes ** (modalities - 1)
+    meant: Array = np.stack([total == label for label in range(classes)]) / classes ** (modalities - 1)
     for axis in range(1, modalities + 1):
         meant = np.moveaxis(np.tensordot(meant, shows, axes=(axis, 0)), -1, axis)
     return meant

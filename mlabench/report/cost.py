@@ -32,6 +32,7 @@ def cost_table(results: Results) -> Iterator[Table]:
     # Where the processor does the work, its time is that of the training, however busy the machine is.
     clock = "cpu" if devices == {"cpu"} else "wall"
     time = f"{clock}_seconds_per_step"
+    noise = 0.0 if all(device.startswith("cuda") for device in devices) else _NOISE
     rows = []
     for label, records in measured.items():
         own, others = [record.cost for record in records], [record.cost for record in measured[reference]]
@@ -41,7 +42,7 @@ def cost_table(results: Results) -> Iterator[Table]:
             *(Cell(summarise(_passes(cost, way) for cost in own), form=_RATIO) for way in ("forward", "backward")),
             Cell(summarise(milliseconds)),
             Cell(summarise(value / first for value in milliseconds), form=_RATIO),
-            *_relative(_lowest(own), _lowest(others), "z.1f", 0.0 if "cuda" in devices else _NOISE),
+            *_relative(_lowest(own), _lowest(others), "z.1f", noise),
             *_relative(records[0].parameters, measured[reference][0].parameters, ",.0f"),
         ]
         rows.append(Row((label,), tuple(cells)))
@@ -81,8 +82,7 @@ def _lowest(costs: Sequence[Mapping[str, float]]) -> float | None:
 
 def _relative(own: float | None, reference: float | None, form: str, noise: float = 0.0) -> tuple[Cell, Cell]:
     """A number, and how many times the reference it is; dashes for what is not known."""
-    comparable = own is not None and reference is not None and reference > noise
-    return (
-        Cell(text="—" if own is None else format(own, form)),
-        Cell(text=format(own / reference, _RATIO) if comparable else "—"),
-    )
+    if own is None:
+        return Cell(text="—"), Cell(text="—")
+    ratio = "—" if reference is None or reference <= noise else format(own / reference, _RATIO)
+    return Cell(text=format(own, form)), Cell(text=ratio)
