@@ -13,14 +13,14 @@ from torch import Tensor
 
 from mlabench import registry
 from mlabench.checkpoint import Checkpoints, Snapshot
-from mlabench.datasets import Split
 from mlabench.errors import UserError
-from mlabench.method import Method, Stage
+from mlabench.method import Method
 from mlabench.runner import make_fabric
-from mlabench.tensors import SplitTensors, accuracies
-from mlabench.testing import build_method, make_batch, make_task
+from mlabench.tensors import accuracies
+from mlabench.testing import build_method, make_task
 from mlabench.training import Observers, fit
 from mlabench.trial import SGD, Adam, Cosine, Epoch, Training
+from tests.splits import random_split
 
 TASK = make_task(3)
 IDENTITY = {"trial": "one", "method": "0123"}
@@ -30,16 +30,7 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def split(seed: int) -> SplitTensors:
-    batch = make_batch(TASK, 40, missing=0.3, seed=seed)
-    names = tuple(map(str, range(40)))
-    inputs = {modality: values.numpy() for modality, values in batch.inputs.items()}
-    return SplitTensors(
-        Split(names, batch.label.numpy(), inputs, names), TASK.modalities, batch.present.numpy(), torch.device("cpu")
-    )
-
-
-TRAIN, VALIDATION = split(0), split(1)
+TRAIN, VALIDATION = (random_split(TASK, 40, missing=0.3, seed=seed) for seed in range(2))
 
 
 def train(
@@ -53,7 +44,7 @@ def train(
     torch.set_flush_denormal(False)
     done = 0
 
-    def report(stage: Stage, epoch: int) -> None:
+    def report(_: Epoch) -> None:
         nonlocal done
         done += 1
         if done == kill_after:

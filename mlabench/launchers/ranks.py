@@ -1,0 +1,75 @@
+"""The processes of one trial that runs on several devices: this one and others beside it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+#: Fabric takes processes that have this in their environment as they are, and starts none of its own.
+_LOCAL_RANK = "LOCAL_RANK"
+
+
+@contextmanager
+def ranks(count: int, target: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+    """Runs ``target(*arguments)`` in processes of ranks 1 to ``count - 1``; the enclosed block is rank 0.
+
+    When the block ends in an error the others are ended, too: without this one they would wait for ever.
+
+    Args:
+        count: Processes in all; with 1 there is nothing to start.
+        target: A function of a module, since it is sent to other processes.
+        arguments: What it is called with.
+    """
+    if count == 1:
+        yield
+        return
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    processes = [
+        get_context("spawn").Process(
+            target=_join_group, args=({**shared, _LOCAL_RANK: str(rank)}, target, arguments), daemon=True
+        )
+        for rank in range(1, count)
+    ]
+    before = {name: os.environ.get(name) for name in (*shared, _LOCAL_RANK)}
+    try:
+        for process in processes:
+            process.start()
+        os.environ.update({**shared, _LOCAL_RANK: "0"})
+        yield
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _leave_group()
+
+
+def _join_group(environment: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(environment)
+    try:
+        target(*arguments)
+    finally:
+        _leave_group()
+
+
+def _leave_group() -> None:
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
