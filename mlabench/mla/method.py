@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import softmax_weights, weighted_sum
-from mlabench.method import Batch, Method, Optimization, Prediction, Progress, Task, present_only
+from mlabench.method import Batch, Claim, Method, Optimization, Prediction, Progress, Task, present_only
 from mlabench.mla.dynamic_fusion import fusion_scores
 from mlabench.mla.gradient_modification import make_modification
 from mlabench.mla.options import MLAOptions
@@ -56,7 +56,7 @@ class MLA(Method):
     title = "MLA"
     paper = "https://arxiv.org/abs/2311.10707"
     version = 2
-    claims = ("raises the weak modality", "withstands missing modalities")
+    claims: ClassVar[tuple[Claim, ...]] = ("raises the weak modality", "withstands missing modalities")
 
     class Config(MLAOptions):
         """Defaults are the paper's method, as far as its equations and figure determine it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
+from mlabench.method import Claim
 from mlabench.mla.method import MLA
 from mlabench.mla.options import AlphaSchedule, Fusion, MLAOptions, Modification
 
@@ -29,6 +32,7 @@ class MLAReleased(MLA):
     title = "MLA (released code)"
     paper = "https://arxiv.org/abs/2311.10707"
     version = 1
+    claims: ClassVar[tuple[Claim, ...]] = ()  # the paper's are those of ``mla``
     predicts_per_sample = False
 
     class Config(MLAOptions):

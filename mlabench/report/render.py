@@ -103,7 +103,7 @@ def _csv_parts(cells: Sequence[Cell]) -> tuple[str, ...]:
     """What is written about the cells of one column."""
     if any(cell.ends for cell in cells):
         return ("", " low", " high", " status")
-    if any(cell.text for cell in cells):
+    if any(cell.text for cell in cells) and not any(cell.spread for cell in cells):
         return ("",)
     return ("", " std", " runs", " status")
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mlabench.method import Batch, Limit, Method, Prediction
+from mlabench.method import Batch, Claim, Limit, Method, Prediction
 from mlabench.testing.check import Check, ContractError, require, skip_unless
 from mlabench.testing.fitting import adam, fit, parameters, predict
 from mlabench.testing.subject import Subject, Which
@@ -285,7 +285,7 @@ def describes_itself(subject: Subject) -> None:
         require(False, "is defined in no file")
         return
     require(kind.title, "has no title")
-    literals = ("title", "paper", "version", "limits", "predicts_per_sample")
+    literals = ("title", "paper", "version", "limits", "claims", "predicts_per_sample")
     for attribute in literals:
         value = getattr(kind, attribute)
         read = entry.literal(attribute, getattr(Method, attribute))
@@ -297,6 +297,8 @@ def describes_itself(subject: Subject) -> None:
         require(section in entry.doc, f"has no {section!r} in its docstring")
     for limit in kind.limits:
         require(limit in get_args(Limit), f"has an unknown limit {limit!r}")
+    for claim in kind.claims:
+        require(claim in get_args(Claim), f"has an unknown claim {claim!r}")
     same = entry.config.model_json_schema() == kind.Config.model_json_schema()
     require(same, "has a Config that reads otherwise from the source than from the class")
     for name, field in kind.Config.model_fields.items():

@@ -11,6 +11,7 @@ import pytest
 
 from mlabench.missing import Missing
 from mlabench.plan import Plan
+from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
 from mlabench.report.table import Table
@@ -127,6 +128,10 @@ def test_shares_and_bounds(store: Store) -> None:
     assert mla[4].number == pytest.approx(100)
     assert [row[-1].text for row in (concat, mla)] == ["within", "within"]  # 0.96 with one seed is chance
     assert bounds.note.startswith("None of 48 accuracies")
+    lines = render.csv(bounds).splitlines()
+    assert lines[0].startswith("Method,audio,audio std,audio runs,audio status,image")
+    assert lines[1].startswith("Best possible accuracy,80.0,,0,,90.0")
+    assert lines[2].split(",")[13] == "94.7"
 
 
 def test_a_leak_is_found(store: Store) -> None:
