@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
+from mlabench.fusion import alone
 from mlabench.hyperparameters import OrderedModalities
 from mlabench.method import Batch, Method, Prediction, Task
 
@@ -72,12 +73,7 @@ class BiGated(Method):
         """The whole chain, and the chain with all features but one set to zero."""
         embedding = self.encode(batch)
         everything = torch.ones_like(batch.present)
-        unimodal = {
-            modality: self._classify(
-                {m: h if m == modality else torch.zeros_like(h) for m, h in embedding.items()}, everything
-            )
-            for modality in self.task.modalities
-        }
+        unimodal = {m: self._classify(alone(embedding, m), everything) for m in self.task.modalities}
         return Prediction(self._classify(embedding, batch.present), unimodal, embedding)
 
     def _classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:

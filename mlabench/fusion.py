@@ -1,7 +1,7 @@
 """From several modalities to one prediction; part of the public contract.
 
-All functions take logits ``[B, M, C]`` and the presence table ``[B, M]``, treat each sample by itself
-and compute in float32. Every sample must have at least one modality.
+All functions of weights and logits take logits ``[B, M, C]`` and the presence table ``[B, M]``, treat each sample by
+itself and compute in float32. Every sample must have at least one modality.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-__all__ = ["JointHead", "average_weights", "entropies", "entropy_weights", "softmax_weights", "weighted_sum"]
+__all__ = ["JointHead", "alone", "average_weights", "entropies", "entropy_weights", "softmax_weights", "weighted_sum"]
 
 
 class JointHead(nn.Linear):
@@ -46,6 +46,11 @@ class JointHead(nn.Linear):
             modality: F.linear(feature, block, bias).float()
             for (modality, feature), block in zip(features.items(), blocks, strict=True)
         }
+
+
+def alone(features: Mapping[str, Tensor], modality: str) -> dict[str, Tensor]:
+    """The features ``{modality: [B, d_m]}`` of one modality, and zeros in place of those of the others."""
+    return {name: feature if name == modality else torch.zeros_like(feature) for name, feature in features.items()}
 
 
 def average_weights(present: Tensor) -> Tensor:

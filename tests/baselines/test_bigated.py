@@ -10,8 +10,7 @@ import torch
 
 from baselines.bigated import BiGated
 from mlabench.testing import build_method, fit, make_batch, make_task, only
-from tests.baselines.chains import WIDTHS, Array, cross_entropy, features_of, linear
-from tests.baselines.test_film import ORDERS
+from tests.baselines.chains import ORDERS, WIDTHS, Array, check_by_hand, features_of, linear
 
 
 def build(modalities: int, **options: Any) -> BiGated:
@@ -40,24 +39,7 @@ def by_hand(method: BiGated, order: tuple[str, ...], h: dict[str, Array], presen
 
 @pytest.mark.parametrize(("modalities", "order"), ORDERS)
 def test_prediction_and_loss_by_hand(modalities: int, order: tuple[str, ...]) -> None:
-    method = build(modalities, order=order)
-    names = method.task.modalities
-    batch = make_batch(method.task, 12, missing=0.4)
-    features = features_of(method, batch)
-    with torch.no_grad():
-        prediction, loss = method.predict(batch), method.loss(batch).item()
-    fused = []
-    for i in range(12):
-        h = {m: value[i] for m, value in features.items()}
-        present = {m: bool(batch.present[i, column]) for column, m in enumerate(names)}
-        fused.append(by_hand(method, order or names, h, present))
-        for m in names:
-            alone = {other: value * (other == m) for other, value in h.items()}
-            if present[m]:
-                expected = by_hand(method, order or names, alone, dict.fromkeys(names, True))
-                np.testing.assert_allclose(prediction.unimodal[m][i], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(prediction.fused, np.stack(fused), rtol=1e-4, atol=1e-5)
-    assert loss == pytest.approx(cross_entropy(np.stack(fused), batch.label), rel=1e-5)
+    check_by_hand(build(modalities, order=order), order, by_hand)
 
 
 def test_the_factor_of_an_absent_modality_is_one() -> None:
