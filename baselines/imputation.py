@@ -88,8 +88,8 @@ class Imputation(Method):
         """Features of every modality, the filling's where it is absent. ``{modality: [B, d]}``."""
         features = self.encode(batch)
         for column, modality in enumerate(self.task.modalities):
-            here = batch.present[:, [column]]  # [B, 1]
-            if not here.all():
+            if self.rows(batch, modality) is not None:
+                here = batch.present[:, [column]]  # [B, 1]
                 features[modality] = torch.where(here, features[modality], self._encode_filling(batch, modality))
         return features
 

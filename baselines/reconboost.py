@@ -117,7 +117,8 @@ class ReconBoost(Method):
             optimization.restart()
         turn, rectifying = divmod(phase, 2)
         modality = self.order[turn % len(self.order)]
-        if rectifying or not batch.present[:, self.task.modalities.index(modality)].any():
+        rows = self.rows(batch, modality)
+        if rectifying or (rows is not None and len(rows) == 0):
             name, loss = "rectification", self.rectification_loss(batch)
         else:
             previous = self.order[(turn - 1) % len(self.order)] if turn > 0 else None

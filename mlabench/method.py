@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, cast
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +53,31 @@ class Batch:
     present: Tensor
     label: Tensor
     index: Tensor
+    # Not carried over by `dataclasses.replace`: another pattern has other rows.
+    _rows: list[Tensor | None] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @classmethod
+    def with_rows(
+        cls,
+        inputs: Mapping[str, Tensor],
+        present: Tensor,
+        label: Tensor,
+        index: Tensor,
+        rows: Sequence[Tensor | None],
+    ) -> Self:
+        """A batch whose :meth:`rows` of all columns are known already, so that no device has to be asked for them."""
+        batch = cls(inputs, present, label, index)
+        batch._rows.extend(rows)
+        return batch
+
+    def rows(self, column: int) -> Tensor | None:
+        """Indices of the samples that have the modality of a column, or None when all of them do. int64 ``[n]``."""
+        if not self._rows:
+            self._rows.extend(rows_where(here) for here in self.present.T)
+        return self._rows[column]
 
 
 @dataclass(frozen=True)
@@ -223,8 +245,7 @@ class Method(nn.Module):
 
     def rows(self, batch: Batch, modality: str) -> Tensor | None:
         """Indices of the samples that have ``modality``, or None when all of them do. int64 ``[n]``."""
-        column = batch.present[:, self.task.modalities.index(modality)]
-        return None if bool(column.all()) else column.nonzero().squeeze(1)
+        return batch.rows(self.task.modalities.index(modality))
 
     def encode_present(
         self, batch: Batch, modality: str, encoders: nn.ModuleDict | None = None
@@ -294,6 +315,11 @@ class Method(nn.Module):
             if rows is None or len(rows) > 0:
                 losses[modality] = F.cross_entropy(present_only(logits, rows), present_only(batch.label, rows))
         return losses
+
+
+def rows_where(here: Tensor) -> Tensor | None:
+    """Indices at which ``here`` (bool ``[B]``) holds, or None if it does everywhere. int64 ``[n]``."""
+    return None if bool(here.all()) else here.nonzero().squeeze(1)
 
 
 def present_only(values: Tensor, rows: Tensor | None) -> Tensor:

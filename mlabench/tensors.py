@@ -44,9 +44,9 @@ class SplitTensors:
         self, split: Split, modalities: tuple[str, ...], present: NDArray[np.bool_], device: torch.device
     ) -> None:
         self.device = device
+        self._pattern = present
         self.present = torch.from_numpy(present).to(device)
         self.label = torch.from_numpy(split.labels).to(device)
-        self.index = torch.arange(len(split), device=device)
         self._in_memory: dict[str, Tensor] = {}
         self._on_disk: dict[str, tuple[StoredRows, NDArray[np.bool_]]] = {}
         shapes = []
@@ -67,42 +67,62 @@ class SplitTensors:
 
     def training_batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
         """The samples in the ``order`` (int64 ``[n]`` on the CPU), with their labels."""
-        for rows, inputs in self._batches(torch.split(order, batch_size)):
-            yield Batch(inputs, self.present[rows], self.label[rows], self.index[rows])
+        yield from self._batches(order, batch_size, self.label)
 
     def prediction_batches(self) -> Iterator[Batch]:
         """All samples in order, in large batches, with every label hidden."""
-        for rows, inputs in self._batches(torch.split(torch.arange(len(self)), self._prediction_batch)):
-            hidden = torch.full_like(self.label[rows], HIDDEN_LABEL)
-            yield Batch(inputs, self.present[rows], hidden, self.index[rows])
+        hidden = torch.full_like(self.label, HIDDEN_LABEL)
+        yield from self._batches(torch.arange(len(self)), self._prediction_batch, hidden)
 
     def labelled_batches(self, rows: Tensor | None = None) -> Iterator[Batch]:
         """The samples at ``rows`` (int64 ``[n]`` on the CPU; None: all, in order), in large batches, with labels."""
-        yield from self.training_batches(torch.arange(len(self)) if rows is None else rows, self._prediction_batch)
+        order = torch.arange(len(self)) if rows is None else rows
+        yield from self._batches(order, self._prediction_batch, self.label)
 
-    def _batches(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Rows on the device and inputs, for each of the ``parts`` (rows on the CPU)."""
+    def _batches(self, order: Tensor, size: int, label: Tensor) -> Iterator[Batch]:
+        """The samples in the ``order`` (on the CPU).
+
+        What is known beforehand of all batches goes to the device at once: a GPU is never waited for in between.
+        """
+        parts = torch.split(order, size)
+        rows = torch.split(order.to(self.device), size)
+        here = self._rows_present(order, size, [len(part) for part in parts])
+        for at, read, own in zip(rows, self._read_ahead(parts), here, strict=True):
+            inputs = {modality: values[at] for modality, values in self._in_memory.items()}
+            inputs |= {modality: values.to(self.device, non_blocking=True) for modality, values in read.items()}
+            yield Batch.with_rows(inputs, self.present[at], label[at], at, own)
+
+    def _rows_present(self, order: Tensor, size: int, lengths: Sequence[int]) -> Iterator[tuple[Tensor | None, ...]]:
+        """The rows of each batch that have each modality, as :meth:`mlabench.method.Batch.rows` gives them."""
+        columns = []
+        for here in self._pattern[order.numpy()].T:
+            (places,) = here.nonzero()
+            counts = np.bincount(places // size, minlength=len(lengths)).tolist()
+            parts = torch.from_numpy(places % size).to(self.device).split(counts)
+            columns.append(
+                [None if count == length else part for part, count, length in zip(parts, counts, lengths, strict=True)]
+            )
+        return zip(*columns, strict=True)
+
+    def _read_ahead(self, parts: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """What lies on disk of each of the ``parts``; the next one is read while one is worked on."""
         if not self._on_disk:
-            for part in parts:
-                rows = part.to(self.device)
-                yield rows, {modality: values[rows] for modality, values in self._in_memory.items()}
+            yield from ({} for _ in parts)
             return
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = reader.submit(self._read, parts[0])
-            for place, part in enumerate(parts):
+            for part in parts[1:]:
                 read = ahead.result()
-                if place + 1 < len(parts):
-                    ahead = reader.submit(self._read, parts[place + 1])
-                rows = part.to(self.device)
-                inputs = {modality: values[rows] for modality, values in self._in_memory.items()}
-                yield rows, inputs | {modality: values.to(self.device) for modality, values in read.items()}
+                ahead = reader.submit(self._read, part)
+                yield read
+            yield ahead.result()
 
     def _read(self, part: Tensor) -> dict[str, Tensor]:
-        rows = part.numpy()
-        return {
-            modality: torch.from_numpy(_without_absent(values.read(rows), here[rows]))
-            for modality, (values, here) in self._on_disk.items()
-        }
+        rows, read = part.numpy(), {}
+        for modality, (values, here) in self._on_disk.items():
+            own = torch.from_numpy(_without_absent(values.read(rows), here[rows]))
+            read[modality] = own.pin_memory() if self.device.type == "cuda" else own
+        return read
 
 
 def _without_absent(values: NDArray[np.generic], here: NDArray[np.bool_]) -> NDArray[np.generic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,22 @@ def test_training_batches_have_the_rows_asked_for(split: SplitTensors) -> None:
     assert first.inputs["text"].tolist() == [[0, 2], [0, 2]]
     assert second.index.tolist() == [2]
     assert second.inputs["audio"].tolist() == [[0, 1]]
+
+
+def test_batches_know_the_rows_of_each_modality(split: SplitTensors) -> None:
+    batches = list(split.training_batches(torch.tensor([0, 3, 1, 4, 2]), batch_size=2))
+    rows = [[None if part is None else part.tolist() for part in map(batch.rows, (0, 1))] for batch in batches]
+    assert rows == [[None, None], [[], None], [None, []]]
+
+
+def test_rows_are_those_of_the_pattern_that_a_batch_is_given(split: SplitTensors) -> None:
+    (batch,) = split.training_batches(torch.arange(5), batch_size=5)
+    present = torch.tensor([[1, 0], [1, 0], [1, 1], [1, 0], [1, 1]], dtype=torch.bool)
+    changed = dataclasses.replace(batch, present=present)
+    assert batch.rows(0) is not None
+    assert changed.rows(0) is None
+    assert changed.rows(1).tolist() == [2, 4]
+    assert dataclasses.replace(changed, present=batch.present).rows(1).tolist() == [0, 1, 3, 4]
 
 
 def test_raw_inputs_are_refused() -> None:
