@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -215,9 +216,14 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
     data, name = instantiate(loaded.dataset).load(), loaded.dataset.name
     ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
     return [
-        _Pattern(folder / f"{name}-{key}.csv", name, missing, ids, data.task.modalities)
-        for key, missing in recipes.items()
+        _Pattern(_mask_file(folder, name, missing), name, missing, ids, data.task.modalities)
+        for missing in recipes.values()
     ]
+
+
+def _mask_file(folder: Path, dataset: str, missing: Missing) -> Path:
+    """A name that every file system can take, whatever modalities are called."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', f'{dataset}-{missing.key}')}.csv"
 
 
 def _kind(name: str) -> type[Dataset]:

@@ -1,29 +1,13 @@
-"""What killed processes leave behind, and clearing it up. Free of torch."""
+"""Clearing up what killed processes leave behind. Free of torch."""
 
 from __future__ import annotations
 
-import glob
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlabench import atomic
 from mlabench.leases import held
 from mlabench.store import Store
-
-
-def temporary(path: Path) -> Path:
-    """A new name beside ``path``, for what will be renamed to it once it is complete."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
-def remove(path: Path) -> None:
-    """Removes a file that only this process may write to, and incomplete ones that others were to put in its place.
-
-    Raises:
-        OSError: If one cannot be removed.
-    """
-    for left in [path, *path.parent.glob(f".{glob.escape(path.name)}.*.tmp")]:
-        left.unlink(missing_ok=True)
 
 
 def checkpoint(store: Store, trial_id: str) -> Path:
@@ -48,4 +32,4 @@ def tidy(store: Store, done: Iterable[str]) -> None:
             with held(store.root, trial_id) as lease:
                 if lease is not None:
                     store.recover(trial_id)
-                    remove(checkpoint(store, trial_id))
+                    atomic.remove(checkpoint(store, trial_id))

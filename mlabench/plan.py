@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mlabench.missing import Missing
 from mlabench.trial import Trial
 
 Question = Literal["Q1", "Q2", "Q3", "Q4"]
+
+
+def _no_device(name: str) -> str:
+    """Windows has no files of such names, whatever their ending."""
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE):
+        raise ValueError(f"{name!r} is the name of a device on Windows, where no file can be called so")
+    return name
+
+
+#: Files and folders are called so.
+SuiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"), AfterValidator(_no_device)]
 
 
 class Tuned(BaseModel):
@@ -65,7 +77,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: SuiteName
     title: str = ""
     questions: tuple[Question, ...] = ()
     paper: str = ""

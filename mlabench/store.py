@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from mlabench import atomic
 from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
 from mlabench.trial import SCHEMA_VERSION, Record
@@ -127,21 +129,41 @@ class Store:
         Raises:
             UserError: If the folder cannot be written.
         """
-        trial_id = record.trial.id
+        with self._renewed(record.trial.id) as folder:
+            files = {}
+            if predictions is not None:
+                with (folder / PREDICTIONS).open("wb") as file:
+                    np.savez_compressed(file, allow_pickle=False, **predictions)
+                files[PREDICTIONS] = _sha256(folder / PREDICTIONS)
+            if model:
+                (folder / MODEL).write_bytes(model)
+                files[MODEL] = _sha256(folder / MODEL)
+            body = record.model_copy(update={"files": files}).model_dump_json(indent=1)
+            (folder / RECORD).write_text(_seal(body), encoding="utf-8")
+
+    def adopt(self, origin: Path) -> None:
+        """Copies a trial's folder, verified before, from another results folder; an older one is replaced.
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        with self._renewed(origin.name) as folder:
+            for name in (RECORD, PREDICTIONS, MODEL):
+                if (origin / name).is_file():
+                    shutil.copyfile(origin / name, folder / name)
+
+    @contextmanager
+    def _renewed(self, trial_id: str) -> Iterator[Path]:
+        """A folder to fill, which becomes the trial's at the end of the block, as one atomic step.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
         temporary = None
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{trial_id}.", suffix=".tmp", dir=self.trials))
-            files = {}
-            if predictions is not None:
-                with (temporary / PREDICTIONS).open("wb") as file:
-                    np.savez_compressed(file, allow_pickle=False, **predictions)
-                files[PREDICTIONS] = _sha256(temporary / PREDICTIONS)
-            if model:
-                (temporary / MODEL).write_bytes(model)
-                files[MODEL] = _sha256(temporary / MODEL)
-            body = record.model_copy(update={"files": files}).model_dump_json(indent=1)
-            (temporary / RECORD).write_text(_seal(body), encoding="utf-8")
+            yield temporary
             for path in [*temporary.iterdir(), temporary]:
                 _sync(path)
             self._install(temporary, trial_id)
@@ -195,11 +217,7 @@ class Store:
         """Saves what a suite asked for."""
         path = self.root / "plans" / f"{plan.name}.json"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
-            _sync(temporary)
-            temporary.replace(path)
+            atomic.write(path, plan.model_dump_json(indent=1).encode())
         except OSError as error:
             raise cannot_write("results", self.root, error) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import traceback
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -160,7 +161,7 @@ class Trial(Inputs):
         """A readable name and the first 12 hex digits of the SHA-256 of the canonical JSON."""
         digest = _digest(self.identity())
         slug = f"{self.dataset.name}-{self.method.name}-{self.missing.key}-seed{self.seed}"
-        return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', slug)[:80]}-{digest}"
+        return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', slug).lstrip('.-')[:80]}-{digest}"
 
     @cached_property
     def configuration(self) -> str:
@@ -251,6 +252,17 @@ class Failure(_Frozen):
     message: str
     traceback: str = ""
 
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """What an exception says of itself, if it can, with all that JSON cannot hold written out."""
+        try:
+            message = str(error)
+        except Exception:
+            message = "its message cannot be made"
+        texts = (type(error).__name__, message, "".join(traceback.format_exception(error)))
+        kind, message, trace = (text.encode(errors="backslashreplace").decode() for text in texts)
+        return cls(kind=kind, message=message, traceback=trace)
+
     @property
     def summary(self) -> str:
         """Kind and message in one line."""
@@ -274,6 +286,7 @@ class Record(_Frozen):
             ``cpu_seconds_per_step``, and ``forward_passes_MODALITY``, ``backward_passes_MODALITY``, the passes through
             that modality's encoder (and copies of it) per sample that has it. ``training_memory_mib``: the highest
             memory above that before the training, of the device on CUDA, else of the process; on Linux only.
+            ``epochs_resumed``: epochs that were done before a crash and are in none of these, if there were any.
         environment: Versions, device, threads, git commit, source hash of the method.
         files: SHA-256 of the files beside the record.
     """

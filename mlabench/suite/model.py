@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from mlabench.missing import Missing, pattern_hash
-from mlabench.plan import Question, Tuned
+from mlabench.plan import Question, SuiteName, Tuned
 from mlabench.search_space import Values
 from mlabench.suite.source import Node, dotted
 from mlabench.trial import Component, Training
@@ -90,9 +90,8 @@ class TuningSection(_Section):
 class Settings(_Section):
     """The fields of a suite, apart from its dataset, encoders and methods."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        description="Names the plan and the report; by default the file's name. It is not inherited.",
+    name: SuiteName = Field(
+        description="Names the plan and the report; by default the file's name. It is not inherited."
     )
     title: str = Field(default="", description="One line for headings.")
     question: tuple[Question, ...] = Field(default=(), description="Which of the paper's questions it answers.")

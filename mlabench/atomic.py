@@ -1,0 +1,39 @@
+"""Files that are written in one step: others see the old one or the new one in full, after a power cut, too."""
+
+from __future__ import annotations
+
+import glob
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+
+def write(path: Path, *parts: bytes) -> None:
+    """Writes a file, one part after the other; if that fails, the old one stays.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)  # on a full disk, what was written of it is in the way
+        raise
+
+
+def remove(path: Path) -> None:
+    """Removes a file, and what killed processes wrote of it. Nobody else may be writing to it.
+
+    Raises:
+        OSError: If it cannot be removed.
+    """
+    for left in [path, *path.parent.glob(f".{glob.escape(path.name)}.*.tmp")]:
+        left.unlink(missing_ok=True)
