@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +47,21 @@ def require_device(device: str) -> None:
             f"torch {torch.__version__} sees no device {device!r} here.",
             remedy="Give `--device auto`, or install a build of torch and a driver that match the device.",
             field="--device",
+        )
+
+
+def require_compiler(*, needed: bool) -> None:
+    """Checks that there is the C++ compiler that torch calls to compile, where that is ``needed``. Free of torch.
+
+    Raises:
+        UserError: If there is none.
+    """
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if needed and shutil.which(compiler) is None:
+        raise UserError(
+            f"there is no C++ compiler {compiler!r} here.",
+            remedy="Install one, or let the environment variable CXX name one; or run without this option.",
+            field="--compile",
         )
 
 

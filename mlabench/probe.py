@@ -35,12 +35,12 @@ def linear_probe(train: tuple[Floats, Labels], validation: tuple[Floats, Labels]
     deviation, mean = torch.std_mean(inputs, dim=0, correction=0)
     deviation = torch.where(deviation > 1e-9, deviation, torch.ones_like(deviation))
 
-    def standardised(values: Floats) -> Tensor:
-        return (torch.from_numpy(values).double() - mean) / deviation
+    def standardised(values: Tensor) -> Tensor:
+        return (values.double() - mean) / deviation
 
     targets = torch.nn.functional.one_hot(labels, classes).double()
     offset = targets.mean(dim=0)
-    inputs = standardised(train[0])
+    inputs = standardised(inputs)
     eigenvalues, vectors = torch.linalg.eigh(inputs.T @ inputs)
     rotated = vectors.T @ (inputs.T @ (targets - offset))
 
@@ -48,13 +48,13 @@ def linear_probe(train: tuple[Floats, Labels], validation: tuple[Floats, Labels]
         result: Tensor = vectors @ (rotated / (eigenvalues.clamp_min(0) + penalty * len(labels)).unsqueeze(1))
         return result
 
-    held_out, truth = standardised(validation[0]), torch.from_numpy(validation[1])
+    held_out, truth = standardised(torch.from_numpy(validation[0])), torch.from_numpy(validation[1])
 
     def accuracy(penalty: float) -> float:
         return float(((held_out @ weights(penalty) + offset).argmax(dim=1) == truth).double().mean())
 
     best = max(PENALTIES, key=lambda penalty: (accuracy(penalty), penalty))
-    scores: Floats = (standardised(test) @ weights(best) + offset).float().numpy()
+    scores: Floats = (standardised(torch.from_numpy(test)) @ weights(best) + offset).float().numpy()
     return scores
 
 

@@ -98,7 +98,7 @@ class SplitTensors:
         for here in self._pattern[order.numpy()].T:
             (places,) = here.nonzero()
             counts = np.bincount(places // size, minlength=len(lengths)).tolist()
-            parts = torch.from_numpy(places % size).to(self.device).split(counts)
+            parts = torch.split(torch.from_numpy(places % size).to(self.device), counts)
             columns.append(
                 [None if count == length else part for part, count, length in zip(parts, counts, lengths, strict=True)]
             )
