@@ -52,9 +52,18 @@ class Across:
     notes: tuple[str, ...]
 
 
-def blocks(results: Sequence[Results]) -> list[Block]:
-    """All blocks of the suites of a report, in order."""
-    return [block for own in results for block in _blocks(own)]
+def blocks(results: Results) -> Iterator[Block]:
+    """The blocks of one suite, by rate."""
+    datasets = wording.datasets(results.plan)
+    name = f"{datasets} ({', '.join(results.plan.modalities)})"
+    for setting in results.settings:
+        measured = {label: results.at(label, setting, MULTIMODAL) for label in results.labels}
+        runs = [own for own in measured.values() if not own.empty]
+        patterns = str(runs[0]["train"].iloc[0]), str(runs[0]["test"].iloc[0])
+        cells = {label: measure(own) for label, own in measured.items() if not own.empty}
+        whole = {label: cell for label, cell in cells.items() if cell.complete}
+        partial = tuple(label for label in cells if label not in whole)
+        yield Block(name, setting, results.plan.name, patterns, whole, partial)
 
 
 def conditions(results: Sequence[Results]) -> str:
@@ -69,7 +78,7 @@ def across(all_blocks: Sequence[Block], caption: str) -> Across | None:
     """Ranks the methods over the blocks that share them.
 
     Args:
-        all_blocks: What :func:`blocks` found.
+        all_blocks: What :func:`blocks` found in each suite.
         caption: What :func:`conditions` says.
 
     Returns:
@@ -89,19 +98,6 @@ def across(all_blocks: Sequence[Block], caption: str) -> Across | None:
     )
 
 
-def _blocks(results: Results) -> Iterator[Block]:
-    datasets = wording.datasets(results.plan)
-    name = f"{datasets} ({', '.join(results.plan.modalities)})"
-    for setting in results.settings:
-        measured = {label: results.at(label, setting, MULTIMODAL) for label in results.labels}
-        runs = [own for own in measured.values() if not own.empty]
-        patterns = str(runs[0]["train"].iloc[0]), str(runs[0]["test"].iloc[0])
-        cells = {label: measure(own) for label, own in measured.items() if not own.empty}
-        whole = {label: cell for label, cell in cells.items() if cell.complete}
-        partial = tuple(label for label in cells if label not in whole)
-        yield Block(name, setting, results.plan.name, patterns, whole, partial)
-
-
 def _distinct(found: Sequence[Block]) -> tuple[list[Block], list[Block]]:
     """One block for each dataset and rate, that with the most methods; and those that would count double."""
     best: dict[tuple[str, tuple[str, str]], Block] = {}
@@ -113,17 +109,17 @@ def _distinct(found: Sequence[Block]) -> tuple[list[Block], list[Block]]:
 
 
 def _shared(distinct: Sequence[Block]) -> tuple[list[str], list[Block]]:
-    """The methods and blocks, every method in every block, that make the largest table of two datasets or more."""
+    """The methods, and the blocks of two datasets or more that have all of them, with the most comparisons."""
     candidates: set[frozenset[str]] = set()
     for own in {frozenset(block.cells) for block in distinct}:
         candidates |= {own, *(own & other for other in candidates)}
-    best: tuple[tuple[int, int, list[str]], list[Block]] = (0, 0, []), []
-    for methods in sorted(candidates, key=sorted):
+    most, best = 0, (list[str](), list[Block]())
+    for methods in sorted(candidates, key=lambda methods: (-len(methods), sorted(methods))):
         having = [block for block in distinct if methods <= block.cells.keys()]
-        size = len(methods) * len(having), len(methods), [label for label in having[0].cells if label in methods]
-        if len(methods) > 1 and len({block.dataset for block in having}) > 1 and size[:2] > best[0][:2]:
-            best = size, having
-    return best[0][2], best[1]
+        comparisons = len(methods) * (len(methods) - 1) // 2 * len(having)
+        if comparisons > most and len({block.dataset for block in having}) > 1:
+            most, best = comparisons, ([label for label in having[0].cells if label in methods], having)
+    return best
 
 
 def _ranked_table(labels: Sequence[str], ranked: Sequence[Block], caption: str) -> Table:
@@ -148,20 +144,25 @@ def _notes(
     datasets = dict.fromkeys(block.dataset for block in ranked)
     yield (
         f"Ranked: {len(labels)} methods over {len(ranked)} {_OVER}, of {len(datasets)} datasets, with equal weight: "
-        "a dataset with more rates counts more. It is the largest table in which every method has every block."
+        "a dataset with more rates counts more. No other methods and blocks, each method with each block, have more "
+        "comparisons of two methods."
     )
     methods = dict.fromkeys(label for block in distinct for label in (*block.cells, *block.partial))
-    if lost := [label for label in methods if label not in labels]:
-        yield f"Methods left out, since not all of these blocks have all their runs: {', '.join(lost)}."
+    if others := [label for label in methods if label not in labels]:
+        yield f"Methods left out, since not all of these blocks have all their runs: {', '.join(others)}."
+    lacking: dict[tuple[str, ...], list[Block]] = {}
     for block in distinct:
-        if block not in ranked:
-            lacks = [label for label in labels if label not in block.cells]
-            broken = [label for label in lacks if label in block.partial]
-            runs = f" (runs of {', '.join(broken)} failed or are missing)" if broken else ""
-            yield f"Left out: {_named(block)}, which lacks {', '.join(lacks)}{runs}."
+        if lacks := [label for label in labels if label not in block.cells]:
+            told = [f"{label} (runs failed or are missing)" if label in block.partial else label for label in lacks]
+            lacking.setdefault(tuple(told), []).append(block)
+    for why, lost in lacking.items():
+        yield f"Left out, for want of {', '.join(why)}: {_named(lost)}."
     if doubled:
-        yield f"Left out, for dataset and rate are there already: {'; '.join(map(_named, doubled))}."
+        yield f"Left out, for dataset and rate are there already: {_named(doubled)}."
 
 
-def _named(block: Block) -> str:
-    return f"{block.dataset} at {block.setting} ({block.suite})"
+def _named(found: Sequence[Block]) -> str:
+    settings: dict[tuple[str, str], list[str]] = {}
+    for block in found:
+        settings.setdefault((block.dataset, block.suite), []).append(block.setting)
+    return "; ".join(f"{data} at {', '.join(rates)} ({suite})" for (data, suite), rates in settings.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +22,7 @@ from mlabench.errors import cannot_write
 from mlabench.execution import default_jobs
 from mlabench.plan import Plan
 from mlabench.report import files, page, render
-from mlabench.report.across import Across, across, blocks, conditions
+from mlabench.report.across import Across, across, conditions
 from mlabench.report.answer import Verdict
 from mlabench.report.looks import Look, looks
 from mlabench.report.published import load_published
@@ -131,11 +132,11 @@ def build_report(
 
 def _across(suites: Sequence[Suite], each: Callable[..., Iterable[Any]]) -> Across | None:
     """What is said about several suites together; computed by a process that has what it needs at hand."""
-    results = [suite.results for suite in suites]
-    if len(results) < 2:
+    found = [block for suite in suites for block in suite.blocks]
+    if len({block.dataset for block in found}) < 2:
         return None
-    (found,) = each(across, [blocks(results)], [conditions(results)])
-    return cast("Across | None", found)
+    (together,) = each(across, [found], [conditions([suite.results for suite in suites])])
+    return cast("Across | None", together)
 
 
 @contextmanager
@@ -146,7 +147,14 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
     if workers < 2 or len(trials) < _MANY:
         yield map
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        # Objects of a report live until its end: with the usual thresholds, a tenth of the time goes into looking for
+        # garbage among them.
+        with ProcessPoolExecutor(
+            workers,
+            mp_context=get_context("spawn"),
+            initializer=gc.set_threshold,
+            initargs=(50_000, 50, 100),
+        ) as pool:
             yield pool.map
 
 

@@ -115,7 +115,8 @@ def effect(interval: Interval | None, verdict: Verdict, scale: tuple[float, floa
     """
     if interval is None:
         return element("p", "not measured", class_="effect remark")
-    return element("p", _bar(interval, verdict, scale), " ", element("strong", points(interval)), class_="effect")
+    digits = element("strong", prose(points(interval)))
+    return element("p", _bar(interval, verdict, scale), " ", digits, class_="effect")
 
 
 def _bar(interval: Interval, verdict: Verdict, scale: tuple[float, float]) -> Markup:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mlabench.report import html_tables
 from mlabench.report.html_document import commands, document
-from mlabench.report.html_elements import Markup, bullets, element, identifier
+from mlabench.report.html_elements import Markup, bullets, element
 from mlabench.report.table import Table
 
 
@@ -27,9 +27,9 @@ def render_comparison(
         version: Version of mlabench that made it.
     """
     made = commands([f"mlabench report --compare {' '.join(folders)}"])
-    contents = [("Summary", "summary"), *((table.title, _place(table)) for table in tables)]
-    contents.append(("How this page was made", "commands"))
-    sections = [_summary(folders, verdict, shortfalls), *_tables(tables), made]
+    contents = [("Summary", "summary"), ("Tables", "tables"), ("How this page was made", "commands")]
+    shown = element("section", element("h2", "Tables"), *html_tables.tables(tables, "table"), id="tables")
+    sections = [_summary(folders, verdict, shortfalls), shown, made]
     return document("mlabench: two results folders side by side", version, contents, sections)
 
 
@@ -43,13 +43,3 @@ def _summary(folders: tuple[str, str], verdict: Sequence[str], shortfalls: Seque
     if shortfalls:
         parts.append(bullets(list(shortfalls), class_="alarm"))
     return element("section", *parts, id="summary")
-
-
-def _tables(tables: Sequence[Table]) -> Iterator[Markup]:
-    for table in tables:
-        place = _place(table)
-        yield element("section", element("h2", table.title), html_tables.table(table, f"{place}-table"), id=place)
-
-
-def _place(table: Table) -> str:
-    return identifier("table", table.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlabench.plan import Plan
 from mlabench.report import page
+from mlabench.report.across import Block, blocks
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.html_content import TrialLine, trial_lines
 from mlabench.report.published import Number
@@ -27,6 +28,7 @@ class Suite:
             another takes as long as to read them.
         tables: The tables.
         answers: What the results say about the suite's questions, with tables of their own.
+        blocks: What can be ranked together with other suites.
         figures: Captions of the figures of the results, by name; the answers have more.
         shortfalls: What is not there, in sentences.
         caveats: What to keep in mind, in sentences.
@@ -37,6 +39,7 @@ class Suite:
     results: Results
     tables: tuple[Table, ...]
     answers: tuple[Answer, ...]
+    blocks: tuple[Block, ...]
     figures: Mapping[str, str]
     shortfalls: tuple[str, ...]
     caveats: tuple[str, ...]
@@ -67,6 +70,7 @@ def read_suite(
         results=replace(results, records={}),
         tables=(*build_tables(evidence), *([beside] if beside else ())),
         answers=given,
+        blocks=tuple(blocks(results)),
         figures=page.figures(results),
         shortfalls=tuple(page.shortfalls(results, evidence.problems)),
         caveats=tuple(page.caveats(results)),

@@ -176,7 +176,7 @@ def test_a_finding_does_not_repeat_what_its_statement_says() -> None:
 
 def test_an_effect_in_digits_and_as_a_bar() -> None:
     shown = effect(Interval(1.0, -1.0, 2.0), "not decided", (-1.0, 3.0))
-    assert "+1.0 points [−1.0, 2.0]" in shown
+    assert '+1.0 points <span class="whole">[−1.0, 2.0]</span>' in shown  # no line ends within the interval
     # The bar is 160 wide with a margin of 4: zero a quarter along, the estimate halfway.
     assert 'x1="42.0" x2="42.0"' in shown
     assert 'x1="4.0" x2="118.0"' in shown
