@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,9 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from mlabench import atomic
 from mlabench.errors import cannot_write
+from mlabench.launchers.leaving import SuspendedError
 from mlabench.trial import Epoch
 
 #: Without another wish, a snapshot is taken at the end of an epoch when the last one is so old.
@@ -62,6 +62,8 @@ class Checkpoints:
         path: The file.
         identity: What must be the same for a snapshot to be used: the trial, the method's source, versions.
         every: Epochs between two snapshots; None: one about every minute.
+        leave: Whether the training is to stop after the next snapshot, which is then due at once.
+        writes: Whether this process saves snapshots: of several that train together, only the first does.
 
     Attributes:
         resumed: Epochs, in all stages, that a snapshot saved.
@@ -70,11 +72,17 @@ class Checkpoints:
     path: Path
     identity: Mapping[str, Any]
     every: int | None = None
+    leave: Callable[[], bool] = lambda: False
+    writes: bool = True
     resumed: int = field(default=0, init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def is_due(self, epoch: int) -> bool:
         """Whether to take a snapshot after so many epochs of a stage."""
+        if not self.writes:
+            return False
+        if self.leave():
+            return True
         if self.every is not None:
             return epoch % self.every == 0
         return time.monotonic() - self._last >= SECONDS_BETWEEN
@@ -84,39 +92,36 @@ class Checkpoints:
 
         Raises:
             UserError: If it cannot be written.
+            SuspendedError: If it is written, and the training is to stop.
         """
         content = _encode(snapshot, self.identity)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(hashlib.sha256(content).hexdigest().encode())
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            atomic.write(self.path, hashlib.sha256(content).hexdigest().encode(), content)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise cannot_write("a checkpoint", self.path, error) from error
         self._last = time.monotonic()
+        if self.leave():
+            raise SuspendedError
 
     def load(self) -> Snapshot | None:
         """The last snapshot; None if there is none that can be used."""
         try:
             data = self.path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         digest, content = data[:_DIGEST], data[_DIGEST:]
         if hashlib.sha256(content).hexdigest().encode() != digest:
             return None
-        snapshot = _decode(content, self.identity)
+        try:
+            snapshot = _decode(content, self.identity)
+        except Exception:  # its checksum is right, so somebody else has written it: then it may hold anything
+            return None
         self.resumed = len(snapshot.curves) if snapshot else 0
         return snapshot
 
     def clear(self) -> None:
         """Removes the snapshot: the trial has its record, or is to be trained afresh."""
-        self.path.unlink(missing_ok=True)
+        atomic.remove(self.path)
 
 
 def _encode(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:

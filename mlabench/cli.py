@@ -5,6 +5,7 @@ Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run a
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlabench.cli_cluster import cancel, merge, print_submissions, slurm_wishes, submit_plans, worker
 from mlabench.cli_data import data_app, masks_app
 from mlabench.cli_listings import list_methods, list_registered, schema, version
 from mlabench.cli_start import doctor, init, new_app
@@ -53,6 +55,9 @@ app.add_typer(new_app)
 app.command("ls")(list_registered)
 app.command("methods")(list_methods)
 app.command()(tune)
+app.command()(cancel)
+app.command()(merge)
+app.command(hidden=True)(worker)
 app.command()(schema)
 app.command()(init)
 app.command()(doctor)
@@ -97,7 +102,29 @@ def run(
     trials_per_device: Annotated[
         int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs goes before.")
     ] = 1,
+    devices_per_trial: Annotated[
+        int,
+        typer.Option("--devices-per-trial", min=1, help="Devices that share the encoders' work of one trial."),
+    ] = 1,
+    compile_encoders: Annotated[
+        bool,
+        typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings."),
+    ] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
+    time_budget: Annotated[
+        float | None,
+        typer.Option("--time-budget", metavar="SECONDS", min=0, help="Then save what is under way, and leave."),
+    ] = None,
+    launcher: Annotated[str, typer.Option(help="local, or slurm: submit jobs to a cluster, and return.")] = "local",
+    slurm: Annotated[
+        str | None,
+        typer.Option("--slurm", metavar="KEY=VALUE,...", help="What to ask for: partition=long,gpus=1,time=4:00:00."),
+    ] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option("--logger", metavar="NAME", help="Send curves to tensorboard, wandb or mlflow, too. Repeatable."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures only, on standard error.")] = False,
     settings: SetOption = None,
     method: MethodOption = None,
     seeds: SeedsOption = None,
@@ -108,30 +135,59 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
-    from mlabench.environment import require_device
+    from mlabench.environment import require_compiler, require_device
     from mlabench.execution import Overwrite, default_jobs, run_plan, visible_gpus
     from mlabench.launchers import RunOptions
+    from mlabench.launchers.leaving import Leave, SuspendedError
+    from mlabench.loggers import NAMES as LOGGERS
+    from mlabench.loggers import require_loggers
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
-    require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    choice("--device", device, ("auto", "cpu", "cuda", "mps"))
+    wishes = slurm_wishes(launcher, slurm, time_budget)
+    if wishes is None:
+        require_device(device)
+        require_compiler(needed=compile_encoders)
+    loggers = tuple(choice("--logger", name, LOGGERS) for name in dict.fromkeys(logger or ()))
+    require_loggers(loggers)
     plugins = use_plugins(plugin, imported=True)
     strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     if retry_failed:
         strategy = Overwrite.FAILED
     plans = load_plans(suites, overrides(settings, method, seeds, rates, limit, dataset, precision))
-    gpus = visible_gpus(device)
-    workers = jobs or default_jobs(device, gpus, trials_per_device)
-    console, store = make_console(), Store(results)
-    options = RunOptions(device, keep_models, trial_timeout, checkpoint_every, gpus, plugins)
-    failed = 0
-    command = shlex.join(["mlabench", *sys.argv[1:]])
-    for plan in (plan.model_copy(update={"command": command}) for plan in plans.values()):
+    gpus = visible_gpus(device, devices_per_trial)
+    workers = jobs or default_jobs(device, gpus, trials_per_device, devices_per_trial)
+    console, store = make_console(quiet=quiet), Store(results)
+    command = shlex.join(["mlabench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+    commanded = [plan.model_copy(update={"command": command}) for plan in plans.values()]
+    options = RunOptions(
+        device=device,
+        keep_models=keep_models,
+        fail_fast=fail_fast,
+        trial_timeout=trial_timeout,
+        checkpoint_every=checkpoint_every,
+        loggers=loggers,
+        devices_per_trial=devices_per_trial,
+        compile=compile_encoders,
+        gpus=gpus,
+        plugins=plugins,
+    )
+    if wishes is not None:
+        processes = jobs or wishes.processes(trials_per_device, devices_per_trial)
+        submit_plans(commanded, store, console, strategy, options, wishes, processes)
+        return
+    failed, leave = 0, Leave(time_budget)
+    for plan in commanded:
         try:
-            failed += run_plan(plan, store, console, strategy, workers, options, fail_fast=fail_fast)
+            with leave:
+                failed += run_plan(plan, store, console, strategy, workers, options, leave)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None
+        except SuspendedError:
+            typer.echo("told to leave; run the same command again to go on", err=True)
+            raise typer.Exit(leave.exit_code) from None
         print_tables(plan, store, console)
         if fail_fast and failed:
             break
@@ -197,26 +253,27 @@ def status(
     plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a suite's trials that are done, running, failed, stale or missing. Reads the results only."""
-    from collections import Counter
-
-    from mlabench.display import make_console, print_listing
-    from mlabench.execution import State, survey
+    """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
+    from mlabench.display import duration, make_console, print_listing
+    from mlabench.status import find_status
     from mlabench.store import Store
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
-    for path, planned in load_plans([suite]).items():
-        standings = survey(planned, store)
-        counts = Counter(entry.state for entry in standings)
-        rows = [(str(state), counts[state]) for state in State]
-        rows.append(("stale", sum(entry.stale for entry in standings)))
-        print_listing(console, f"Status of {path}", ("State", "Trials"), rows, as_json=as_json)
-        if not as_json:
-            for entry in standings:
-                if entry.record is not None and entry.record.failure is not None:
-                    failure = entry.record.failure
-                    console.print(f"failed {entry.trial.id}: {failure.kind}: {failure.message}", markup=False)
+    found = {path: find_status(planned, store) for path, planned in load_plans([suite]).items()}
+    if as_json:
+        print(json.dumps([{"suite": str(path), **status.as_json()} for path, status in found.items()], indent=1))  # noqa: T201
+    for path, status in {} if as_json else found.items():
+        print_listing(console, f"Status of {path}", ("State", "Trials"), status.counts().items(), as_json=False)
+        for trial_id, holder in status.running.items():
+            epochs = f"{holder.stage} {holder.done}/{holder.total}" if holder.total else "starting"
+            console.print(f"running {trial_id}: {epochs}, on {holder.machine} ({holder.pid})", markup=False)
+        for trial_id, problem in status.failures().items():
+            console.print(f"failed {trial_id}: {problem}", markup=False)
+        if status.seconds_left:
+            console.print(f"about {duration(status.seconds_left)} left")
+    if not as_json:
+        print_submissions(results, console)
     _report_set_aside(store)
 
 
@@ -327,6 +384,8 @@ def _report_set_aside(store: Store) -> None:
 
 def main() -> None:
     """The entry point."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
     except UserError as error:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,9 +20,13 @@ from rich.console import Console
 from mlabench import registry
 from mlabench.datasets import Data
 from mlabench.display import Bars, Watch, counted, duration
+from mlabench.errors import UserError
+from mlabench.event_log import EventLog
 from mlabench.launchers import Job, RunOptions
+from mlabench.launchers.leaving import SuspendedError
 from mlabench.launchers.local import launch
 from mlabench.leases import holders
+from mlabench.leftovers import tidy
 from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.store import Store
@@ -138,34 +142,44 @@ def _likenesses(trial: Trial) -> list[tuple[object, ...]]:
     return [(*samples, trial.method.name), samples]
 
 
-def visible_gpus(device: str) -> tuple[str, ...]:
-    """Ids of the GPUs that trials may run on, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
+def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
+    """The GPUs that trials may run on, ``per_trial`` ids each, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        per_trial: GPUs of one trial; those left over are not used.
+
+    Raises:
+        UserError: If there are GPUs, but fewer than one trial wants.
     """
     program = shutil.which("nvidia-smi")
     if device not in ("auto", "cuda") or program is None:
         return ()
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return tuple(gpu.strip() for gpu in chosen.split(",") if gpu.strip())
-    command = [program, "--query-gpu=index", "--format=csv,noheader"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
+        found = [gpu.strip() for gpu in chosen.split(",") if gpu.strip()]
+    else:
+        command = [program, "--query-gpu=index", "--format=csv,noheader"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        found = listed.stdout.split() if listed.returncode == 0 else []
+    if 0 < len(found) < per_trial:
+        raise UserError(f"there are {len(found)} GPUs here, fewer than {per_trial}.", field="--devices-per-trial")
+    return tuple(",".join(found[at : at + per_trial]) for at in range(0, len(found) - per_trial + 1, per_trial))
 
 
-def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1) -> int:
-    """``per_device`` workers for each GPU; where there is none, one per core that this process may use.
+def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per_trial: int = 1) -> int:
+    """``per_device`` workers for each GPU; where there is none, one per core (or ``per_trial`` of them) to be used.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         gpus: What :func:`visible_gpus` found.
         per_device: Trials that share a GPU.
+        per_trial: Devices that share a trial.
     """
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
         return max(len(gpus), 1) * per_device
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // per_trial)
 
 
 def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, device: str) -> list[Data]:
@@ -194,19 +208,23 @@ def run_plan(
     overwrite: Overwrite,
     workers: int,
     options: RunOptions,
-    *,
-    fail_fast: bool,
+    leave: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed."""
+    """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed.
+
+    Raises:
+        SuspendedError: If it was told to leave before all was done.
+    """
     store.write_plan(plan)
     standings = survey(plan, store)
     jobs = jobs_to_run(standings, overwrite)
     failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
     failed -= {job.trial.id for job in jobs}
+    tidy(store, [entry.trial.id for entry in standings if entry.state == State.DONE])
     problems = 0
     if jobs:
         reused = len(standings) - len(jobs)
-        problems = run_jobs(plan.name, jobs, reused, store, console, workers, options, fail_fast=fail_fast)
+        problems = run_jobs(plan.name, jobs, reused, store, console, workers, options, leave)
     elif all(entry.state == State.DONE for entry in standings):
         console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
     else:
@@ -227,18 +245,27 @@ def run_jobs(
     console: Console,
     workers: int,
     options: RunOptions,
-    *,
-    fail_fast: bool = False,
+    leave: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Runs jobs, showing progress on ``console`` under the name ``about``. Returns how many of them failed."""
+    """Runs jobs, showing progress on ``console`` under the name ``about``. Returns how many of them failed.
+
+    Raises:
+        SuspendedError: If it was told to leave before all was done.
+    """
     workers, start = min(workers, len(jobs)), time.monotonic()
     by = counted(workers, "worker")
     console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
     prepare_inputs([job.trial for job in jobs], console, workers, options.device)
-    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers)) as events:
+    log = EventLog(store.root)
+    log.write("run", plan=about, trials=len(jobs), workers=workers)
+    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers, leave)) as events:
         for event in events:
+            log.see(event)
             watch.see(event)
-            if fail_fast and watch.problems:
+            if options.fail_fast and watch.problems:
                 break
+    log.write("ended", finished=watch.finished, failed=len(watch.problems))
     console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
+    if leave() and watch.finished < len(jobs):
+        raise SuspendedError
     return len(watch.problems)

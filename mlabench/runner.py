@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,21 +18,29 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench import registry
+from mlabench.checkpoint import Checkpoints
+from mlabench.compilation import compile_encoders
 from mlabench.cost import Meter
+from mlabench.data_parallel import share_out
 from mlabench.datasets import Data, Split, best_accuracies
 from mlabench.encoders import Encoder
 from mlabench.environment import describe_environment
 from mlabench.evaluation import evaluate, score
 from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
-from mlabench.method import Method, Stage
+from mlabench.launchers.leaving import SuspendedError
+from mlabench.launchers.ranks import ranks
+from mlabench.leftovers import checkpoint
+from mlabench.loggers import sending_curves
+from mlabench.method import Method
 from mlabench.missing import Missing
+from mlabench.plugins import register
 from mlabench.probe import linear_probe, project
 from mlabench.representations import drop_frozen_networks
 from mlabench.store import MODEL, Arrays, Store
 from mlabench.tensors import SplitTensors, accuracies, predict
 from mlabench.training import Observers, fit, stable_seed
-from mlabench.trial import Evaluation, Failure, Record, Scores, Trial
+from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
 SMALL_MODEL_MIB = 8.0
@@ -42,27 +50,63 @@ SMALL_MODEL_MIB = 8.0
 ReportProgress = Callable[[str, int, int], None]
 
 
-def run_trial(job: Job, store: Store, options: RunOptions, report: ReportProgress = lambda *_: None) -> Record:
+def run_trial(
+    job: Job,
+    store: Store,
+    options: RunOptions,
+    report: ReportProgress = lambda *_: None,
+    leave: Callable[[], bool] = lambda: False,
+) -> Record:
     """Runs a job's trial, evaluates it under the job's test patterns and writes the record.
 
     A record that exists and lacks some of them is added to: from the kept weights if there are any,
     else by training again. An exception becomes a record of status ``failed``.
+
+    Args:
+        job: The trial and its tests.
+        store: Where the record goes.
+        options: How it is run.
+        report: Told of each epoch.
+        leave: Whether to stop training at the end of the current epoch.
+
+    Raises:
+        SuspendedError: If the training was stopped and saved, to go on later.
+        UserError: If not even that can be written.
     """
     trial = job.trial
     clock = Clock()
     try:
         old = None if job.afresh else store.read(trial.id)
         old = old if old and old.status == "ok" else None
-        record, predictions, model = _run(trial, _union(old, job.tests), store, options, report, clock, old)
+        checkpoints = make_checkpoints(trial, store, options, leave)
+        if job.afresh:
+            checkpoints.clear()
+        tests = _union(old, job.tests)
+        with ranks(options.devices_per_trial, assist, (trial, tests, store, options, old)):
+            record, predictions, model = _run(trial, tests, store, options, report, clock, old, checkpoints)
+        record = record.model_copy(update={"cost": {**record.cost, **clock.seconds()}})
+        store.write(record, predictions, model)
+        checkpoints.clear()
+    except SuspendedError:
+        raise
     except Exception as error:
-        failure = Failure(kind=type(error).__name__, message=str(error), traceback=traceback.format_exc())
         environment = describe_environment(trial, options.device)
-        record = Record(trial=trial, status="failed", failure=failure, environment=environment, cost=clock.seconds())
-        store.write_failure(record)
-        return record
-    record = record.model_copy(update={"cost": {**record.cost, **clock.seconds()}})
-    store.write(record, predictions, model)
+        record = Record(
+            trial=trial,
+            status="failed",
+            failure=Failure.of(error),
+            environment=environment,
+            cost=clock.seconds(),
+        )
+        store.write_failure(record)  # much smaller: even a full disk may take it
     return record
+
+
+def assist(trial: Trial, tests: Sequence[Missing], store: Store, options: RunOptions, old: Record | None) -> None:
+    """What the other processes of a trial on several devices do: the same, but for all that is kept of it."""
+    register(options.plugins)
+    checkpoints = replace(make_checkpoints(trial, store, options, lambda: False), writes=False)
+    _run(trial, tests, store, replace(options, loggers=()), lambda *_: None, Clock(), old, checkpoints)
 
 
 def _run(
@@ -73,12 +117,16 @@ def _run(
     report: ReportProgress,
     clock: Clock,
     old: Record | None,
-) -> tuple[Record, Arrays, bytes]:
-    fabric = make_fabric(options.device, trial.training.precision)
+    checkpoints: Checkpoints,
+) -> tuple[Record, Arrays | None, bytes]:
+    fabric = make_fabric(options.device, trial.training.precision, options.devices_per_trial)
     with clock.phase("data"):
         data = load_data(trial)
         encoders = build_encoders(trial, data.task)
         data = drop_frozen_networks(data, encoders, fabric.device)
+        if not tests:
+            # What is not evaluated, as in tuning, must not be able to look at the test split.
+            data = replace(data, test=data.test.take(np.empty(0, np.int64)))
         modalities = data.task.modalities
 
         def tensors(split: Split, missing: Missing) -> SplitTensors:
@@ -86,11 +134,12 @@ def _run(
             return SplitTensors(split, modalities, present, fabric.device)
 
         method = build_method(trial, data, encoders).to(fabric.device)
+        if fabric.world_size > 1:
+            share_out(method)
+        if options.compile:
+            compile_encoders(method)
     kept = store.folder(trial.id) / MODEL
     if old is not None and kept.is_file():
-        if not tests:
-            # What is not evaluated, as in tuning, must not be able to look at the test split.
-            data = replace(data, test=data.test.take(np.empty(0, np.int64)))
         method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
         # What was said of the training stays: these are its weights, not those of today's code.
         curves, selected, cost = old.curves, old.selected_epoch, old.cost
@@ -102,8 +151,10 @@ def _run(
         offset = {stage.name: sum(other.epochs for other in stages[:place]) for place, stage in enumerate(stages)}
         total = sum(stage.epochs for stage in stages)
 
-        def report_epoch(stage: Stage, epoch: int) -> None:
-            report(stage.name, offset[stage.name] + epoch, total)
+        def report_epoch(epoch: Epoch) -> None:
+            done = offset[epoch.stage] + epoch.epoch
+            report(epoch.stage, done, total)
+            log(epoch, done)
 
         def watch_test() -> dict[str, float]:
             return {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()}
@@ -113,13 +164,19 @@ def _run(
             lambda: accuracies(method, validation, fabric), watch_test, report_epoch, measure=meter.running
         )
         train = tensors(data.train, trial.missing)
-        with clock.phase("train"):
-            curves, selected = fit(method, train, validation, trial.training, trial.seed, fabric, observers)
+        with clock.phase("train"), sending_curves(options.loggers, store.root, trial) as log:
+            curves, selected = fit(
+                method, train, validation, trial.training, trial.seed, fabric, observers, checkpoints
+            )
         present = dict(zip(modalities, train.present.sum(dim=0).tolist(), strict=True))
-        steps = total * math.ceil(len(train) / trial.training.batch_size)
-        cost = meter.costs(steps, {modality: total * count for modality, count in present.items()})
+        passes = total - checkpoints.resumed
+        steps = passes * math.ceil(len(train) / trial.training.batch_size)
+        cost = meter.costs(steps, {modality: passes * count for modality, count in present.items()})
+        if checkpoints.resumed:
+            cost["epochs_resumed"] = checkpoints.resumed
         parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
-        environment = describe_environment(trial, str(fabric.device))
+        environment = {**describe_environment(trial, str(fabric.device)), "devices": fabric.world_size}
+        environment["compiled"] = options.compile
     with clock.phase("evaluate"):
         evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric) if tests else ({}, None)
     state = {name: value.contiguous() for name, value in method.state_dict().items()}
@@ -138,6 +195,20 @@ def _run(
         environment=environment,
     )
     return record, predictions, model
+
+
+def make_checkpoints(
+    trial: Trial, store: Store, options: RunOptions, leave: Callable[[], bool] = lambda: False
+) -> Checkpoints:
+    """Where snapshots of a trial go; those of other code are of no use to it."""
+    identity = {
+        "trial": trial.id,
+        "method": registry.get("methods", trial.method.name).source_hash,
+        "torch": torch.__version__,
+        "device": options.device,
+        "compiled": options.compile,
+    }
+    return Checkpoints(checkpoint(store, trial.id), identity, options.checkpoint_every, leave)
 
 
 def evaluate_all(
@@ -221,14 +292,19 @@ def _left_out(skipped: Mapping[str, int]) -> list[str]:
     return [f"Left out: {counts}."] if counts else []
 
 
-def make_fabric(device: str, precision: Any) -> Fabric:
-    """Fabric on one device, with one thread and reproducible arithmetic."""
+def make_fabric(device: str, precision: Any, devices: int = 1) -> Fabric:
+    """Fabric with one thread and reproducible arithmetic; on several devices, within :func:`ranks`."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     with warnings.catch_warnings():
         # Fabric advises on hardware that was deliberately not chosen.
         warnings.simplefilter("ignore")
-        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        strategy = "ddp" if devices > 1 else "auto"
+        fabric = Fabric(accelerator=device, devices=devices, precision=precision, strategy=strategy)
+        if devices > 1:
+            fabric.launch()
+    # Fabric has torch look for a GPU driver in a slower way, which every step of an optimiser does anew where there is none.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if fabric.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric

@@ -57,13 +57,13 @@ class Observers:
         validate: Accuracies on the validation split; ``multimodal`` decides ``best_val``.
         watch_test: Fused test accuracies per pattern key. The loop only passes them on, unless the
             selection is ``best_test``, which takes the first of them.
-        report: Told of each finished epoch: stage, epoch from 1.
+        report: Told of each finished epoch.
         measure: Entered around all that is training, so that evaluations are left out.
     """
 
     validate: Callable[[], dict[str, float]]
     watch_test: Callable[[], dict[str, float]]
-    report: Callable[[Stage, int], None]
+    report: Callable[[Epoch], None]
     measure: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -161,7 +161,7 @@ class _Run:
                 state, steps = self.method.state_dict(), optimizer.state_dict()
                 snapshot = Snapshot(place, epoch + 1, self.curves, best, selected, best_state, state, steps)
                 self.checkpoints.save(snapshot)
-            self.observers.report(stage, epoch + 1)
+            self.observers.report(self.curves[-1])
         self.method.load_state_dict(best_state)
         return selected
 

@@ -180,7 +180,9 @@ class FakeLauncher:
         self.workers = 0
         self.closed = False
 
-    def __call__(self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int) -> Iterator[Event]:
+    def __call__(
+        self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, leave: Callable[[], bool]
+    ) -> Iterator[Event]:
         self.workers = workers
         try:
             for job in jobs:
@@ -204,8 +206,8 @@ def run(store: Store, launcher: FakeLauncher) -> Callable[..., tuple[int, str]]:
     def run(plan: Plan, overwrite: Overwrite = Overwrite.ONLY_MISSING, **options: Any) -> tuple[int, str]:
         written = io.StringIO()
         console = Console(file=written, width=200, highlight=False, _environ={})
-        options = {"workers": 1, "fail_fast": False, **options}
-        failed = run_plan(plan, store, console, overwrite, options=RunOptions("cpu"), **options)
+        settings = RunOptions("cpu", fail_fast=options.pop("fail_fast", False))
+        failed = run_plan(plan, store, console, overwrite, options.pop("workers", 1), settings, **options)
         return failed, written.getvalue()
 
     return run

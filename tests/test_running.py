@@ -314,7 +314,8 @@ def test_a_crash_between_two_renames_loses_nothing(suite: Path, tmp_path: Path, 
     assert sorted(path.name for path in store.trials.iterdir()) == Store(unbroken).ids()
 
 
-def test_a_trial_killed_in_the_middle_goes_on_from_its_last_epochs(suite: Path, tmp_path: Path):
+@pytest.mark.parametrize("how", ["killed", "told to leave"])
+def test_a_trial_stopped_in_the_middle_goes_on_from_its_last_epochs(suite: Path, tmp_path: Path, how: str):
     long = (
         "--method",
         "mla",
@@ -331,9 +332,17 @@ def test_a_trial_killed_in_the_middle_goes_on_from_its_last_epochs(suite: Path, 
     assert mlabench("run", suite, "--results", straight, *long).returncode == 0
     process = start("run", suite, "--results", results, "--jobs", "1", *long)
     wait_for(lambda: any((results / "checkpoints").glob("*seed0-*")) and bool(running(results)), process)
-    os.kill(running(results)[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
-    assert "SIGKILL" in output
+    if how == "killed":
+        os.kill(running(results)[0], signal.SIGKILL)
+        output, _ = process.communicate(timeout=60)
+        assert "SIGKILL" in output
+    else:
+        os.kill(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, output
+        assert "told to leave; run the same command again to go on" in output
+        assert not Store(results).ids(), "nothing has failed"
+        assert mlabench("run", suite, "--results", results, *long, "--time-budget", "0").returncode == 75
     assert mlabench("run", suite, "--results", results, *long, "--retry-failed").returncode == 0
     assert lasting(results) == lasting(straight)
     (record,) = Store(results).records()

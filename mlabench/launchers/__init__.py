@@ -39,16 +39,28 @@ class RunOptions:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         keep_models: Keep the selected weights whatever their size.
+        fail_fast: Stop at the first trial that fails.
+        wait_for_others: Come back to trials that other processes are on, in case they die; else these are left to them.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
         checkpoint_every: Epochs after which a training's state is saved, again and again; None: about every minute.
+        loggers: Where learning curves are sent as well; some of :data:`mlabench.loggers.NAMES`.
+        devices_per_trial: Devices that share the encoders' work of one trial (:mod:`mlabench.data_parallel`); the one
+            option that changes results, by rounding and, in encoders with batch statistics or dropout, by more.
+        compile: Compile the encoders (:mod:`mlabench.compilation`), which changes results by rounding, and draws other
+            random numbers in encoders with dropout; the record says so.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
     """
 
     device: str = "auto"
     keep_models: bool = False
+    fail_fast: bool = False
+    wait_for_others: bool = True
     trial_timeout: float | None = None
     checkpoint_every: int | None = None
+    loggers: tuple[str, ...] = ()
+    devices_per_trial: int = 1
+    compile: bool = False
     gpus: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
 
@@ -78,6 +90,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A trial was left in good order; whoever takes it up next goes on from its last epoch."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A trial has a record now.
 
@@ -94,4 +113,4 @@ class Finished:
     elsewhere: bool = False
 
 
-Event = Started | Progressed | Waiting | Finished
+Event = Started | Progressed | Waiting | Left | Finished

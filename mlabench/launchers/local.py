@@ -7,6 +7,8 @@ sees one of them.
 
 Several launchers may work on one results folder at once, on one machine or on many: workers take a
 trial's lease before they run it (:mod:`mlabench.leases`).
+
+Told to leave, a launcher begins nothing more and tells its workers, which save their trials at the end of the epoch.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -24,7 +26,8 @@ from multiprocessing.process import BaseProcess
 
 from mlabench.display import duration
 from mlabench.errors import UserError
-from mlabench.launchers import Event, Finished, Job, RunOptions, Started, Waiting
+from mlabench.launchers import Event, Finished, Job, Left, RunOptions, Started, Waiting
+from mlabench.launchers.leaving import SIGNALS
 from mlabench.launchers.worker import Unwritable, work
 from mlabench.leases import is_held, release_of
 from mlabench.store import Store
@@ -36,9 +39,10 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-#: How often to look whether the trials that other processes work on are done.
+#: How often to look whether it is time to leave, and whether the trials that other processes work on are done.
 _LOOK_SECONDS = 1.0
 
 
@@ -50,13 +54,29 @@ class _Worker:
     job: Job | None = None
     started: float | None = None
     timed_out: bool = False
+    answers: int = 0
+
+    @property
+    def has_left(self) -> bool:
+        """Whether a worker that is dead had not begun its job: it leaks, or was told to leave too early to listen."""
+        told = self.process.exitcode in [-number for number in SIGNALS]
+        return self.started is None and (self.answers > 0 or told)
 
 
-def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int) -> Generator[Event]:
+def launch(
+    jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, leave: Callable[[], bool] = lambda: False
+) -> Generator[Event]:
     """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
 
     A worker that dies (killed, out of memory) or takes too long costs the trial it was running, which gets a record
     of status ``failed``; another worker takes over. A trial that another launcher's worker is on comes last.
+
+    Args:
+        jobs: What to run.
+        store: Where records go.
+        options: How it is run.
+        workers: Processes at most.
+        leave: Whether to begin nothing more, and to leave the trials under way at the end of their epochs.
 
     Raises:
         UserError: If nothing can be written to the results folder any more.
@@ -65,14 +85,20 @@ def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int)
     pool: list[_Worker] = []
     try:
         while queue or elsewhere or any(worker.job for worker in pool):
+            if leave():
+                queue.clear()
+                elsewhere.clear()
+                _tell_to_leave(pool)
             if not queue:
-                _take_back(elsewhere, queue, store)
+                _take_back(elsewhere, queue, store, options)
             _hand_out(queue, pool, store, options, workers)
-            for ready in wait([worker.connection for worker in pool], _patience(pool, options, elsewhere)):
+            for ready in wait([worker.connection for worker in pool], _patience(pool, options)):
                 worker = next(worker for worker in pool if worker.connection is ready)
-                job, event = worker.job, _receive(worker, pool, store, options)
+                job, event = worker.job, _receive(worker, pool, store, options, leave)
                 if isinstance(event, Waiting) and job is not None:
                     elsewhere.append(job)
+                if isinstance(event, Left | None) and job is not None:
+                    queue.appendleft(job)
                 if event is not None:
                     yield event
             _stop_hanging(pool, options)
@@ -81,7 +107,7 @@ def launch(jobs: Sequence[Job], store: Store, options: RunOptions, workers: int)
             if worker.job is None:
                 worker.connection.close()  # an idle worker leaves by itself
             else:
-                worker.process.terminate()
+                worker.process.kill()
         for worker in pool:
             _join(worker, store)
 
@@ -97,19 +123,28 @@ def _hand_out(queue: deque[Job], pool: list[_Worker], store: Store, options: Run
                 worker.connection.send(worker.job)
 
 
-def _take_back(elsewhere: deque[Job], queue: deque[Job], store: Store) -> None:
+def _take_back(elsewhere: deque[Job], queue: deque[Job], store: Store, options: RunOptions) -> None:
     """Moves the jobs that nobody else works on any more back to the queue."""
+    if not options.wait_for_others:
+        elsewhere.clear()
     for _ in range(len(elsewhere)):
         job = elsewhere.popleft()
         (elsewhere if is_held(store.root, job.trial.id) else queue).append(job)
 
 
-def _patience(pool: Sequence[_Worker], options: RunOptions, elsewhere: Collection[Job]) -> float | None:
-    """Seconds to wait for the workers before something else has to be looked at; None for as long as it takes."""
-    waits = [_LOOK_SECONDS] if elsewhere else []
+def _tell_to_leave(pool: Sequence[_Worker]) -> None:
+    """Signals the workers that are on a trial; once more does no harm."""
+    for worker in pool:
+        if worker.job is not None:
+            worker.process.terminate()
+
+
+def _patience(pool: Sequence[_Worker], options: RunOptions) -> float:
+    """Seconds to wait for the workers before something else has to be looked at."""
+    waits = [_LOOK_SECONDS]
     if options.trial_timeout is not None:
         waits += [max(0.0, options.trial_timeout - _seconds(worker)) for worker in pool if not worker.timed_out]
-    return min(waits, default=None)
+    return min(waits)
 
 
 def _stop_hanging(pool: Sequence[_Worker], options: RunOptions) -> None:
@@ -127,20 +162,28 @@ def _seconds(worker: _Worker) -> float:
     return 0.0 if worker.job is None or worker.started is None else time.monotonic() - worker.started
 
 
-def _receive(worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions) -> Event | None:
-    """What a worker has to say, idle after its job. One that has died leaves the pool; None if that was in between."""
+def _receive(
+    worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions, leave: Callable[[], bool]
+) -> Event | None:
+    """What a worker has to say, idle after its job. One that has died leaves the pool; None if that was in between.
+
+    A job that it was given but had not begun is then as good as new.
+    """
     try:
         answer: Event | Unwritable = worker.connection.recv()
     except (EOFError, OSError):
         pool.remove(worker)
         _join(worker, store)
-        return _bury(worker, worker.job, store, options) if worker.job else None
+        if worker.job is None or worker.has_left or leave():
+            return None
+        return _bury(worker, worker.job, store, options)
     if isinstance(answer, Unwritable):
         raise UserError(answer.problem)
     if isinstance(answer, Started):
         worker.started = time.monotonic()
-    if isinstance(answer, Waiting | Finished):
-        worker.job = None
+    if isinstance(answer, Waiting | Left | Finished):
+        worker.job, worker.started = None, None
+        worker.answers += 1
     return answer
 
 
@@ -157,7 +200,9 @@ def _spawn(store: Store, options: RunOptions, taken: Sequence[str | None]) -> _W
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     with _environment({**_ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
-        process = context.Process(target=work, args=(theirs, store.root, options), daemon=True)
+        # A daemon may not have the further processes that a trial on several devices needs.
+        daemon = options.devices_per_trial == 1
+        process = context.Process(target=work, args=(theirs, store.root, options), daemon=daemon)
         process.start()
     theirs.close()
     return _Worker(process, ours, gpu)

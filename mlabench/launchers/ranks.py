@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
+
+from mlabench.launchers.leaving import SIGNALS
 
 #: Fabric takes processes that have this in their environment as they are, and starts none of its own.
 _LOCAL_RANK = "LOCAL_RANK"
@@ -54,6 +57,8 @@ def ranks(count: int, target: Callable[..., Any], arguments: tuple[Any, ...]) ->
 
 
 def _join_group(environment: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # when to leave, rank 0 says
     os.environ.update(environment)
     try:
         target(*arguments)

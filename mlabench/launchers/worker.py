@@ -7,15 +7,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
 
-from mlabench.errors import UserError
-from mlabench.launchers import Finished, Job, Progressed, RunOptions, Started, Waiting
+from mlabench.errors import UserError, cannot_write
+from mlabench.launchers import Event, Finished, Job, Left, Progressed, RunOptions, Started, Waiting
+from mlabench.launchers.leaving import Leave, SuspendedError
 from mlabench.leases import held
 from mlabench.plugins import register
 from mlabench.store import Store
@@ -35,6 +36,11 @@ class Unwritable:
 def work(connection: Connection, root: Path, options: RunOptions) -> None:
     """Runs jobs that come through ``connection`` and answers with events."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
+    with Leave() as leave:
+        _work(connection, root, options, leave)
+
+
+def _work(connection: Connection, root: Path, options: RunOptions, leave: Leave) -> None:
     import torch  # noqa: F401  (slow; a worker is spawned to be warm)
 
     register(options.plugins)
@@ -46,45 +52,58 @@ def work(connection: Connection, root: Path, options: RunOptions) -> None:
         except EOFError:
             return
         try:
-            answer = _run(job, store, options, connection)
+            answer = _run(job, store, options, connection, leave)
         except UserError as error:
-            connection.send(Unwritable(str(error)))
+            _tell(connection, Unwritable(str(error)))
             return
-        connection.send(answer)
+        _tell(connection, answer)
+        if isinstance(answer, Left):
+            return
         memory.append(psutil.Process().memory_info().rss)
         if memory[-1] - memory[0] > LEAK_BYTES:
             return
 
 
-def _run(job: Job, store: Store, options: RunOptions, connection: Connection) -> Finished | Waiting:
+def _run(
+    job: Job, store: Store, options: RunOptions, connection: Connection, leave: Leave
+) -> Finished | Waiting | Left:
     """Runs one job, unless somebody else does, or has done so since the job was made."""
     from mlabench.runner import run_trial
 
     start = time.monotonic()
     trial_id = job.trial.id
+    if leave():
+        return Left(trial_id)
     with held(store.root, trial_id) as lease:
         if lease is None:
             return Waiting(trial_id)
         store.recover(trial_id)
-        record = _done_by_others(job, store)
+        record = done_by_others(job, store)
         if record is not None:
             return Finished(trial_id, _problem(record), time.monotonic() - start, elsewhere=True)
 
         def report(stage: str, done: int, total: int) -> None:
             lease.report(stage, done, total)
-            try:
-                connection.send(Progressed(trial_id, stage, done, total))
-            except OSError:
-                # Nobody listens: the parent was killed. The trial has not failed, it will run again.
-                raise SystemExit(1) from None
+            _tell(connection, Progressed(trial_id, stage, done, total))
 
-        connection.send(Started(trial_id))
+        _tell(connection, Started(trial_id))
         with _log_to(store.root / "logs" / f"{trial_id}.log"):
-            record = run_trial(job, store, options, report)
+            try:
+                record = run_trial(job, store, options, report, leave)
+            except SuspendedError:
+                return Left(trial_id)
     return Finished(trial_id, _problem(record), time.monotonic() - start)
 
 
-def _done_by_others(job: Job, store: Store) -> Record | None:
+def _tell(connection: Connection, what: Event | Unwritable) -> None:
+    """Says something to the parent. If nobody listens, it was killed: the trial has not failed, it will run again."""
+    try:
+        connection.send(what)
+    except OSError:
+        raise SystemExit(1) from None
+
+
+def done_by_others(job: Job, store: Store) -> Record | None:
     """The record that answers the job, if somebody else has written one since the job was made."""
     seal = store.seal(job.trial.id)
     record = store.read(job.trial.id) if seal else None
@@ -98,18 +117,24 @@ def _done_by_others(job: Job, store: Store) -> Record | None:
 
 
 def _problem(record: Record) -> str:
-    return " ".join(f"{record.failure.kind}: {record.failure.message}".split()) if record.failure else ""
+    return record.failure.summary if record.failure else ""
 
 
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Sends what the trial prints to a file, so that it cannot garble the progress display."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write("a log", path, error) from error
+    with file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         yield
-        sys.stdout.flush()
-        sys.stderr.flush()
-    if path.stat().st_size == 0:
-        path.unlink()
+        with suppress(OSError):  # what a full disk does not take is lost
+            sys.stdout.flush()
+            sys.stderr.flush()
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()

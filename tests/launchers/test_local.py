@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.launchers import Finished, Job, Progressed, RunOptions, Started, local
+from mlabench.launchers import Finished, Job, Left, Progressed, RunOptions, Started, Waiting, local
+from mlabench.launchers.leaving import TERMINATED, TIME_IS_UP, Leave
 from mlabench.launchers.local import launch
 from mlabench.store import Store
 from tests.records import make_trial
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-#: Seeds whose trials end badly.
 CPU = RunOptions("cpu")
-EXITS, KILLED, DIES_IDLE, SLOW = 1, 2, 3, 4
+#: Seeds whose trials end badly, last until their worker is told to leave, or are somebody else's.
+EXITS, KILLED, DIES_IDLE, SLOW, TOLD_EARLY, STAYS, TAKEN = 1, 2, 3, 4, 10, 11, 12
 
 
 @pytest.fixture
@@ -39,7 +40,16 @@ def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
             job: Job = connection.recv()
         except EOFError:
             return
+        if job.trial.seed == TOLD_EARLY and not root.exists():
+            root.mkdir()
+            os.kill(os.getpid(), signal.SIGTERM)
+        if job.trial.seed == TAKEN and not root.exists():
+            connection.send(Waiting(job.trial.id))
+            continue
         connection.send(Started(job.trial.id))
+        if job.trial.seed == STAYS:
+            stay(connection, job.trial.id)
+            return
         connection.send(Progressed(job.trial.id, f"{os.getpid()} on {os.environ.get('CUDA_VISIBLE_DEVICES')}", 0, 1))
         if job.trial.seed == EXITS:
             os._exit(3)
@@ -50,6 +60,15 @@ def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
         connection.send(Finished(job.trial.id, ",".join(os.environ.get(name, "?") for name in THREADS), 0.0))
         if job.trial.seed == DIES_IDLE:
             os._exit(3)
+
+
+def stay(connection: Connection, trial_id: str) -> None:
+    """Does nothing until told to leave."""
+    with Leave() as leave:
+        connection.send(Progressed(trial_id, "ready", 0, 1))
+        while not leave():
+            time.sleep(0.01)
+    connection.send(Left(trial_id))
 
 
 def jobs(*seeds: int) -> list[Job]:
@@ -140,3 +159,50 @@ def test_workers_are_spread_over_the_gpus(store: Store, monkeypatch: pytest.Monk
     places = {event.stage for event in events if isinstance(event, Progressed)}
     assert sorted(place.partition(" on ")[2] for place in places) == ["0", "0", "GPU-7", "GPU-7"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "untouched"
+
+
+def test_told_to_leave_it_begins_nothing(store: Store) -> None:
+    assert list(launch(jobs(5, 6), store, CPU, 2, lambda: True)) == []
+    assert store.ids() == []
+
+
+def test_told_to_leave_it_leaves_what_is_under_way_and_nothing_has_failed(store: Store) -> None:
+    told: list[bool] = []
+    events = []
+    for event in launch(jobs(STAYS, 5, 6), store, CPU, 1, lambda: bool(told)):
+        events.append(event)
+        if isinstance(event, Progressed):
+            told.append(True)
+    assert [type(event) for event in events] == [Started, Progressed, Left]
+    assert store.ids() == []
+    assert not active_children()
+
+
+def test_a_worker_that_is_told_to_leave_by_somebody_else_costs_nothing(store: Store) -> None:
+    events = list(launch(jobs(TOLD_EARLY, 5), store, CPU, workers=1))
+    assert [event.trial_id for event in events if isinstance(event, Finished)] == [
+        job.trial.id for job in jobs(TOLD_EARLY, 5)
+    ]
+    assert store.ids() == []
+
+
+def test_trials_of_others_can_be_left_to_them(store: Store) -> None:
+    options = RunOptions("cpu", wait_for_others=False)
+    events = list(launch(jobs(TAKEN, 5), store, options, workers=1))
+    assert [event.trial_id for event in events if isinstance(event, Waiting)] == [jobs(TAKEN)[0].trial.id]
+    assert [event.trial_id for event in events if isinstance(event, Finished)] == [jobs(5)[0].trial.id]
+
+
+def test_signals_and_time_say_when_to_leave() -> None:
+    before = signal.getsignal(signal.SIGUSR2)
+    with Leave() as leave:
+        assert not leave()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert leave()
+        assert leave.exit_code == TIME_IS_UP
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert leave.exit_code == TERMINATED
+    assert signal.getsignal(signal.SIGUSR2) is before
+    assert Leave(0.0)()
+    assert Leave(0.0).exit_code == TIME_IS_UP
+    assert not Leave(60.0)()

@@ -1,0 +1,288 @@
+"""Joins results folders of several machines into one; refuses those that contradict each other. Free of torch.
+
+The sources are only read. Everything is compared before anything is written; then each trial is one atomic step, so
+that a merge that was interrupted is gone on with by the same command, and one that is repeated changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlabench.errors import UserError
+from mlabench.leases import held
+from mlabench.plan import Cell, Plan
+from mlabench.store import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+from mlabench.trial import Record
+
+#: Numbers of two records that differ by less are the same: processors round differently.
+TOLERANCE = 1e-6
+#: Contradictions that an error message lists at most.
+_LISTED = 10
+
+
+@dataclass
+class Outcome:
+    """What a merge did.
+
+    Attributes:
+        added: Trials that were not there, or had failed.
+        completed: Trials that got further evaluations, predictions or weights.
+        unchanged: Trials that were there already.
+        warnings: What was left out, and why.
+    """
+
+    added: int = 0
+    completed: int = 0
+    unchanged: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """One folder's record of a trial."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def worth(self) -> tuple[bool, bool, int, bool]:
+        """Larger for what is better to start from."""
+        ok = self.record.status == "ok"
+        return ok, self.has(PREDICTIONS), len(self.record.evaluations), self.has(MODEL)
+
+    def has(self, name: str) -> bool:
+        """Whether the trial has that file."""
+        return (self.folder / name).is_file()
+
+
+def merge_folders(folders: Sequence[Path], into: Path) -> Outcome:
+    """Joins the trials and plans of ``folders`` into ``into``.
+
+    A good record is kept before a failed one. Records of the same trial whose trainings agree are joined: each brings
+    the evaluations that the other lacks.
+
+    Raises:
+        UserError: If a folder holds no results, two records or plans contradict each other, or ``into`` cannot be
+            written. Nothing has been written in the first two cases.
+    """
+    for folder in folders:
+        if not ((folder / "trials").is_dir() or (folder / "plans").is_dir()):
+            raise UserError("this folder holds no results.", file=str(folder))
+        if folder.resolve() == into.resolve():
+            raise UserError("a folder cannot be merged into itself.", file=str(folder), field="--into")
+    target, outcome = Store(into), Outcome()
+    sources = [Store(folder) for folder in folders]
+    plans = list(_joined_plans([target, *sources], outcome))
+    trial_ids = list(dict.fromkeys(trial_id for store in sources for trial_id in store.ids()))
+    _refuse_contradictions({trial_id: _versions(trial_id, target, sources, outcome) for trial_id in trial_ids})
+    for trial_id in trial_ids:
+        with held(into, trial_id) as lease:
+            if lease is None:
+                outcome.warnings.append(f"{trial_id}: left out, since a run is on it; merge again when that has ended")
+                continue
+            target.recover(trial_id)
+            _join(target, _versions(trial_id, target, sources, Outcome()), outcome)
+    for plan in plans:
+        target.write_plan(plan)
+    return outcome
+
+
+# -- trials --------------------------------------------------------------------------------------
+
+
+def _versions(trial_id: str, target: Store, sources: Sequence[Store], outcome: Outcome) -> list[_Version]:
+    """The records of a trial that can be read, that of the target first if it has one."""
+    found = []
+    for store in (target, *sources):
+        folder = store.folder(trial_id)
+        try:
+            found.append(_Version(folder, read_record(folder)))
+        except FileNotFoundError:
+            continue
+        except (CorruptRecordError, UserError) as error:
+            outcome.warnings.append(f"{folder}: left out: {error}")
+    return found
+
+
+def _refuse_contradictions(trials: Mapping[str, Sequence[_Version]]) -> None:
+    """Compares all good records of each trial.
+
+    Raises:
+        UserError: If some differ in more than cost and environment.
+    """
+    contradictions = []
+    for trial_id, versions in trials.items():
+        good = [version for version in versions if version.record.status == "ok"]
+        for other in good[1:]:
+            where, difference = _largest_difference(good[0].record, other.record)
+            if difference > TOLERANCE:
+                amount = f"by {difference:.3g}" if math.isfinite(difference) else "in more than a number"
+                folders = " and ".join(str(version.folder.parents[1]) for version in (good[0], other))
+                contradictions.append((difference, f"  {trial_id}: {where} differs {amount} between {folders}"))
+    if contradictions:
+        contradictions.sort(key=lambda one: -one[0])
+        lines = [line for _, line in contradictions[:_LISTED]]
+        more = [f"  and {len(contradictions) - _LISTED} more"] if len(contradictions) > _LISTED else []
+        raise UserError(
+            "these folders contradict each other, so nothing was merged.",
+            remedy="\n".join(["Remove the trials that are wrong from their folder:", *lines, *more]),
+        )
+
+
+def _largest_difference(a: Record, b: Record) -> tuple[str, float]:
+    """The number in which two records of a trial differ most, and by how much; infinite if it is no number."""
+    content = [_flat({"evaluations": _dump(one), **_training(one)}) for one in (a, b)]
+    common = set(a.evaluations) & set(b.evaluations)
+    largest, place = 0.0, ""
+    for name in content[0] | content[1]:
+        kind, _, rest = name.partition("/")
+        if kind == "evaluations" and rest.partition("/")[0] not in common:
+            continue
+        difference = _difference(content[0].get(name), content[1].get(name))
+        if difference > largest:
+            largest, place = difference, name
+    return place, largest
+
+
+def _dump(record: Record) -> dict[str, Any]:
+    return {key: evaluation.model_dump(mode="json") for key, evaluation in record.evaluations.items()}
+
+
+def _training(record: Record) -> dict[str, Any]:
+    """What must be the same for two records to be of the same training: the losses may be rounded differently."""
+    return {
+        "selected_epoch": record.selected_epoch,
+        "parameters": record.parameters,
+        "curves": {
+            f"{epoch.stage}/{epoch.epoch}": {"validation": epoch.validation, "test": epoch.test}
+            for epoch in record.curves
+        },
+    }
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _difference(a: object, b: object) -> float:
+    if a == b:
+        return 0.0
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return abs(a - b) if math.isfinite(a - b) else math.inf
+    return math.inf
+
+
+def _join(target: Store, versions: Sequence[_Version], outcome: Outcome) -> None:
+    """Writes what the records of a trial give together, unless the target has it already."""
+    if not versions:
+        return
+    base = max(versions, key=lambda version: version.worth)  # of several equal ones the first
+    own = versions[0] if versions[0].folder.parent == target.trials else None
+    evaluations, givers = dict(base.record.evaluations), []
+    others = [version for version in versions if version.record.status == "ok" and version is not base]
+    for other in others:
+        new = {key: value for key, value in other.record.evaluations.items() if key not in evaluations}
+        if new and base.has(PREDICTIONS) and not other.has(PREDICTIONS):
+            outcome.warnings.append(f"{other.folder}: {', '.join(new)} left out: there are no predictions")
+        elif new:
+            evaluations |= new
+            givers.append(other)
+    with_model = next((version for version in (base, *others) if version.has(MODEL)), base)
+    if givers or with_model is not base:
+        arrays: Arrays = {}
+        for version in (*reversed(givers), base):
+            arrays |= _predictions(version)
+        weights = (with_model.folder / MODEL).read_bytes() if with_model.has(MODEL) else b""
+        target.write(base.record.model_copy(update={"evaluations": evaluations}), arrays or None, weights)
+    elif base is not own:
+        target.adopt(base.folder)
+    else:
+        outcome.unchanged += 1
+        return
+    if own is not None and own.record.status == "ok":
+        outcome.completed += 1
+    else:
+        outcome.added += 1
+
+
+def _predictions(version: _Version) -> Arrays:
+    return Store(version.folder.parents[1]).predictions(version.record.trial.id) or {}
+
+
+# -- plans ---------------------------------------------------------------------------------------
+
+
+def _joined_plans(stores: Sequence[Store], outcome: Outcome) -> Iterator[Plan]:
+    """What was asked for in each suite, in all folders together.
+
+    Raises:
+        UserError: If two plans of one name are not parts of one suite.
+    """
+    plans: dict[str, Plan] = {}
+    origin: dict[str, Path] = {}
+    for store in stores:
+        for plan in store.plans():
+            if plan.name in plans:
+                plan = _joined_plan(plans[plan.name], plan, (origin[plan.name], store.root))  # noqa: PLW2901
+            plans[plan.name] = plan
+            origin.setdefault(plan.name, store.root)
+        outcome.warnings += [f"left out: {error}" for error in store.unread]
+    yield from plans.values()
+
+
+def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
+    """A plan with the cells of both, as when a suite was shared out by seeds, methods or rates.
+
+    Raises:
+        UserError: If they differ in anything else.
+    """
+    configurations = [{cell.label: cell.trial.configuration for cell in plan.cells} for plan in (a, b)]
+    differ = [name for name in ("modalities", "tuned", "questions", "paper") if getattr(a, name) != getattr(b, name)]
+    differ += [label for label, one in configurations[0].items() if configurations[1].get(label, one) != one]
+    if differ:
+        raise UserError(
+            f"the suite {a.name!r} is not the same in {folders[0]} and {folders[1]}: {', '.join(differ)} differ.",
+            remedy="Give one of them another name and run it again, or merge them into different folders.",
+        )
+    cells: dict[tuple[str, str], Cell] = {}
+    for cell in (*a.cells, *b.cells):
+        key = (cell.label, cell.trial.id)
+        tests = {test.key: test for test in (*(cells[key].tests if key in cells else ()), *cell.tests)}
+        cells[key] = cell.model_copy(update={"tests": tuple(tests.values())})
+    labels = list(dict.fromkeys(label for label, _ in cells))
+    commands = dict.fromkeys(command for plan in (a, b) for command in plan.command.split(_AND) if command)
+    return a.model_copy(
+        update={
+            "cells": tuple(sorted(cells.values(), key=lambda cell: labels.index(cell.label))),
+            "source": _joined_source(a.source, b.source),
+            "command": _AND.join(commands),
+        }
+    )
+
+
+_AND = " && "
+
+
+def _joined_source(a: str, b: str) -> str:
+    """The suite that asks for what both ask for."""
+    if a == b:
+        return a
+    joined = _united(yaml.safe_load(a), yaml.safe_load(b))
+    return yaml.safe_dump(joined, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _united(a: Any, b: Any) -> Any:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {key: _united(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
+    if isinstance(a, list) and isinstance(b, list):
+        return a + [item for item in b if item not in a]
+    return a

@@ -1,0 +1,268 @@
+"""Suites on a cluster: what is asked of Slurm, and runs on a real one that the tests start."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from mlabench.errors import UserError
+from mlabench.launchers import Job, RunOptions, slurm
+from mlabench.launchers.orders import Order, read_order
+from mlabench.launchers.slurm import Wishes, read_wishes
+from mlabench.leases import holders
+from mlabench.store import Store
+from tests.command_line import SMALL, lasting, mlabench
+from tests.launchers.slurm_cluster import Cluster, running_cluster, why_not
+from tests.records import make_record, make_trial
+
+TRIALS = 8
+#: A single trial, long enough to be interrupted, that soon leaves a checkpoint.
+EPOCHS = 150
+LONG = ("--method", "mla", "--seeds", "0", "--rates", "0.5", "--set", f"training.epochs={EPOCHS}")
+LONG += ("--checkpoint-every", "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90", 90), ("90:30", 91), ("4:00:00", 240), ("0:30:01", 31), ("1-12", 2160), ("1-0:30", 1470), ("2-0:0:1", 2881)],
+)
+def test_times_are_written_as_slurm_reads_them(text: str, minutes: int):
+    assert read_wishes(f"time={text}").time == minutes
+
+
+def test_wishes():
+    assert read_wishes("partition=long, gpus=2,time=60,workers=3,mem=16,notice=300") == Wishes(
+        partition="long", gpus=2, time=60, workers=3, mem=16, notice=300
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "there is no time"),
+        ("partition=long", "there is no time"),
+        ("time=60,partitoin=long", "'partitoin' is unknown.*partition"),
+        ("time=60,time=70", "'time' is there twice"),
+        ("time=60,gpus", "'gpus' is not of the form KEY=VALUE"),
+        ("time=60,gpus=", "'gpus=' is not of the form KEY=VALUE"),
+        ("time=60,gpus=two", "--slurm gpus: 'two'"),
+        ("time=60,workers=0", "--slurm workers: '0'"),
+        ("time=soon", "'soon' is no time"),
+        ("time=3", "no time to work"),
+        ("time=60,notice=3540", "no time to work"),
+    ],
+)
+def test_wishes_that_cannot_be_are_one_clear_error(text: str, problem: str):
+    with pytest.raises(UserError, match=problem):
+        read_wishes(text)
+
+
+def test_an_order_knows_where_the_data_lie_and_what_was_done_before(tmp_path: Path):
+    store = Store(tmp_path / "results")
+    old, new, done = (make_trial(seed=seed) for seed in (0, 1, 2))
+    new = new.model_copy(update={"dataset": new.dataset.model_copy(update={"location": {"root": "data"}})})
+    store.write(make_record(old))
+    known = store.seal(old.id)
+    jobs = [
+        Job(old, (old.missing,), afresh=True, known=known),
+        Job(new, (new.missing,)),
+        Job(done, (done.missing,)),
+    ]
+    options = RunOptions("cpu", plugins=(tmp_path / "mine.py",))
+    Order.of(("suite",), jobs, options, 2).write(tmp_path / "order.json")
+    store.write(make_record(done))
+    order = read_order(tmp_path / "order.json")
+    assert (order.suites, order.options, order.processes) == (("suite",), options, 2)
+    assert [job.trial.id for job in order.left(store)] == [old.id, new.id]
+    assert order.left(store)[0] == jobs[0]
+    assert order.left(store)[1].trial.dataset.location == {"root": str(Path("data").resolve())}
+    store.write(make_record(old, accuracy=0.6))
+    assert [job.trial.id for job in order.left(store)] == [new.id], "somebody has just done it afresh"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"suites": ["a"], "more": 1}', "\ud800"])
+def test_a_damaged_order_is_one_clear_error(tmp_path: Path, content: str):
+    path = tmp_path / "order.json"
+    path.write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(UserError, match="this order is damaged"):
+        read_order(path)
+    with pytest.raises(UserError, match="this order cannot be read"):
+        read_order(tmp_path / "nothing")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--slurm", "time=60"), "--slurm: is of use with --launcher slurm only"),
+        (("--launcher", "slrum"), "--launcher: 'slrum' is not one of local, slurm"),
+        (("--launcher", "slurm", "--slurm", "time=60", "--time-budget", "5"), "--time-budget: "),
+        (("--launcher", "slurm", "--slurm", "tim=60"), "--slurm: 'tim' is unknown"),
+    ],
+)
+def test_options_that_do_not_go_together(suite: Path, tmp_path: Path, options: tuple[str, ...], problem: str):
+    done = mlabench("run", suite, "--results", tmp_path / "results", *options)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_where_there_is_no_slurm(suite: Path, tmp_path: Path):
+    asked = ("--launcher", "slurm", "--slurm", "time=60", "--results", tmp_path / "results")
+    done = mlabench("run", suite, *asked, PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "'sbatch' of Slurm is not there" in done.stderr
+    done = mlabench("cancel", "--all", "--results", tmp_path / "results", PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "cancelled 0" in done.stdout
+    assert mlabench("cancel", "--results", tmp_path / "results").returncode == 2
+
+
+def test_where_submitit_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    with pytest.raises(UserError, match=r"'submitit', which is not installed. Run `pip install -e '.\[slurm\]'`"):
+        slurm.require_slurm()
+
+
+# -- on a real cluster ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with (
+        TemporaryDirectory(prefix="slurm") as folder,  # sockets have short paths only
+        running_cluster(Path(folder), cpus=4) as cluster,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder made on this machine, in one go: the small suite, and a long trial."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    path = folder / "small.yaml"
+    path.write_text(SMALL)
+    for options in ((), LONG):
+        done = mlabench("run", path, "--results", folder / "results", "--jobs", "2", *options)
+        assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def submit(suite: Path, results: Path, *options: str) -> str:
+    """Submits a suite; returns the array's id."""
+    done = mlabench("run", suite, "--results", results, "--launcher", "slurm", *options)
+    assert done.returncode == 0, done.stderr
+    assert "Submitted" in done.stdout
+    return max((results / "slurm").glob("*/job")).read_text()
+
+
+def logs(results: Path) -> str:
+    return "\n".join(path.read_text() for path in (results / "slurm").rglob("*.out"))
+
+
+def ended(cluster: Cluster, array: str, state: str = "COMPLETED") -> Callable[[], bool]:
+    return lambda: (
+        {now for job, now in cluster.states().items() if job.startswith(f"{array}_") or job == array} == {state}
+    )
+
+
+def under_way(results: Path) -> Callable[[], bool]:
+    return lambda: bool(holders(results)) and any((results / "checkpoints").glob("*seed0-*"))
+
+
+def test_a_suite_is_shared_out_and_merged(cluster: Cluster, suite: Path, tmp_path: Path, unbroken: Path):
+    results = tmp_path / "results with a space"
+    array = submit(suite, results, "--seeds", "0", "--slurm", "partition=main,time=10,workers=2")
+    rows = json.loads(mlabench("status", suite, "--results", results, "--json").stdout)
+    assert rows[0]["done"] + rows[0]["running"] + rows[0]["missing"] == TRIALS
+    assert f"Slurm array {array} (small.limit150): 2 " in mlabench("status", suite, "--results", results).stdout
+    wait_until(ended(cluster, array), "the jobs do not end")
+    assert logs(results).count("another process") <= TRIALS // 2
+    assert len(Store(results).ids()) == TRIALS // 2
+    assert not list((results / "slurm").rglob("*result.pkl")), "nothing that would have to be unpickled"
+    again = mlabench("run", suite, "--results", results, "--seeds", "0", "--launcher", "slurm", "--slurm", "time=10")
+    assert "nothing to run" in again.stdout
+    other = tmp_path / "other"
+    assert mlabench("run", suite, "--results", other, "--seeds", "1").returncode == 0
+    done = mlabench("merge", results, other, "--into", tmp_path / "all")
+    assert done.returncode == 0, done.stderr
+    assert f"{TRIALS} trials added" in done.stdout
+    reference = lasting(unbroken)
+    assert len(lasting(tmp_path / "all")) == TRIALS
+    assert all(reference[trial] == content for trial, content in lasting(tmp_path / "all").items())
+    assert mlabench("run", suite, "--results", tmp_path / "all").stdout.count("all 8 trials are done") == 1
+
+
+@pytest.mark.parametrize("how", ["requeued by Slurm", "told that its time is up"])
+def test_a_job_that_is_stopped_goes_on_from_its_checkpoint(
+    cluster: Cluster, suite: Path, tmp_path: Path, unbroken: Path, how: str
+):
+    results = tmp_path / "results"
+    array = submit(suite, results, "--slurm", "time=10,workers=1", *LONG)
+    wait_until(under_way(results), "no trial is under way")
+    job = next(job for job, state in cluster.states().items() if job.split("_")[0] == array and state == "RUNNING")
+    if how == "requeued by Slurm":
+        cluster.ask("scontrol", "requeue", job)
+    else:
+        cluster.ask("scancel", "--signal=USR2", job)
+    wait_until(lambda: "left stamps-mla" in logs(results), "the worker does not leave")
+    assert Store(results).ids() == [], "nothing has failed"
+    assert len(list((results / "checkpoints").iterdir())) == 1
+    wait_until(ended(cluster, array), "the job is not started again")
+    (record,) = Store(results).records()
+    assert 1 <= record.cost["epochs_resumed"] < EPOCHS
+    assert lasting(results) == {record.trial.id: lasting(unbroken)[record.trial.id]}
+    assert not list((results / "checkpoints").iterdir())
+
+
+def test_cancelled_jobs_stay_cancelled(cluster: Cluster, suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    array = submit(suite, results, "--slurm", "time=10,workers=1", *LONG)
+    wait_until(under_way(results), "no trial is under way")
+    wrong = mlabench("cancel", "smal", "--results", results)
+    assert wrong.returncode == 2
+    assert "There are jobs for small.limit150" in wrong.stderr
+    done = mlabench("cancel", suite, "--results", results)
+    assert done.returncode == 0, done.stderr
+    assert array in done.stdout
+    wait_until(ended(cluster, array, "CANCELLED"), "the job is not cancelled")
+    time.sleep(1.0)
+    assert ended(cluster, array, "CANCELLED")()
+    assert "left stamps-mla" in logs(results)
+    assert Store(results).ids() == []
+    assert len(list((results / "checkpoints").iterdir())) == 1, "a run could go on from it"
+    assert "cancelled 0" in mlabench("cancel", "--all", "--results", results).stdout
+    assert "Slurm array" not in mlabench("status", suite, "--results", results).stdout
+
+
+def test_what_slurm_refuses_is_one_clear_error(cluster: Cluster, suite: Path, tmp_path: Path):
+    results = tmp_path / "results"
+    done = mlabench("run", suite, "--results", results, "--launcher", "slurm", "--slurm", "time=10,partition=nowhere")
+    assert done.returncode == 2
+    assert "Slurm does not take the jobs" in done.stderr
+    assert "partition" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((results / "slurm").iterdir())
