@@ -59,8 +59,9 @@ class Chart:
         name: Name of its files.
         title: One line.
         caption: All that one must know to read it.
-        kind: Lines over numbers; bars or dots with intervals over categories; points; or a grid of numbers,
-            whose series are its rows and whose x are its columns.
+        kind: Lines over numbers; bars or dots with intervals over categories; points; rows, one for each series, with
+            its dot and interval along the horizontal axis; or a grid of numbers, whose series are its rows and whose
+            x are its columns.
         x: Title of the horizontal axes.
         y: Title of the vertical axes.
         panels: Side by side, with the same axes.
@@ -69,7 +70,7 @@ class Chart:
     name: str
     title: str
     caption: str
-    kind: Literal["line", "bar", "dot", "scatter", "grid"]
+    kind: Literal["line", "bar", "dot", "scatter", "row", "grid"]
     x: str
     y: str
     panels: tuple[Panel, ...]

@@ -13,6 +13,7 @@ from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.text import Text
@@ -96,7 +97,7 @@ def build_report(
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
         return Report(out, (), None)
-    records = Path(os.path.relpath(store.trials, out)).as_posix()
+    records = quote(Path(os.path.relpath(store.trials, out)).as_posix())
     folders = [out / render.file_name(plan.name) for plan in plans]
     with _side_by_side(plans) as each:
         read = partial(read_suite, store=store, include_limited=include_limited, published=numbers, records=records)
@@ -171,8 +172,8 @@ def _write_html(suites: Sequence[SuiteReport], together: Across | None, out: Pat
     contents, drawings = [], {}
     for suite in suites:
         plan, figures = suite.results.plan, suite.page.parent / "figures"
-        for one, chart in files.charts(suite):
-            drawings[plan.name, chart.name] = (figures / f"{files.chart_name(one, chart)}.png").read_bytes()
+        for name, chart in files.charts(suite):
+            drawings[plan.name, chart.name] = (figures / f"{name}.png").read_bytes()
         pictures = [
             Picture(name, caption, (figures / f"{name}.png").read_bytes()) for name, caption in suite.figures.items()
         ]
@@ -181,6 +182,7 @@ def _write_html(suites: Sequence[SuiteReport], together: Across | None, out: Pat
                 name=plan.name,
                 heading=page.heading(plan),
                 tables=suite.tables,
+                charts=suite.charts,
                 pictures=tuple(pictures),
                 shortfalls=suite.shortfalls,
                 caveats=suite.caveats,

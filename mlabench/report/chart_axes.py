@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mlabench.report.answer import Chart, Panel, Series
+from mlabench.report.looks import HIGHLIGHT
 
 #: Colours of grids for light and dark paper, by their place between lowest and highest.
 _SEQUENTIAL = ((0, "#f4f7fa|#1c2228"), (1, "#0072B2|#2b8cc9"))
 _DIVERGING = ((0, "#D98A4E|#b8621f"), (0.5, "#f7f7f7|#1f242a"), (1, "#4C94C6|#2b7cb5"))
 
+#: More series than this have no room side by side over a category, nor their bands on one another.
+CROWD = 10
+
+
+def with_room(chart: Chart) -> Chart:
+    """The chart as it can still be read where its series are many.
+
+    Dots over categories become rows, with a panel per category. Of lines, only the method that all figures point
+    out keeps its band.
+    """
+    if max((len(panel.series) for panel in chart.panels), default=0) <= CROWD:
+        return chart
+    if chart.kind == "line":
+        caption = f"{chart.caption} Intervals are drawn for {HIGHLIGHT} alone."
+        return replace(chart, caption=caption, panels=tuple(map(_with_one_band, chart.panels)))
+    if chart.kind != "dot":
+        return chart
+    panels = [
+        replace(panel, title=", ".join(filter(None, [panel.title, name])), series=tuple(_only(panel, name)))
+        for panel in chart.panels
+        for name in categories(chart) or ()
+    ]
+    return replace(chart, kind="row", x=chart.y, y="", panels=tuple(panels))
+
+
+def row_names(chart: Chart) -> list[str]:
+    """The names of a chart's rows, from top to bottom."""
+    return list(dict.fromkeys(series.label for panel in chart.panels for series in panel.series))
+
 
 def categories(chart: Chart) -> list[str] | None:
     """The names on the horizontal axes, in order of appearance; None if there are numbers."""
     names = [x for panel in chart.panels for series in panel.series for x in series.x]
-    named = chart.kind in ("bar", "dot", "grid") or any(isinstance(name, str) for name in names)
+    named = chart.kind in ("bar", "dot", "row", "grid") or any(isinstance(name, str) for name in names)
     return list(dict.fromkeys(map(str, names))) if named else None
 
 
@@ -48,6 +79,20 @@ def grid_scale(chart: Chart, panel: Panel) -> tuple[float, float, tuple[tuple[fl
         return low, high, _SEQUENTIAL
     reach = max(abs(high - panel.reference), abs(low - panel.reference)) or 1.0
     return panel.reference - reach, panel.reference + reach, _DIVERGING
+
+
+def _with_one_band(panel: Panel) -> Panel:
+    bare = (one if one.label == HIGHLIGHT else replace(one, low=(), high=()) for one in panel.series)
+    return replace(panel, series=tuple(bare))
+
+
+def _only(panel: Panel, name: str) -> Iterator[Series]:
+    """What a panel's series have over one category."""
+    for series in panel.series:
+        if name in (names := list(map(str, series.x))):
+            here = slice(at := names.index(name), at + 1)
+            numbers = series.y[here], series.low[here], series.high[here]
+            yield Series(series.label, [name], *numbers, series.text[here])
 
 
 def _padded(values: Sequence[float], share: float) -> tuple[float, float]:

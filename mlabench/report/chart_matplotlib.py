@@ -17,12 +17,15 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import categories, grid_scale, value_range, x_range
+from mlabench.report.chart_axes import categories, grid_scale, row_names, value_range, x_range
 from mlabench.report.looks import HIGHLIGHT, Look, short
-from mlabench.report.plots import STYLE, WIDTH, label_ends, spread_labels
+from mlabench.report.plots import STYLE, WIDTH, label_ends, name_rows, spread_labels
 
 #: Series with more points than this are clouds: small, pale, named in a legend.
 _FEW = 5
+
+#: Names over columns with room for fewer letters than this are turned.
+_UPRIGHT = 6
 
 #: Where a name may stand beside its point, as (x, y) offsets in points and alignments, the best first.
 _PLACES = (
@@ -42,20 +45,28 @@ def draw(chart: Chart, looks: Mapping[str, Look]) -> Figure:
     """
     with mpl.rc_context(STYLE):
         figure, axes = _axes(chart)
-        one_by_one = {"line": _line, "bar": _bars, "dot": _dots, "scatter": _points, "grid": _grid}[chart.kind]
+        one_by_one = {"line": _line, "bar": _bars, "dot": _dots, "scatter": _points, "row": _rows, "grid": _grid}[
+            chart.kind
+        ]
         for place, (panel, own) in enumerate(zip(chart.panels, axes, strict=True)):
-            own.set_title(panel.title, loc="left", fontweight="bold")
+            # About 0.075 inches per bold letter.
+            room = int(0.8 * WIDTH / _columns(chart) / 0.075)
+            own.set_title(fill(panel.title, room), loc="left", fontweight="bold")
             own.set_xlabel(chart.x)
             own.set_ylabel(chart.y)
-            if chart.kind != "grid":
+            if chart.kind == "row":
+                own.set_xlim(value_range(chart))
+                own.set_ylim(max(len(row_names(chart)), 1) - 0.5, -0.5)
+            elif chart.kind != "grid":
                 own.set_xlim(x_range(chart))
                 own.set_ylim(value_range(chart))
             one_by_one(chart, panel, own, looks)
             if panel.reference is not None and chart.kind != "grid":
-                own.axhline(panel.reference, color="#8A9199", linewidth=0.8, zorder=1)
+                line = own.axvline if chart.kind == "row" else own.axhline
+                line(panel.reference, color="#8A9199", linewidth=0.8, zorder=1)
             if panel.diagonal:
                 own.axline((0, 0), slope=1, color="#8A9199", linewidth=0.8, linestyle=":", zorder=1)
-            if chart.kind == "grid" and place % _columns(chart):
+            if chart.kind in ("row", "grid") and place % _columns(chart):
                 own.set_yticklabels([])
                 own.set_ylabel("")
         figure.suptitle(fill(chart.title, 88), x=0.01, ha="left", fontsize=8)
@@ -65,6 +76,8 @@ def draw(chart: Chart, looks: Mapping[str, Look]) -> Figure:
 
 def _columns(chart: Chart) -> int:
     """How many panels stand side by side."""
+    if chart.kind == "row":
+        return len(chart.panels) if 0 < len(chart.panels) < 5 else 3
     crowded = chart.kind in ("bar", "dot", "grid") and len(categories(chart) or ()) > 3
     return min(len(chart.panels), 1 if crowded else 3 if chart.kind == "scatter" and not _direct(chart) else 2) or 1
 
@@ -75,6 +88,8 @@ def _axes(chart: Chart) -> tuple[Figure, Sequence[Axes]]:
     height = 2.0
     if chart.kind == "line":
         height = max(1.9, 0.14 * max((len(panel.series) for panel in chart.panels), default=0) + 0.5)
+    elif chart.kind == "row":
+        height = 0.15 * len(row_names(chart)) + 0.6
     elif chart.kind == "grid":
         height = 0.26 * max((len(panel.series) for panel in chart.panels), default=0) + 0.9
     elif columns == 1:
@@ -145,14 +160,23 @@ def _points(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -
         _whiskers(axes, series, list(map(float, series.x)), look.colour)
 
 
-def _whiskers(axes: Axes, series: Series, x: Sequence[float], colour: str) -> None:
+def _whiskers(axes: Axes, series: Series, at: Sequence[float], colour: str, *, along_x: bool = False) -> None:
     if series.low:
         ends = np.array([series.low, series.high], dtype=float)
         low, high = np.where(np.isfinite(ends).all(axis=0), ends, np.nan)
         # About the middle: an estimate may lie outside of its interval.
-        axes.errorbar(
-            x, (low + high) / 2, (high - low) / 2, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=5
-        )
+        middle, half = (low + high) / 2, (high - low) / 2
+        place = {"x": middle, "y": at, "xerr": half} if along_x else {"x": at, "y": middle, "yerr": half}
+        axes.errorbar(**place, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=5)
+
+
+def _rows(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:
+    names = row_names(chart)
+    for series in panel.series:
+        look, at = looks[series.label], [names.index(series.label)] * len(series.y)
+        axes.plot(series.y, at, linestyle="", marker=look.marker, markersize=4.6, color=look.colour, zorder=look.layer)
+        _whiskers(axes, series, at, look.colour, along_x=True)
+    name_rows(axes, names, looks)
 
 
 def _grid(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:
@@ -161,21 +185,24 @@ def _grid(chart: Chart, panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> 
         return
     low, high, scale = grid_scale(chart, panel)
     colours = LinearSegmentedColormap.from_list("", [(stop, colour.split("|")[0]) for stop, colour in scale])
-    rows = [dict(zip(map(str, series.x), series.y, strict=True)) for series in panel.series]
-    values = np.array([[row.get(name, math.nan) for name in names] for row in rows], dtype=float)
+    numbers = [dict(zip(map(str, series.x), series.y, strict=True)) for series in panel.series]
+    values = np.array([[row.get(name, math.nan) for name in names] for row in numbers], dtype=float)
+    width = 0.75 * WIDTH / _columns(chart) / len(names)
+    narrow = width < 0.25
     axes.imshow(values, cmap=colours, vmin=low, vmax=high or 1.0, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if math.isfinite(value):
             red, green, blue, _ = colours((value - low) / ((high - low) or 1.0))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
             colour = "white" if dark else "#222222"
-            axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=7, color=colour)
-    room = max(6, int(0.75 * WIDTH / _columns(chart) / max(len(names), 1) / 0.062))
-    axes.set_xticks(range(len(names)), [fill(name, room) for name in names])
-    axes.set_yticks(range(len(panel.series)), [short(series.label) for series in panel.series])
-    for tick, series in zip(axes.get_yticklabels(), panel.series, strict=True):
-        if series.label == HIGHLIGHT:
-            tick.set(fontweight="bold", color=looks[HIGHLIGHT].colour)
+            text = f"{value:.0f}" if narrow else f"{value:.3g}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=5 if narrow else 7, color=colour)
+    room = int(width / 0.062)
+    if room < _UPRIGHT:
+        axes.set_xticks(range(len(names)), list(map(short, names)), rotation=90)
+    else:
+        axes.set_xticks(range(len(names)), [fill(name, room) for name in names])
+    name_rows(axes, [series.label for series in panel.series], looks)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(panel.series) + 1) - 0.5, minor=True)
     axes.grid(visible=False)
@@ -199,7 +226,7 @@ def _name(chart: Chart, figure: Figure, looks: Mapping[str, Look]) -> None:
         figure.set_layout_engine("none")
         for panel, axes in zip(chart.panels, figure.axes, strict=True):
             _name_points(panel, axes, looks)
-    elif chart.kind != "grid":
+    elif chart.kind not in ("row", "grid"):
         labels = list(dict.fromkeys(series.label for panel in chart.panels for series in panel.series))
         if len(labels) > 1:
             _legend(chart, figure, {label: looks[label] for label in labels})

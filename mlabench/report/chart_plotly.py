@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import categories, grid_scale, value_range, x_range
+from mlabench.report.chart_axes import categories, grid_scale, row_names, value_range, x_range
 from mlabench.report.looks import HIGHLIGHT, Look, short
 
 #: Plotly's names of matplotlib's markers, dashes and hatches.
@@ -37,7 +37,8 @@ def panels(chart: Chart, looks: Mapping[str, Look]) -> list[dict[str, Any]]:
         chart: The chart.
         looks: A look for each of its names.
     """
-    ranges = {} if chart.kind == "grid" else {"x": x_range(chart), "y": value_range(chart)}
+    values = value_range(chart)
+    ranges = {"grid": {}, "row": {"x": values}}.get(chart.kind, {"x": x_range(chart), "y": values})
     return [
         {"data": list(_traces(chart, panel, looks)), "layout": _layout(chart, panel, ranges)} for panel in chart.panels
     ]
@@ -61,6 +62,9 @@ def _traces(chart: Chart, panel: Panel, looks: Mapping[str, Look]) -> Iterator[d
     # What is drawn last lies on top.
     for series in sorted(panel.series, key=lambda series: looks[series.label].layer):
         look = looks[series.label]
+        if chart.kind == "row":
+            yield _row(chart, series, look)
+            continue
         if chart.kind == "line" and series.low:
             yield from _bands(chart, series, look)
         yield {**_described(chart, series), **_drawn(chart, series, look)}
@@ -108,7 +112,7 @@ def _drawn(chart: Chart, series: Series, look: Look) -> dict[str, Any]:
     marker = {
         "color": colour,
         "symbol": SYMBOLS[look.marker],
-        "size": 4 if cloud else (9 if emphasis else 7.5) + (1 if chart.kind in ("dot", "scatter") else -1.5),
+        "size": 4 if cloud else (9 if emphasis else 7.5) + (-1.5 if chart.kind == "line" else 1),
         "opacity": 0.55 if cloud else 1,
     }
     if chart.kind == "line":
@@ -116,6 +120,17 @@ def _drawn(chart: Chart, series: Series, look: Look) -> dict[str, Any]:
         return {"type": "scatter", "mode": "lines+markers", "line": line, "marker": marker, "connectgaps": False}
     grouped = {"offsetgroup": series.label} if chart.kind == "dot" else {}
     return {"type": "scatter", "mode": "markers", "marker": marker, **grouped} | _whiskers(series, colour)
+
+
+def _row(chart: Chart, series: Series, look: Look) -> dict[str, Any]:
+    """A series as a row: its numbers along the horizontal axis, at its name."""
+    described = _described(chart, series)
+    hover = [f"<b>{escape(series.label)}</b>", f"{escape(chart.x)}: %{{x:.3~f}}"]
+    hover += ["%{customdata}"] if described["customdata"] else []
+    place = {"x": described["y"], "y": [escape(series.label)] * len(series.y)}
+    drawn = _drawn(chart, series, look)
+    drawn["error_x"] = drawn.pop("error_y", None)
+    return {**described, **place, **drawn, "hovertemplate": "<br>".join(hover) + "<extra></extra>"}
 
 
 def _whiskers(series: Series, colour: str) -> dict[str, Any]:
@@ -202,13 +217,16 @@ def _layout(chart: Chart, panel: Panel, ranges: Mapping[str, tuple[float, float]
     x = {**axis, "title": {"standoff": 8, "text": escape(chart.x)}}
     y = {**axis, "title": {"standoff": 8, "text": escape(chart.y)}}
     names = categories(chart)
-    if names is not None:
+    if chart.kind == "row":
+        y |= {**_named(row_names(chart)), "range": [len(row_names(chart)) - 0.5, -0.5], "showgrid": True}
+        x["range"] = list(map(_number, ranges["x"]))
+    elif names is not None:
         x |= _named(names)
     if chart.kind == "grid":
         y |= {**_named([series.label for series in panel.series]), "autorange": "reversed"}
         y |= {"ticks": "", "linecolor": _PAPER}
         x |= {"ticks": "", "linecolor": _PAPER}
-    else:
+    elif chart.kind != "row":
         x["range"], y["range"] = list(map(_number, ranges["x"])), list(map(_number, ranges["y"]))
     return {
         "xaxis": x,
@@ -232,7 +250,9 @@ def _lines(chart: Chart, panel: Panel) -> Iterator[dict[str, Any]]:
     line = {"color": _LINE, "width": 1.2}
     if panel.reference is not None and chart.kind != "grid":
         at = _number(panel.reference)
-        yield {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line, "layer": "below"}
+        along, across = "yx" if chart.kind == "row" else "xy"
+        ends = {f"{along}ref": "paper", f"{along}0": 0, f"{along}1": 1, f"{across}0": at, f"{across}1": at}
+        yield {"type": "line", **ends, "line": line, "layer": "below"}
     if panel.diagonal:
         low, high = max(x_range(chart)[0], value_range(chart)[0]), min(x_range(chart)[1], value_range(chart)[1])
         ends = {"x0": low, "y0": low, "x1": high, "y1": high}

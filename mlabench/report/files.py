@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlabench.report import page, render
 from mlabench.report.across import Across
-from mlabench.report.answer import Answer, Chart
+from mlabench.report.answer import Chart
 from mlabench.report.looks import Look
 from mlabench.report.results import Results
 from mlabench.report.suite import Suite
@@ -39,7 +39,7 @@ class Drawing:
 def drawings(suite: Suite, folder: Path) -> list[Drawing]:
     """All figures of a suite; ``folder`` is the suite's."""
     numbers = [Drawing(folder / "figures" / name, (name, suite.results)) for name in suite.figures]
-    return [*numbers, *(Drawing(folder / "figures" / chart_name(*one), one[1]) for one in charts(suite))]
+    return [*numbers, *(Drawing(folder / "figures" / name, chart) for name, chart in charts(suite))]
 
 
 def draw(drawing: Drawing, looks: Mapping[str, Look]) -> None:
@@ -64,7 +64,7 @@ def write(suite: Suite, folder: Path) -> tuple[Path, ...]:
         written.text("tables/document.tex", render.latex_document([render.file_name(name) for name in tables]))
     written.text("tidy.csv", suite.results.scores.to_csv(index=False, lineterminator="\n"))
     suite.results.scores.to_parquet(written.add("tidy.parquet"), index=False)
-    captions = {chart_name(one, chart): f"{chart.title}. {chart.caption}" for one, chart in charts(suite)}
+    captions = {name: f"{chart.title}. {chart.caption}" for name, chart in charts(suite)}
     written.text("report.md", page.markdown(suite, list(tables.values()), {**suite.figures, **captions}))
     return tuple(written.files)
 
@@ -94,16 +94,13 @@ def _write_tables(tables: Mapping[str, Table], of: str, written: Writer) -> None
         written.text(f"{path}.tex", render.latex(table, f"{of}:{name}"))
 
 
-def charts(suite: Suite) -> Iterator[tuple[Answer, Chart]]:
-    """The charts of a suite's answers."""
+def charts(suite: Suite) -> Iterator[tuple[str, Chart]]:
+    """The charts of a suite and of its answers, each with the name of its files."""
+    for chart in suite.charts:
+        yield render.file_name(chart.name), chart
     for one in suite.answers:
         for chart in one.charts:
-            yield one, chart
-
-
-def chart_name(one: Answer, chart: Chart) -> str:
-    """Name of the files of an answer's chart."""
-    return render.file_name(f"{one.question}_{chart.name}")
+            yield render.file_name(f"{one.question}_{chart.name}"), chart
 
 
 class Writer:

@@ -80,7 +80,7 @@ def static(shown: Picture) -> Markup:
 def _legend(shown: Chart, looks: Mapping[str, Look]) -> Markup:
     """The names; each is a button that hides and shows its series in all panels."""
     names = dict.fromkeys(series.label for panel in shown.panels for series in panel.series)
-    if shown.kind == "grid" or not names:
+    if shown.kind in ("row", "grid") or not names:
         return Markup("")
     buttons = [
         element(

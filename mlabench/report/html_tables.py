@@ -12,8 +12,8 @@ from mlabench.report.html_content import TrialLine
 from mlabench.report.html_elements import Markup, element, identifier, joined, prose
 from mlabench.report.table import Cell, Row, Table
 
-#: Longer tables are folded away.
-_LONG = 24
+#: Longer tables are folded away; every method has room for a row.
+_LONG = 32
 
 #: Longer words take more than one line.
 _SHORT = 16

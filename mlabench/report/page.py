@@ -25,10 +25,12 @@ QUESTIONS = {
 }
 
 _FIGURES = {
-    "accuracy": "Accuracy of each modality and of their fusion. Bars: mean; whiskers: standard deviation; dots: seeds.",
-    "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation.",
+    "accuracy": "Accuracy of each modality and of their fusion. Bars, or large marks where "
+    "methods are many: mean; whiskers: standard deviation; dots: seeds.",
+    "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation "
+    "(of many methods, MLA's alone).",
     "learning": "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: "
-    "standard deviation; open markers: the epoch selected, seed by seed.",
+    "standard deviation (of many methods, MLA's alone); open markers: the epoch selected, seed by seed.",
 }
 
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mlabench.report import wording
+from mlabench.report.chart_axes import CROWD
 from mlabench.report.fonts import families
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
@@ -73,7 +74,7 @@ def draw(name: str, results: Results, looks: Mapping[str, Look]) -> Figure:
         results: The numbers; :func:`mlabench.report.page.figures` says which figures they can fill.
         looks: A look for each method.
     """
-    drawn = {"accuracy": accuracy_bars, "missing_rate": missing_rate_curves, "learning": learning_curves}[name]
+    drawn = {"accuracy": accuracies, "missing_rate": missing_rate_curves, "learning": learning_curves}[name]
     with mpl.rc_context(STYLE):
         return drawn(results, looks)
 
@@ -104,8 +105,9 @@ def missing_rate_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
         ends = {}
         for label in results.labels:
             accuracies = [100 * results.at(label, setting, target)["accuracy"] for _, setting in points]
+            means, stds = _means_and_stds(accuracies)
             ends[label] = _line(
-                axes, np.array([rate for rate, _ in points]), *_means_and_stds(accuracies), looks[label]
+                axes, np.array([rate for rate, _ in points]), means, _band(results, label, stds), looks[label]
             )
         axes.set_xlabel("missing rate (%)")
         label_ends(axes, ends, looks)
@@ -134,7 +136,8 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
             look = looks[label]
             if (label, target) in spreads.index:
                 own = spreads.loc[label, target]
-                ends[label] = _line(axes, own.index.to_numpy(), own["mean"].to_numpy(), own["std"].to_numpy(), look, "")
+                stds = _band(results, label, own["std"].to_numpy())
+                ends[label] = _line(axes, own.index.to_numpy(), own["mean"].to_numpy(), stds, look, "")
             if target == MULTIMODAL:
                 own = chosen[chosen["label"] == label]
                 axes.plot(
@@ -148,9 +151,49 @@ def learning_curves(results: Results, looks: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
-    """Bars of each modality's and the fused accuracy at the first setting; every seed is a dot."""
+def accuracies(results: Results, looks: Mapping[str, Look]) -> Figure:
+    """Each modality's and the fused accuracy at the first setting; every seed is a dot."""
     setting = results.settings[0]
+    figure = (_bars if len(results.labels) <= CROWD else _rows)(results, looks, setting)
+    scores = results.scores[results.scores["setting"] == setting]
+    title = f"Accuracy of each modality and of their fusion, {setting} missing"
+    _title(figure, results, title, scores, wording.samples(scores))
+    return figure
+
+
+def _rows(results: Results, looks: Mapping[str, Look], setting: str) -> Figure:
+    """A row for each method, a panel for each target."""
+    names = results.labels
+    figure = Figure(figsize=(WIDTH, 0.15 * len(names) + 1.1), layout="constrained")
+    panels = figure.subplots(1, len(results.targets), squeeze=False, sharey=True).ravel()
+    for target, axes in zip(results.targets, panels, strict=True):
+        seeds = [100 * results.at(label, setting, target)["accuracy"].dropna() for label in names]
+        means, stds = _means_and_stds(seeds)
+        for place, label in enumerate(names):
+            look, at = looks[label], [place]
+            axes.errorbar(means[place], at, xerr=stds[place], linestyle="", color=look.colour, elinewidth=1.0)
+            axes.plot(means[place], at, look.marker, markersize=4.6, color=look.colour, zorder=look.layer)
+            axes.plot(
+                seeds[place], at * len(seeds[place]), "o", markersize=2.2, markerfacecolor="white",
+                markeredgecolor="#222222", markeredgewidth=0.4, zorder=4,
+            )  # fmt: skip
+        axes.set_title(target, loc="left", fontweight="bold")
+        axes.set_xlabel("accuracy (%)")
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    name_rows(panels[0], names, looks)
+    return figure
+
+
+def name_rows(axes: Axes, names: Sequence[str], looks: Mapping[str, Look]) -> None:
+    """Writes a name at each row of a panel."""
+    axes.set_yticks(range(len(names)), list(map(short, names)))
+    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
+        if name == HIGHLIGHT:
+            tick.set(fontweight="bold", color=looks[HIGHLIGHT].colour)
+
+
+def _bars(results: Results, looks: Mapping[str, Look], setting: str) -> Figure:
+    """A group of bars for each target."""
     handles = [Patch(**looks[label].bar(), label=short(label)) for label in results.labels]
     # About 0.066 inches per letter, and 0.35 for a patch and the space around it.
     columns = max(1, int(WIDTH / (0.066 * max(len(short(label)) for label in results.labels) + 0.35)))
@@ -177,9 +220,6 @@ def accuracy_bars(results: Results, looks: Mapping[str, Look]) -> Figure:
         handles=handles, loc="outside lower center", ncols=columns, frameon=False,
         handlelength=1.2, handletextpad=0.4, columnspacing=1.2,
     )  # fmt: skip
-    scores = results.scores[results.scores["setting"] == setting]
-    title = f"Accuracy of each modality and of their fusion, {setting} missing"
-    _title(figure, results, title, scores, wording.samples(scores))
     return figure
 
 
@@ -216,6 +256,11 @@ def _means_and_stds(groups: Sequence[pd.Series[float]]) -> tuple[Floats, Floats]
     summaries = list(map(summarise, groups))
     means = [np.nan if summary.mean is None else summary.mean for summary in summaries]
     return np.array(means), np.array([np.nan if summary.std is None else summary.std for summary in summaries])
+
+
+def _band(results: Results, label: str, stds: Floats) -> Floats:
+    """What of the spread is drawn: of many methods, only that of the one which all figures point out."""
+    return stds if len(results.labels) <= CROWD or label == HIGHLIGHT else np.full_like(stds, np.nan)
 
 
 def _line(

@@ -10,6 +10,7 @@ from mlabench.plan import Plan
 from mlabench.report import page
 from mlabench.report.across import Block, blocks
 from mlabench.report.answer import Answer, Chart
+from mlabench.report.chart_axes import with_room
 from mlabench.report.html_content import TrialLine, trial_lines
 from mlabench.report.published import Number
 from mlabench.report.published.table import published_table
@@ -27,6 +28,7 @@ class Suite:
         results: The numbers. Without the records, of which all else here is made: to send them from one process to
             another takes as long as to read them.
         tables: The tables.
+        charts: Charts about the suite as a whole.
         answers: What the results say about the suite's questions, with tables of their own.
         blocks: What can be ranked together with other suites.
         figures: Captions of the figures of the results, by name; the answers have more.
@@ -38,6 +40,7 @@ class Suite:
 
     results: Results
     tables: tuple[Table, ...]
+    charts: tuple[Chart, ...]
     answers: tuple[Answer, ...]
     blocks: tuple[Block, ...]
     figures: Mapping[str, str]
@@ -60,15 +63,18 @@ def read_suite(
         records: Address of the folder of trials as seen from the HTML page.
     """
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
+    from mlabench.report.leaderboard import leaderboard
     from mlabench.report.questions import answers
 
     results = load(plan, store, include_limited=include_limited)
     evidence = Evidence(results, store)
-    given = tuple(map(_without_empty_charts, answers(evidence))) if results.settings else ()
+    given = tuple(map(_with_charts_to_read, answers(evidence))) if results.settings else ()
+    board = leaderboard(evidence)
     beside = published_table(results, published)
     return Suite(
         results=replace(results, records={}),
-        tables=(*build_tables(evidence), *([beside] if beside else ())),
+        tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
+        charts=(board.chart,) if board else (),
         answers=given,
         blocks=tuple(blocks(results)),
         figures=page.figures(results),
@@ -79,10 +85,10 @@ def read_suite(
     )
 
 
-def _without_empty_charts(one: Answer) -> Answer:
-    """The answer without charts of which nothing was measured."""
+def _with_charts_to_read(one: Answer) -> Answer:
+    """The answer without charts of which nothing was measured, and with room in the others."""
 
     def drawn(chart: Chart) -> bool:
         return any(math.isfinite(value) for panel in chart.panels for series in panel.series for value in series.y)
 
-    return replace(one, charts=tuple(filter(drawn, one.charts)))
+    return replace(one, charts=tuple(map(with_room, filter(drawn, one.charts))))

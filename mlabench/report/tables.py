@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -97,11 +96,8 @@ def rates_table(evidence: Evidence, target: str) -> Table:
     multimodal = target == MULTIMODAL
     rows = []
     for label in results.labels:
-        points = [results.at(label, setting, target) for setting in results.settings]
         cells = [_at(evidence, label, setting, target) for setting in results.settings]
-        # At different rates a modality is there in different samples: its mean is not one over samples.
-        outcomes = averaged([cell.outcomes for cell in cells]) if multimodal else None
-        rows.append(Row((label,), (*cells, replace(_mean_over(points), outcomes=outcomes))))
+        rows.append(Row((label,), (*cells, mean_cell(evidence, label, target))))
     kind = "Multimodal accuracy" if multimodal else f"Unimodal accuracy ({target})"
     return Table(
         name="rates" if multimodal else f"rates_{target}",
@@ -200,8 +196,10 @@ def _axis(results: Results) -> pd.DataFrame:
     return results.scores[results.scores["setting"] != ""]
 
 
-def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
+def mean_cell(evidence: Evidence, label: str, target: str = MULTIMODAL) -> Cell:
     """The mean over rates of each seed, then over seeds; a seed that lacks a rate counts as failed or missing."""
+    settings = evidence.results.settings
+    points = [evidence.results.at(label, setting, target) for setting in settings]
     if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
         return Cell()
     status: dict[int, set[str]] = {}
@@ -217,6 +215,10 @@ def _mean_over(points: Sequence[pd.DataFrame]) -> Cell:
         planned=len(status),
         failed=len(failed),
         missing=len(missing),
+        # At different rates a modality is there in different samples: its mean is not one over samples.
+        outcomes=averaged([evidence.outcomes(label, setting, target) for setting in settings])
+        if target == MULTIMODAL
+        else None,
     )
 
 

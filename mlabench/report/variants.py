@@ -17,7 +17,7 @@ from mlabench.report.statistics import Comparison, averaged
 from mlabench.report.table import Cell, Column, Row, Table
 
 #: The mean over all missing rates, in place of one of them.
-_AVERAGE = "average"
+AVERAGE = "average"
 
 #: With fewer variants of one method, a suite is about other things.
 _VARIANTS = 3
@@ -37,7 +37,7 @@ def variant_tables(evidence: Evidence) -> Iterator[Table]:
     first = reference(results.plan)
     if first is None or first not in results.labels:
         return
-    settings = (*((_AVERAGE,) if len(results.settings) > 1 else ()), *results.settings)
+    settings = (*((AVERAGE,) if len(results.settings) > 1 else ()), *results.settings)
     yield _table(
         evidence,
         first,
@@ -77,7 +77,7 @@ def pair(evidence: Evidence, label: str, first: str, setting: str, target: str) 
         setting: A point of the missing-rate axis, or ``average`` over all of them, for ``multimodal`` only.
         target: A modality or ``multimodal``.
     """
-    points = evidence.results.settings if setting == _AVERAGE else [setting]
+    points = evidence.results.settings if setting == AVERAGE else [setting]
     own, other = (averaged([evidence.outcomes(one, point, target) for point in points]) for one in (label, first))
     if (
         own is not None
@@ -99,7 +99,7 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
     unimodal = any(target != MULTIMODAL for _, target in places)
     rows = []
     for setting, target in places:
-        labels = common.asked_for(results, results.labels, results.settings if setting == _AVERAGE else [setting])
+        labels = common.asked_for(results, results.labels, results.settings if setting == AVERAGE else [setting])
         pairs = {label: pair(evidence, label, first, setting, target) for label in labels if label != first}
         (p_values,) = common.corrected({label: own.comparison for label, own in pairs.items()})
         heads = (setting, target) if unimodal else (setting,)

@@ -106,6 +106,15 @@ def reliability_chart() -> Chart:
                  "accuracy", (Panel("", series, diagonal=True),))  # fmt: skip
 
 
+def row_chart(labels: tuple[str, ...] = METHODS) -> Chart:
+    series = tuple(
+        Series(label, ["mean"], [y], [y - 2], [y + 3])
+        for label, y in zip(labels, range(60, 60 + 2 * len(labels), 2), strict=True)
+    )
+    return Chart("ranking", "Methods in order", "Whiskers: 95 % intervals.", "row", "accuracy (%)", "method",
+                 (Panel("", series, reference=62.0),))  # fmt: skip
+
+
 def grid_chart(labels: tuple[str, ...] = METHODS) -> Chart:
     series = tuple(
         Series(label, labels, [math.nan if label == other else 50.0 + 12 * (row - column) for column, other
@@ -177,7 +186,7 @@ def all_answers() -> list[Answer]:
     """One answer per question, with charts of every kind."""
     return [
         answer("Q1", "supported", Interval(2.1, 0.9, 3.4), bar_chart(), dot_chart()),
-        answer("Q2", "not decided", Interval(0.8, -0.6, 2.1), line_chart(), grid_chart()),
+        answer("Q2", "not decided", Interval(0.8, -0.6, 2.1), line_chart(), row_chart(), grid_chart()),
         answer("Q3", "contradicted", Interval(-1.2, -2.2, -0.3), reliability_chart()),
         answer("Q4", "not decided", None, scatter_chart(), cloud_chart()),
     ]
@@ -208,7 +217,7 @@ def page(*, drawn: bool = True, text: str = "") -> PageContent:
         heading=f"synthetic: A made-up suite {text}",
         tables=(
             table(labels, "rates", groups=("0 %", "30 %", "60 %")),
-            table(labels, "long", groups=tuple(f"{rate} %" for rate in range(6))),
+            table(labels, "long", groups=tuple(f"{rate} %" for rate in range(7))),
         ),
         charts=(own,),
         pictures=(Picture(f"Learning {text}", f"Lines: means. {text}", picture.getvalue()),),

@@ -12,7 +12,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import categories, grid_scale, value_range, x_range
+from mlabench.report.chart_axes import categories, grid_scale, row_names, value_range, with_room, x_range
 from mlabench.report.chart_matplotlib import draw
 from mlabench.report.chart_plotly import escape, panels, themed
 from mlabench.report.looks import looks
@@ -27,7 +27,7 @@ NAMES = [chart.name for chart in CHARTS]
 
 
 def test_a_sample_of_every_kind() -> None:
-    assert {chart.kind for chart in CHARTS} == {"line", "bar", "dot", "scatter", "grid"}
+    assert {chart.kind for chart in CHARTS} == {"line", "bar", "dot", "scatter", "row", "grid"}
 
 
 # -- looks ---------------------------------------------------------------------------------------------
@@ -92,6 +92,56 @@ def test_whiskers_reach_to_the_ends_of_the_intervals() -> None:
     assert "interval [27, 32]" in trace["customdata"][0]
 
 
+def test_rows_lie_along_the_horizontal_axis() -> None:
+    chart = answers.row_chart()
+    drawn = panels(chart, looks([], [chart]))[0]
+    assert drawn["layout"]["yaxis"]["ticktext"] == [*METHODS[:-1], "<b>MLA</b>"]
+    assert drawn["layout"]["yaxis"]["range"] == [4.5, -0.5]  # the first on top
+    low, high = drawn["layout"]["xaxis"]["range"]
+    assert low < 58
+    assert high > 70
+    assert (drawn["layout"]["shapes"][0]["x0"], drawn["layout"]["shapes"][0]["y0"]) == (62.0, 0)
+    trace = next(trace for trace in drawn["data"] if trace["name"] == "QMF")
+    assert (trace["x"], trace["y"]) == ([64], ["QMF"])
+    assert (trace["error_x"]["array"], trace["error_x"]["arrayminus"]) == ([3], [2])
+    assert "error_y" not in trace
+    (axes,) = draw(chart, looks([], [chart])).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(METHODS)
+    shown = looks([], [chart])
+    for place, label in enumerate(METHODS):
+        (dot,) = (line for line in axes.lines if line.get_marker() == shown[label].marker)
+        assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([60 + 2 * place], [place])
+    np.testing.assert_allclose(axes.collections[2].get_segments()[0], [[62, 2], [67, 2]])
+
+
+MANY = tuple(f"Method number {place}" for place in range(27))
+
+
+def test_many_dots_become_rows() -> None:
+    chart = answers.dot_chart((*MANY, "MLA"))
+    rows = with_room(chart)
+    few = answers.dot_chart()
+    assert with_room(few) is few
+    assert (rows.kind, rows.x) == ("row", "gap (points)")
+    assert row_names(rows) == [*MANY, "MLA"]
+    assert [panel.title for panel in rows.panels] == [
+        f"{kind}, {modality}" for kind in ("own predictions", "linear probe") for modality in ("audio", "image", "text")
+    ]
+    for panel, place in zip(rows.panels, [0, 1, 2, 0, 1, 2], strict=True):
+        assert panel.reference == 0.0
+        for after, before in zip(panel.series, chart.panels[0].series, strict=True):
+            assert (after.label, after.y[0]) == (before.label, before.y[place])
+            assert (after.low[0], after.high[0]) == (before.low[place], before.high[place])
+
+
+def test_of_many_lines_one_has_a_band() -> None:
+    chart = with_room(answers.line_chart((*MANY, "MLA")))
+    assert [series.label for series in chart.panels[0].series if series.low] == ["MLA"]
+    assert chart.caption.endswith("Intervals are drawn for MLA alone.")
+    few = answers.line_chart()
+    assert with_room(few) is few
+
+
 def test_a_grid_has_rows_columns_and_colours_about_its_reference() -> None:
     chart = answers.grid_chart()
     (trace,) = panels(chart, looks([], [chart]))[0]["data"]
@@ -142,9 +192,9 @@ def test_axes() -> None:
     assert value_range(below)[1] == 0
 
 
-@pytest.mark.parametrize("kind", ["line", "bar", "dot", "scatter", "grid"])
+@pytest.mark.parametrize("kind", ["line", "bar", "dot", "scatter", "row", "grid"])
 def test_nothing_measured(kind: str) -> None:
-    x = ["a", "b"] if kind in ("bar", "dot", "grid") else [0.0, 1.0]
+    x = ["a", "b"] if kind in ("bar", "dot", "row", "grid") else [0.0, 1.0]
     nothing = [math.nan, math.nan]
     series = Series("MLA", x, nothing, nothing, nothing)
     for panel in (Panel("", (series,), reference=0.0), Panel("", ())):
@@ -153,9 +203,9 @@ def test_nothing_measured(kind: str) -> None:
         draw(chart, looks([], [chart]))
 
 
-@pytest.mark.parametrize("kind", ["line", "bar", "dot", "scatter"])
+@pytest.mark.parametrize("kind", ["line", "bar", "dot", "scatter", "row"])
 def test_an_interval_without_end(kind: str) -> None:
-    x = ["a", "b"] if kind in ("bar", "dot") else [0.0, 1.0]
+    x = ["a", "b"] if kind in ("bar", "dot", "row") else [0.0, 1.0]
     series = Series("MLA", x, [1.0, 2.0], [-math.inf, 1.0], [math.inf, 3.0])
     chart = Chart("endless", "Endless", "", kind, "x", "y", (Panel("", (series,)),))  # type: ignore[arg-type]
     low, high = value_range(chart)
@@ -179,7 +229,13 @@ def test_lines_over_names() -> None:
 # -- matplotlib ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=NAMES)
+CROWDED = [
+    with_room(make((*MANY, "MLA")))
+    for make in (answers.dot_chart, answers.line_chart, answers.row_chart, answers.grid_chart)
+]
+
+
+@pytest.mark.parametrize("chart", [*CHARTS, *CROWDED], ids=[*NAMES, *(f"crowded {chart.name}" for chart in CROWDED)])
 def test_no_texts_overlap(chart: Chart) -> None:
     figure = draw(chart, looks([], [chart]))
     figure.draw_without_rendering()
@@ -234,7 +290,9 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"first.{end}").read_bytes() == (tmp_path / f"second.{end}").read_bytes()
 
 
-@pytest.mark.parametrize("make", [answers.line_chart, answers.bar_chart, answers.scatter_chart, answers.grid_chart])
+@pytest.mark.parametrize(
+    "make", [answers.line_chart, answers.bar_chart, answers.scatter_chart, answers.row_chart, answers.grid_chart]
+)
 def test_hostile_names_are_drawn(make: object, tmp_path: Path) -> None:
     chart = make((HOSTILE, "$x^", "é", "MLA"))  # type: ignore[operator]
     draw(chart, looks([], [chart])).draw_without_rendering()

@@ -16,6 +16,7 @@ from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import compare
 from mlabench.report.table import Table
 from mlabench.store import Store
+from mlabench.trial import Component
 from tests.report.predicted import SAMPLES, Skill, hits, sweep
 from tests.report.synthetic import MODALITIES
 from tests.report.synthetic import sweep as sweep_without_predictions
@@ -166,12 +167,47 @@ def test_a_method_that_failed_throughout_leaves_it_open(store: Store) -> None:
     assert shown(found, "fused")["Concat"] == ["", "—", "—", "—", "3 of 3 failed"]
 
 
-def test_without_late_fusion_laziness_is_open(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("methods", "reference"),
+    [
+        ({"Averaged": Component(name="late_fusion", config={"objective": "separate"})}, "Averaged"),
+        ({"Only text": Component(name="unimodal", config={"modality": "text"})}, "Only text"),
+        ({"Averaged": Component(name="late_fusion", config={"objective": "joint"})}, None),
+    ],
+)
+def test_the_reference_trains_each_modality_alone(
+    methods: dict[str, Component], reference: str | None, store: Store
+) -> None:
+    joint = {"Joint": Component(name="late_fusion", config={"objective": "joint"})}
+    skills = {"Joint": skill(0.7, audio=0.2), **dict.fromkeys(methods, skill(0.8)), "MLA": skill(0.9)}
+    found = asked(sweep(store, skills, methods={**joint, **methods}), store)
+    if reference is None:
+        assert "trains no modality alone" in found.findings[-1].statement
+    else:
+        assert f"unimodal accuracy of MLA minus that of {reference}: +0.0 points" in found.findings[-1].statement
+        assert f"({reference})" in found.rule
+        assert reference not in shown(found, "laziness")
+        assert shown(found, "laziness")["Joint"][0].startswith("-20.0 ")
+
+
+def test_mla_is_not_compared_with_its_released_code(store: Store) -> None:
+    skills = {"MLA": skill(0.9), **BASELINES, "As released": skill(0.95)}
+    methods = {"As released": Component(name="mla_released")}
+    found = asked(sweep(store, skills, methods=methods), store)
+    assert [finding.statement.split(":")[0] for finding in found.findings[:2]] == [
+        "Fused accuracy of MLA minus that of Concat",
+        "Fused accuracy of MLA minus that of Late fusion",
+    ]
+    assert not any("As released" in finding.statement for finding in found.findings)
+    assert "As released" in shown(found, "fused")
+
+
+def test_without_a_modality_trained_alone_laziness_is_open(store: Store) -> None:
     found = asked(sweep(store, {"MLA": skill(0.9), "Concat": skill(0.7)}, probes={"MLA": probe()}), store)
     assert found.verdict == "not decided"
     assert [finding.verdict for finding in found.findings] == ["supported", *["not decided"] * 3]
-    assert "no late fusion" in found.findings[1].statement
-    assert any("no late fusion" in caveat for caveat in found.caveats)
+    assert "trains no modality alone" in found.findings[1].statement
+    assert any("trains no modality alone" in caveat for caveat in found.caveats)
     assert "laziness" not in {chart.name for chart in found.charts}
 
 

@@ -160,12 +160,11 @@ def test_win_rates_and_ranks_by_hand(store: Store) -> None:
     (diagram,) = chart(found, "ranks").panels
     # Nemenyi for three methods over three tasks: 2.343 * sqrt(3 * 4 / (6 * 3)).
     half = 2.343 * (3 * 4 / (6 * 3)) ** 0.5 / 2
-    (series,) = diagram.series
-    assert list(series.x) == ["MLA", "QMF", "Concat"]
-    means = np.array([4 / 3, 11 / 6, 17 / 6])
-    assert series.y == pytest.approx(means)
-    assert series.low == pytest.approx(means - half, abs=2e-3)
-    assert series.high == pytest.approx(means + half, abs=2e-3)
+    assert [series.label for series in diagram.series] == ["MLA", "QMF", "Concat"]
+    for series, mean in zip(diagram.series, (4 / 3, 11 / 6, 17 / 6), strict=True):
+        assert series.y == pytest.approx([mean])
+        assert series.low == pytest.approx([mean - half], abs=2e-3)
+        assert series.high == pytest.approx([mean + half], abs=2e-3)
 
 
 def test_the_chart_shows_every_target_with_intervals(store: Store) -> None:

@@ -53,7 +53,7 @@ def test_charts_draw_when_they_come_into_view(tab: Page, report: Path) -> None:
     tab.open(report)
     assert time.perf_counter() - start < 10
     assert tab.evaluate("typeof Plotly") == "undefined"  # nothing is drawn while the summary is read
-    assert tab.evaluate("document.querySelectorAll('.plot').length") == 15
+    assert tab.evaluate("document.querySelectorAll('.plot').length") == 16
     tab.evaluate("document.querySelector('figure.line-chart').scrollIntoView({ behavior: 'instant' })")
     tab.wait_for("document.querySelectorAll('figure.line-chart .main-svg').length > 0")
     assert tab.evaluate("document.querySelectorAll('#plotly').length") == 0
@@ -181,7 +181,7 @@ def test_print_shows_drawings_on_white_and_no_buttons(tab: Page, report: Path) -
     tab.open(report, scheme="dark")
     tab.emulate(scheme="dark", media="print")
     shown = "[...document.querySelectorAll('{}')].filter((one) => one.checkVisibility()).length"
-    assert tab.evaluate(shown.format("img.drawing")) == 8
+    assert tab.evaluate(shown.format("img.drawing")) == 9
     assert tab.evaluate(shown.format(".plot, .legend, nav")) == 0
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(28, 33, 38)"

@@ -61,6 +61,25 @@ def test_bars_show_the_means_and_every_seed(store: Store) -> None:
     assert sorted(dots[0].get_ydata()[:3]) == sorted(100 * accuracy("Concat", "audio", seed, 0.0) for seed in range(3))
 
 
+def test_many_methods_have_a_row_each_and_no_bands(store: Store) -> None:
+    labels = [*LEVELS, *(f"Method {place}" for place in range(8))]
+    plan = sweep(store, labels, rates=(0.0, 0.3))
+    figures = build_figures(load(plan, store), looks([plan]))
+    panels = figures["accuracy"].axes
+    assert [axes.get_title(loc="left") for axes in panels] == [*MODALITIES, "multimodal"]
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == labels
+    assert panels[0].get_ylim() == (len(labels) - 0.5, -0.5)  # the first on top
+    for axes, target in zip(panels, (*MODALITIES, "multimodal"), strict=True):
+        assert not axes.patches
+        points = {(line.get_ydata()[0], len(line.get_xdata())): line for line in axes.lines}
+        for place, label in enumerate(labels):
+            assert points[place, 1].get_xdata()[0] == pytest.approx(means(label, target, 0.0, range(3)))
+            assert sorted(points[place, 3].get_xdata()) == pytest.approx(
+                sorted(100 * accuracy(label, target, seed, 0.0) for seed in range(3))
+            )
+    assert [len(axes.collections) for axes in figures["missing_rate"].axes] == [1] * 4  # MLA's
+
+
 def test_learning_curves_show_the_means_and_the_selected_epochs(store: Store) -> None:
     plan = sweep(store, rates=(0.0,))
     results = load(plan, store)

@@ -222,11 +222,12 @@ def _published_name(dataset: str) -> str:
 
 def _published_method(method: Component) -> str:
     """The name under which published numbers would know a method; itself with its options if none would."""
-    changed = {name for name, value in method.config.items() if _default(method.name, name) != value}
-    off = [option for option, value in OFF.values() if method.config.get(option) == value]
+    changed = {name: value for name, value in method.config.items() if _default(method.name, name) != value}
+    off = [option for option, value in OFF.values() if changed.get(option) == value]
+    off += sorted(option for option, value in changed.items() if value is False)
     if not changed:
         return method.name
-    if method.name == "mla" and changed == set(off):
+    if len(off) == len(changed):
         return f"{method.name} without {', '.join(off)}"
     return f"{method.name} {sorted(changed)}"
 

@@ -29,6 +29,9 @@ from mlabench.report.table import Cell, measure
 #: Label of the method in question, and its registered name.
 LABEL, METHOD = "MLA", "mla"
 
+#: Registered names under which MLA is trained: variants of one method, not baselines of it.
+OWN = (METHOD, "mla_released")
+
 #: Largest p-value, after Holm's correction, at which a difference counts.
 LEVEL = 0.05
 
@@ -55,7 +58,7 @@ def method_in_question(plan: Plan) -> str | None:
 
 def variants(plan: Plan) -> tuple[str, ...]:
     """The labels of MLA and its variants, in the suite's order."""
-    return tuple(dict.fromkeys(cell.label for cell in plan.cells if cell.trial.method.name == METHOD))
+    return tuple(dict.fromkeys(cell.label for cell in plan.cells if cell.trial.method.name in OWN))
 
 
 def baselines(plan: Plan) -> tuple[str, ...]:

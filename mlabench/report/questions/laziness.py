@@ -21,8 +21,9 @@ from mlabench.report.table import Cell, Column, Row, Table
 #: The setting in which all modalities are there.
 COMPLETE = "0 %"
 
-#: The method that trains each encoder alone, with the budget that all methods share.
-ALONE = "late_fusion"
+#: What trains each encoder alone, with the budget that all methods share: methods, the first choice first, and the
+#: options without which they do not.
+ALONE = {"late_fusion": {"objective": "separate"}, "unimodal": {}}
 
 #: A modality this many points below the same encoder trained alone is as good as not lazy.
 MARGIN = 2.0
@@ -75,7 +76,7 @@ def answer(evidence: Evidence) -> Answer | None:
         dataset=common.dataset(plan),
         claim=CLAIM,
         verdict=common.overall([*beats, *keeps]),
-        rule=_rule(others, plan.modalities),
+        rule=_rule(others, plan.modalities, _alone(plan)),
         headline=common.headline("Fused accuracy", method, best, fused, fused_p),
         effect=common.effect(best, fused),
         findings=(*beats, *keeps),
@@ -89,26 +90,32 @@ def answer(evidence: Evidence) -> Answer | None:
     )
 
 
-def _rule(others: Sequence[str], modalities: Sequence[str]) -> str:
+def _rule(others: Sequence[str], modalities: Sequence[str], alone: str | None) -> str:
+    reference = f" ({alone})" if alone else ""
     return (
         f"Supported if both parts of the claim are. First part: for each of the {len(others)} other methods the "
         f"interval of the paired difference in fused accuracy lies above 0 and p < {common.LEVEL:g}. Second part: for "
-        f"each of the {len(modalities)} modalities the interval of its gap to the same encoder trained alone (late "
-        f"fusion) lies above −{MARGIN:g} points. The gap is that of a linear probe on the frozen encoders where it was "
-        "recorded, so that methods are not compared by how each reads out unimodal predictions; else that of the "
-        "methods' own unimodal predictions. Contradicted if an interval of a fused difference lies below 0, or that of "
-        f"a gap lies below 0 without lying above −{MARGIN:g} points, with p < {common.LEVEL:g}. Not decided otherwise. "
-        f"All intervals cover 95 %; p-values are corrected by Holm over all tests of both parts."
+        f"each of the {len(modalities)} modalities the interval of its gap to the same encoder trained "
+        f"alone{reference} lies above −{MARGIN:g} points. The gap is that of a linear probe on the frozen encoders "
+        "where it was recorded, so that methods are not compared by how each reads out unimodal predictions; else that "
+        "of the methods' own unimodal predictions. Contradicted if an interval of a fused difference lies below 0, or "
+        f"that of a gap lies below 0 without lying above −{MARGIN:g} points, with p < {common.LEVEL:g}. Not decided "
+        "otherwise. All intervals cover 95 %; p-values are corrected by Holm over all tests of both parts."
     )
 
 
 def _alone(plan: Plan) -> str | None:
     """The label of the method that trains each modality alone."""
-    return next(iter(common.labels_of(plan, ALONE)), None)
+    for method, options in ALONE.items():
+        for cell in plan.cells:
+            used = cell.trial.method
+            if used.name == method and all(used.config.get(name, value) == value for name, value in options.items()):
+                return cell.label
+    return None
 
 
 def _gaps(evidence: Evidence, label: str) -> dict[str, _Gap]:
-    """The gaps of a method's modalities; nothing is known without late fusion in the suite."""
+    """The gaps of a method's modalities; nothing is known if the suite trains none alone."""
     plan = evidence.results.plan
     alone = _alone(plan)
     if alone is None:
@@ -127,7 +134,9 @@ def _kept(results: Results, method: str, modality: str, gap: _Gap, p: float | No
     """Whether a modality of the method is as good as trained alone."""
     alone, judged = _alone(results.plan), gap.judged
     if alone is None:
-        return Finding(f"Laziness of {modality}: not measured, since the suite has no late fusion.", "not decided")
+        return Finding(
+            f"Laziness of {modality}: not measured, since the suite trains no modality alone.", "not decided"
+        )
     what = "linear probe" if gap.probe else "unimodal accuracy"
     found = common.finding(f"Laziness of {modality}: {what} of {method} minus that of {alone}", judged, p)
     if judged is None:
@@ -194,7 +203,7 @@ def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
     return Table(
         name="laziness",
         title="Laziness: each modality against the same encoder trained alone",
-        note=f"Unimodal accuracy minus that of {alone or 'late fusion'}, which trains each encoder alone with the same "
+        note=f"Unimodal accuracy minus that of {alone or 'a method'}, which trains each encoder alone with the same "
         "budget, in points; below 0 a modality is lazy. Read-out: the unimodal prediction as the method makes it, "
         "paired over seeds and test samples. Probe: a linear classifier fitted to the frozen encoder in the same way "
         "for all methods, paired over seeds. Brackets: 95 % interval. —: not recorded, or fewer than two seeds.",
@@ -338,7 +347,7 @@ def _laziness_chart(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
 def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method: str) -> Iterator[str]:
     results = evidence.results
     if _alone(results.plan) is None:
-        yield "The suite has no late fusion: whether a modality learns less than alone cannot be said."
+        yield "The suite trains no modality alone: whether a modality learns less than alone cannot be said."
     elif all(gap.probe is None and gap.readout is not None for gap in gaps[method].values()):
         yield (
             "No linear probe was recorded, or for fewer than two seeds: laziness is judged by each method's own "

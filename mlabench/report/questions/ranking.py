@@ -57,16 +57,23 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
     half = ranks.critical_difference / 2
     order = np.argsort(ranks.mean_ranks, kind="stable")
     means = [ranks.mean_ranks[place] for place in order]
-    low, high = ([mean + side for mean in means] for side in (-half, half))
     yield Chart(
         name="ranks",
         title="Critical-difference diagram",
         caption=f"Mean rank over {ranks.tasks} {over}, 1 is best; bars: half the critical difference to either "
         f"side (Nemenyi, 5 %). Methods whose bars overlap cannot be told apart. {_DEPENDENT} {conditions}",
-        kind="dot",
-        x="Method",
-        y="Mean rank",
-        panels=(Panel("", (Series("mean rank", [labels[place] for place in order], means, low, high),)),),
+        kind="row",
+        x="Mean rank",
+        y="Method",
+        panels=(
+            Panel(
+                "",
+                tuple(
+                    Series(labels[place], ["mean"], [mean], [mean - half], [mean + half])
+                    for place, mean in zip(order, means, strict=True)
+                ),
+            ),
+        ),
     )
     wins = 100 * win_rates(scores)
     np.fill_diagonal(wins, nan)

@@ -1,0 +1,88 @@
+"""The methods of a suite in order: mean accuracies with intervals, and which cannot be told apart from the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mlabench.report import wording
+from mlabench.report.answer import Chart, Panel
+from mlabench.report.evidence import Evidence
+from mlabench.report.questions import common
+from mlabench.report.results import MULTIMODAL
+from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.tables import mean_cell
+from mlabench.report.variants import AVERAGE, pair, reference
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The ranking of a suite's methods.
+
+    Attributes:
+        table: Ranks, accuracies, distances from the best.
+        chart: The accuracies, in the same order.
+    """
+
+    table: Table
+    chart: Chart
+
+
+def leaderboard(evidence: Evidence) -> Leaderboard | None:
+    """Ranks the methods by their fused accuracy, averaged over the missing rates.
+
+    Returns:
+        None with fewer than two methods that have all their runs, and for suites about the variants of one method.
+    """
+    results = evidence.results
+    cells = {
+        label: mean_cell(evidence, label)
+        for label in common.asked_for(results, results.labels, results.settings)
+        if results.settings
+    }
+    whole = {label: cell for label, cell in cells.items() if cell.complete}
+    if len(whole) < 2 or results.plan.questions == ("Q3",) or reference(results.plan) is not None:
+        return None
+    order = sorted(whole, key=lambda label: -(whole[label].number or 0.0))
+    best, *others = order
+    tests = {label: pair(evidence, label, best, AVERAGE, MULTIMODAL).comparison for label in others}
+    (p_values,) = common.corrected(tests)
+    told_apart = {label: p is not None and p < common.LEVEL for label, p in p_values.items()}
+    shown = {
+        label: replace(common.with_interval(cell, cell.outcomes), best=cell.complete and not told_apart.get(label))
+        for label, cell in cells.items()
+    }
+    rows = [Row(("1", best), (shown[best], Cell(text="—"), Cell(text="—"), Cell(text="best")))]
+    for label in others:
+        rank = 1 + sum((whole[other].number or 0.0) > (whole[label].number or 0.0) for other in order)
+        words = "yes" if told_apart[label] else "no"
+        found = common.difference_cell(tests[label]), common.p_cell(p_values[label]), Cell(text=words)
+        rows.append(Row((str(rank), label), (shown[label], *found)))
+    nothing = (Cell(text="—"),) * 3
+    rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
+    over = f", averaged over the missing rates {common.listed(results.settings)}" if len(results.settings) > 1 else ""
+    conditions = wording.conditions(results.plan, results.scores[results.scores["setting"] != ""])
+    table = Table(
+        name="leaderboard",
+        title="Leaderboard",
+        note=f"Fused accuracy in percent{over}. {common.INTERVALS} Behind the best: paired difference from it, in "
+        f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is not told "
+        f"apart from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the same numbers, which "
+        "flatters it. Methods that lack a run have no rank.",
+        conditions=conditions,
+        heads=("Rank", "Method"),
+        columns=tuple(
+            Column(name, ranked=False) for name in ("Accuracy", "Behind the best", "p (Holm)", "Told apart from it")
+        ),
+        rows=tuple(rows),
+    )
+    chart = Chart(
+        name="leaderboard",
+        title=f"Leaderboard: fused accuracy{over}",
+        caption=f"Methods in the order of their fused accuracy{over}. {common.WHISKERS} Intervals that overlap may "
+        f"still differ: methods are compared in pairs, in the table. {conditions}",
+        kind="row",
+        x="Fused accuracy (%)",
+        y="Method",
+        panels=(Panel("", tuple(common.series(label, ["mean"], [shown[label]]) for label in order)),),
+    )
+    return Leaderboard(table, chart)

@@ -1,0 +1,112 @@
+"""Ranks, distances and p-values against sums by hand and the comparisons of the statistics module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlabench.plan import Plan
+from mlabench.report.evidence import Evidence
+from mlabench.report.leaderboard import Leaderboard, leaderboard
+from mlabench.report.results import MULTIMODAL, load
+from mlabench.report.statistics import averaged, compare, holm
+from mlabench.store import Store
+from mlabench.trial import Component
+from tests.report.predicted import SAMPLES, Skill, hits, sweep
+
+RATES = (0.0, 0.5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def skill(complete: float, half: float | None = None) -> Skill:
+    """Accuracies that are whole numbers of samples, the same with every seed."""
+    return lambda _target, test, _seed: complete if half is None or test.rate == 0 else half
+
+
+def board(plan: Plan, store: Store) -> Leaderboard:
+    found = leaderboard(Evidence(load(plan, store), store))
+    assert found is not None
+    return found
+
+
+def rows(found: Leaderboard) -> dict[str, list[str]]:
+    return {row.heads[1]: [row.heads[0], *(cell.mean for cell in row.cells)] for row in found.table.rows}
+
+
+SKILLS = {"Concat": skill(0.70, 0.40), "QMF": skill(0.80, 0.50), "MMIN": skill(0.75, 0.75), "MLA": skill(0.78, 0.70)}
+
+
+def test_methods_are_ranked_by_their_mean_over_the_rates(store: Store) -> None:
+    found = board(sweep(store, SKILLS, rates=RATES), store)
+    assert [(row.heads, row.cells[0].number) for row in found.table.rows] == [
+        (("1", "MMIN"), pytest.approx(75.0)),
+        (("2", "MLA"), pytest.approx(74.0)),
+        (("3", "QMF"), pytest.approx(65.0)),
+        (("4", "Concat"), pytest.approx(55.0)),
+    ]
+    assert [row.cells[1].number for row in found.table.rows[1:]] == pytest.approx([-1.0, -10.0, -20.0])
+    assert "averaged over the missing rates 0 % and 50 %" in found.table.note
+    assert [series.label for series in found.chart.panels[0].series] == ["MMIN", "MLA", "QMF", "Concat"]
+    assert [series.y[0] for series in found.chart.panels[0].series] == pytest.approx([75, 74, 65, 55])
+
+
+def test_each_is_compared_with_the_best(store: Store) -> None:
+    """The p-values are Holm's over the paired tests on the mean of both rates."""
+    plan = sweep(store, SKILLS, rates=RATES, alike=False)
+    evidence = Evidence(load(plan, store), store)
+    means = {}
+    for label in SKILLS:
+        whole = averaged([evidence.outcomes(label, setting, MULTIMODAL) for setting in ("0 %", "50 %")])
+        assert whole is not None
+        means[label] = whole
+    tests = [compare(means[label], means["MMIN"]) for label in ("MLA", "QMF", "Concat")]
+    expected = holm([test.p_value for test in tests])
+    assert expected[0] > 0.05 > expected[1]  # one of each kind
+    table = board(plan, store).table
+    for row, test, p in zip(table.rows[1:], tests, expected, strict=True):
+        assert (row.cells[1].interval, row.cells[3].mean) == (test.difference, "yes" if p < 0.05 else "no")
+        assert row.cells[0].best is (p >= 0.05)
+    assert table.rows[0].cells[0].best
+    # Which samples are right at each rate, counted.
+    right = np.mean([hits(accuracy, "fused", 4) for accuracy in (0.78, 0.70)], axis=0)
+    assert len(right) == SAMPLES
+    assert table.rows[1].cells[0].number == pytest.approx(100 * right.mean())
+
+
+def test_a_method_that_lacks_a_run_has_no_rank(store: Store) -> None:
+    plan = sweep(store, SKILLS, rates=RATES, failing=[("MMIN", 1)])
+    found = board(plan, store)
+    assert rows(found)["MMIN"] == ["—", "75.0", "—", "—", "—"]
+    assert [row.heads for row in found.table.rows] == [("1", "MLA"), ("2", "QMF"), ("3", "Concat"), ("—", "MMIN")]
+    assert not found.table.rows[-1].cells[0].best
+    assert "MMIN" not in {series.label for series in found.chart.panels[0].series}
+
+
+def test_equals_share_a_rank_and_cannot_be_told_apart(store: Store) -> None:
+    found = rows(board(sweep(store, {"Concat": skill(0.7), "QMF": skill(0.8), "MLA": skill(0.8)}), store))
+    assert [found[label][0] for label in ("QMF", "MLA", "Concat")] == ["1", "1", "3"]
+    assert found["MLA"][4] == "no"
+
+
+def test_suites_about_one_method_have_none(store: Store) -> None:
+    skills = {"MLA": skill(0.8), "without HGM": skill(0.7), "without DF": skill(0.6)}
+    methods = {label: Component(name="mla", config={"alpha": place}) for place, label in enumerate(skills)}
+    plan = sweep(store, skills, methods=methods)
+    assert leaderboard(Evidence(load(plan, store), store)) is None
+    two = {label: skills[label] for label in list(skills)[:2]}
+    ablation = sweep(store, two, methods=methods, questions=("Q3",))
+    assert leaderboard(Evidence(load(ablation, store), store)) is None
+    alone = sweep(store, {"MLA": skill(0.8)})
+    assert leaderboard(Evidence(load(alone, store), store)) is None
+
+
+def test_one_rate_is_not_called_a_mean(store: Store) -> None:
+    found = board(sweep(store, {"Concat": skill(0.7), "MLA": skill(0.8)}), store)
+    assert found.chart.title == "Leaderboard: fused accuracy"
+    assert "averaged over" not in found.table.note
