@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands.
 
-Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run again to resume).
+Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run again to resume); 75 the time is up, and
+143 told to leave by SIGTERM, with what was under way saved (the same).
 """
 
 from __future__ import annotations

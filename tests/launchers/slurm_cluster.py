@@ -42,7 +42,7 @@ MailProg=/bin/true
 KillWait=30
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=sched_min_interval=0
+SchedulerParameters=sched_min_interval=0,sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 NodeName=localhost NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
