@@ -83,7 +83,8 @@ def run_trial(
             checkpoints.clear()
         tests = _union(old, job.tests)
         with ranks(options.devices_per_trial, assist, (trial, tests, store, options, old)):
-            record, predictions, model = _run(trial, tests, store, options, report, clock, old, checkpoints)
+            run = _TrialRun(trial, tests, store, options, report, clock, checkpoints)
+            record, predictions, model = run.run(old)
         record = record.model_copy(update={"cost": {**record.cost, **clock.seconds()}})
         store.write(record, predictions, model)
         checkpoints.clear()
@@ -106,95 +107,120 @@ def assist(trial: Trial, tests: Sequence[Missing], store: Store, options: RunOpt
     """What the other processes of a trial on several devices do: the same, but for all that is kept of it."""
     register(options.plugins)
     checkpoints = replace(make_checkpoints(trial, store, options, lambda: False), writes=False)
-    _run(trial, tests, store, replace(options, loggers=()), lambda *_: None, Clock(), old, checkpoints)
+    _TrialRun(trial, tests, store, replace(options, loggers=()), lambda *_: None, Clock(), checkpoints).run(old)
 
 
-def _run(
-    trial: Trial,
-    tests: Sequence[Missing],
-    store: Store,
-    options: RunOptions,
-    report: ReportProgress,
-    clock: Clock,
-    old: Record | None,
-    checkpoints: Checkpoints,
-) -> tuple[Record, Arrays | None, bytes]:
-    fabric = make_fabric(options.device, trial.training.precision, options.devices_per_trial)
-    with clock.phase("data"):
-        data = load_data(trial)
-        encoders = build_encoders(trial, data.task)
-        data = drop_frozen_networks(data, encoders, fabric.device)
-        if not tests:
+@dataclass(frozen=True)
+class Trained:
+    """What a record says of the training."""
+
+    curves: list[Epoch]
+    selected_epoch: int | None
+    cost: dict[str, float]
+    parameters: int | None
+    environment: dict[str, Any]
+
+
+@dataclass
+class _TrialRun:
+    """One process's work on a trial: data, method, training, evaluation."""
+
+    trial: Trial
+    tests: Sequence[Missing]
+    store: Store
+    options: RunOptions
+    report: ReportProgress
+    clock: Clock
+    checkpoints: Checkpoints
+    modalities: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.fabric = make_fabric(self.options.device, self.trial.training.precision, self.options.devices_per_trial)
+
+    def run(self, old: Record | None) -> tuple[Record, Arrays | None, bytes]:
+        """The record, the arrays and the weights to store; ``old``'s training stands where its weights are kept."""
+        with self.clock.phase("data"):
+            data, method = self._prepare()
+        kept = self.store.folder(self.trial.id) / MODEL
+        if old is not None and kept.is_file():
+            method.load_state_dict(safetensors.torch.load_file(kept, device=str(self.fabric.device)))
+            # What was said of the training stays: these are its weights, not those of today's code.
+            trained = Trained(old.curves, old.selected_epoch, old.cost, old.parameters, old.environment)
+        else:
+            trained = self._train(data, method)
+        with self.clock.phase("evaluate"):
+            found = evaluate_all(method, data, self.tests, self._tensors, self.fabric) if self.tests else ({}, None)
+        evaluations, predictions = found
+        record = Record(
+            trial=self.trial,
+            status="ok",
+            evaluations=evaluations,
+            notes=[*data.notes, *_left_out(data.skipped)],
+            **vars(trained),
+        )
+        return record, predictions, self._weights_to_keep(method)
+
+    def _prepare(self) -> tuple[Data, Method]:
+        data = load_data(self.trial)
+        self.modalities = data.task.modalities
+        encoders = build_encoders(self.trial, data.task)
+        data = drop_frozen_networks(data, encoders, self.fabric.device)
+        if not self.tests:
             # What is not evaluated, as in tuning, must not be able to look at the test split.
             data = replace(data, test=data.test.take(np.empty(0, np.int64)))
-        modalities = data.task.modalities
-
-        def tensors(split: Split, missing: Missing) -> SplitTensors:
-            present = missing.pattern(trial.dataset.name, split.ids, modalities)
-            return SplitTensors(split, modalities, present, fabric.device)
-
-        method = build_method(trial, data, encoders).to(fabric.device)
-        if fabric.world_size > 1:
+        method = build_method(self.trial, data, encoders).to(self.fabric.device)
+        if self.fabric.world_size > 1:
             share_out(method)
-        if options.compile:
+        if self.options.compile:
             compile_encoders(method)
-    kept = store.folder(trial.id) / MODEL
-    if old is not None and kept.is_file():
-        method.load_state_dict(safetensors.torch.load_file(kept, device=str(fabric.device)))
-        # What was said of the training stays: these are its weights, not those of today's code.
-        curves, selected, cost = old.curves, old.selected_epoch, old.cost
-        parameters, environment = old.parameters, old.environment
-    else:
-        validation = tensors(data.validation, trial.missing)
-        watched = {missing.key: tensors(data.test, missing) for missing in (trial.missing, Missing()) if tests}
+        return data, method
+
+    def _tensors(self, split: Split, missing: Missing) -> SplitTensors:
+        present = missing.pattern(self.trial.dataset.name, split.ids, self.modalities)
+        return SplitTensors(split, self.modalities, present, self.fabric.device)
+
+    def _train(self, data: Data, method: Method) -> Trained:
+        """Trains ``method`` in place."""
+        trial, fabric = self.trial, self.fabric
+        train, validation = (self._tensors(split, trial.missing) for split in (data.train, data.validation))
+        watched = {key.key: self._tensors(data.test, key) for key in (trial.missing, Missing()) if self.tests}
         stages = method.stages(trial.training.epochs)
         offset = {stage.name: sum(other.epochs for other in stages[:place]) for place, stage in enumerate(stages)}
         total = sum(stage.epochs for stage in stages)
 
         def report_epoch(epoch: Epoch) -> None:
             done = offset[epoch.stage] + epoch.epoch
-            report(epoch.stage, done, total)
+            self.report(epoch.stage, done, total)
             log(epoch, done)
-
-        def watch_test() -> dict[str, float]:
-            return {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()}
 
         meter = Meter(method, fabric.device)
         observers = Observers(
-            lambda: accuracies(method, validation, fabric), watch_test, report_epoch, measure=meter.running
+            validate=lambda: accuracies(method, validation, fabric),
+            watch_test=lambda: {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()},
+            report=report_epoch,
+            measure=meter.running,
         )
-        train = tensors(data.train, trial.missing)
-        with clock.phase("train"), sending_curves(options.loggers, store.root, trial) as log:
+        with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
             curves, selected = fit(
-                method, train, validation, trial.training, trial.seed, fabric, observers, checkpoints
+                method, train, validation, trial.training, trial.seed, fabric, observers, self.checkpoints
             )
-        present = dict(zip(modalities, train.present.sum(dim=0).tolist(), strict=True))
-        passes = total - checkpoints.resumed
+        present = dict(zip(self.modalities, train.present.sum(dim=0).tolist(), strict=True))
+        passes = total - self.checkpoints.resumed
         steps = passes * math.ceil(len(train) / trial.training.batch_size)
         cost = meter.costs(steps, {modality: passes * count for modality, count in present.items()})
-        if checkpoints.resumed:
-            cost["epochs_resumed"] = checkpoints.resumed
+        if self.checkpoints.resumed:
+            cost["epochs_resumed"] = self.checkpoints.resumed
         parameters = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
-        environment = {**describe_environment(trial, str(fabric.device)), "devices": fabric.world_size}
-        environment["compiled"] = options.compile
-    with clock.phase("evaluate"):
-        evaluations, predictions = evaluate_all(method, data, tests, tensors, fabric) if tests else ({}, None)
-    state = {name: value.contiguous() for name, value in method.state_dict().items()}
-    size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
-    keep = tests and (options.keep_models or size <= SMALL_MODEL_MIB)
-    model = safetensors.torch.save(state) if keep else b""
-    record = Record(
-        trial=trial,
-        status="ok",
-        selected_epoch=selected,
-        evaluations=evaluations,
-        curves=curves,
-        parameters=parameters,
-        notes=[*data.notes, *_left_out(data.skipped)],
-        cost=cost,
-        environment=environment,
-    )
-    return record, predictions, model
+        environment = describe_environment(trial, str(fabric.device))
+        environment |= {"devices": fabric.world_size, "compiled": self.options.compile}
+        return Trained(curves, selected, cost, parameters, environment)
+
+    def _weights_to_keep(self, method: Method) -> bytes:
+        """The weights, if they are small or wanted."""
+        state = {name: value.contiguous() for name, value in method.state_dict().items()}
+        size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
+        keep = self.tests and (self.options.keep_models or size <= SMALL_MODEL_MIB)
+        return safetensors.torch.save(state) if keep else b""
 
 
 def make_checkpoints(
@@ -303,7 +329,7 @@ def make_fabric(device: str, precision: Any, devices: int = 1) -> Fabric:
         fabric = Fabric(accelerator=device, devices=devices, precision=precision, strategy=strategy)
         if devices > 1:
             fabric.launch()
-    # Fabric has torch look for a GPU driver in a slower way, which every step of an optimiser does anew where there is none.
+    # Fabric has torch look for a GPU driver in a slow way, which each step of an optimiser does anew if there is none.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if fabric.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
