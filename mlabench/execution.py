@@ -80,7 +80,7 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
     standings = []
     for trial, tests in plan.trials():
         seal = store.seal(trial.id)
-        record = store.read(trial.id)
+        record = store.read(trial.id, thorough=False)
         stale = False
         if trial.id in busy:
             state = State.RUNNING
@@ -117,13 +117,13 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
     ]
 
 
-def estimate_seconds(jobs: Iterable[Job], store: Store, workers: int) -> float | None:
+def estimate_seconds(jobs: Sequence[Job], store: Store, workers: int) -> float | None:
     """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
 
     None if nothing was recorded on these samples.
     """
     seconds: dict[tuple[object, ...], list[float]] = {}
-    for record in store.records():
+    for record in store.records(thorough=False) if jobs else ():
         if record.status == "ok" and (trained := record.cost.get("wall_seconds_train")):
             for likeness in _likenesses(record.trial):
                 seconds.setdefault(likeness, []).append(trained / record.trial.training.epochs)

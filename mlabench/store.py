@@ -75,11 +75,16 @@ class Store:
         """Ids of all trials that have a record, sorted."""
         return sorted(path.parent.name for path in self.trials.glob(f"*/{RECORD}") if path.parent.name[0] != ".")
 
-    def read(self, trial_id: str) -> Record | None:
-        """The record of a trial, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
+    def read(self, trial_id: str, *, thorough: bool = True) -> Record | None:
+        """The record of a trial, or None. A corrupt one is set aside, reported in :attr:`set_aside`.
+
+        Args:
+            trial_id: The trial.
+            thorough: As :func:`read_record`.
+        """
         try:
             try:
-                return read_record(self.folder(trial_id))
+                return read_record(self.folder(trial_id), thorough=thorough)
             except CorruptRecordError:
                 # It may have been replaced halfway through: only what stays corrupt is.
                 return read_record(self.folder(trial_id))
@@ -98,10 +103,10 @@ class Store:
         except OSError:
             return ""
 
-    def records(self) -> Iterator[Record]:
-        """All records that can be read."""
+    def records(self, *, thorough: bool = True) -> Iterator[Record]:
+        """All records that can be read; ``thorough`` as for :func:`read_record`."""
         for trial_id in self.ids():
-            record = self.read(trial_id)
+            record = self.read(trial_id, thorough=thorough)
             if record is not None:
                 yield record
 
@@ -148,7 +153,7 @@ class Store:
             UserError: If the folder cannot be written.
         """
         with self._renewed(origin.name) as folder:
-            for name in (RECORD, PREDICTIONS, MODEL):
+            for name in (PREDICTIONS, MODEL, RECORD):  # the record last, as in `write`
                 if (origin / name).is_file():
                     shutil.copyfile(origin / name, folder / name)
 
@@ -245,8 +250,13 @@ class Store:
         return plans
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, *, thorough: bool = True) -> Record:
     """Reads and verifies one trial's folder.
+
+    Args:
+        folder: The folder.
+        thorough: Whether to compute the checksums of predictions and weights in any case. If not, only where they were
+            written to after the record was; surveys of thousands of trials need not read gigabytes.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -280,7 +290,10 @@ def read_record(folder: Path) -> Record:
         raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
     for name in (PREDICTIONS, MODEL):
         # A file that is wholly absent was left out on purpose (committed references carry no predictions).
-        if (folder / name).exists() and _sha256(folder / name) != record.files.get(name):
+        path = folder / name
+        if not path.exists() or (not thorough and name in record.files and not _is_newer(path, folder / RECORD)):
+            continue
+        if _sha256(path) != record.files.get(name):
             raise CorruptRecordError(f"{name} does not have the checksum that it was written with")
     return record
 
@@ -322,6 +335,10 @@ def _digest(text: str) -> str:
 def _sha256(path: Path) -> str:
     """Of a file; empty if it is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    return path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
 def _sync(path: Path) -> None:

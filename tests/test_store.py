@@ -95,7 +95,7 @@ def test_a_record_replaced_while_it_is_read_is_not_set_aside(store: Store, monke
     store.write(make_record(trial))
     reads = []
 
-    def read_twice(folder: Path) -> Record:
+    def read_twice(folder: Path, *, thorough: bool = True) -> Record:
         reads.append(folder)
         if len(reads) == 1:
             raise CorruptRecordError("its files are those of the next record")
@@ -122,6 +122,19 @@ def test_changed_predictions_are_noticed(store: Store):
     path.write_bytes(path.read_bytes()[:-1])
     assert store.read(trial.id) is None
     assert PREDICTIONS in store.set_aside[0][1]
+
+
+def test_a_survey_computes_the_checksums_of_what_was_written_to_after_the_record(store: Store):
+    trial = make_trial()
+    store.write(make_record(trial), {"ids": np.array(["a"])}, b"weights")
+    path = store.folder(trial.id) / MODEL
+    path.write_bytes(b"waights")
+    written = (store.folder(trial.id) / RECORD).stat().st_mtime
+    os.utime(path, (written - 1, written - 1))
+    assert store.read(trial.id, thorough=False) is not None
+    os.utime(path, (written + 1, written + 1))
+    assert store.read(trial.id, thorough=False) is None
+    assert MODEL in store.set_aside[0][1]
 
 
 def test_predictions_may_be_left_out(store: Store):
