@@ -331,7 +331,7 @@ def test_a_trial_stopped_in_the_middle_goes_on_from_its_last_epochs(suite: Path,
     straight, results = tmp_path / "straight", tmp_path / "results"
     assert mlabench("run", suite, "--results", straight, *long).returncode == 0
     process = start("run", suite, "--results", results, "--jobs", "1", *long)
-    wait_for(lambda: any((results / "checkpoints").glob("*seed0-*")) and bool(running(results)), process)
+    wait_for(lambda: any((results / "checkpoints").glob("stamps-*seed0-*")) and bool(running(results)), process)
     if how == "killed":
         os.kill(running(results)[0], signal.SIGKILL)
         output, _ = process.communicate(timeout=60)

@@ -198,7 +198,7 @@ def ended(cluster: Cluster, array: str, state: str = "COMPLETED") -> Callable[[]
 
 
 def under_way(results: Path) -> Callable[[], bool]:
-    return lambda: bool(holders(results)) and any((results / "checkpoints").glob("*seed0-*"))
+    return lambda: bool(holders(results)) and any((results / "checkpoints").glob("stamps-*seed0-*"))
 
 
 def test_a_suite_is_shared_out_and_merged(cluster: Cluster, suite: Path, tmp_path: Path, unbroken: Path):
