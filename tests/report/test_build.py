@@ -287,8 +287,8 @@ def test_several_environments_are_counted(store: Store) -> None:
 
 def test_names_that_are_no_file_names(store: Store) -> None:
     tests = [Missing(protocol="per_modality", rates={"text": 0.2})]
-    report, _ = build(store, sweep(store, ["a/b: c", "$x_"], extra_tests=tests, name="my suite", write=False))
-    assert report.suites[0].page == report.out / "my_suite" / "report.md"
+    report, _ = build(store, sweep(store, ["a/b: c", "$x_"], extra_tests=tests, name="my.suite", write=False))
+    assert report.suites[0].page == report.out / "my.suite" / "report.md"
 
 
 def test_a_report_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
