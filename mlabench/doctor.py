@@ -79,7 +79,7 @@ def _packages() -> Iterator[Finding]:
             state = version(name)
         except PackageNotFoundError:
             state = f"missing: pip install 'mlabench[{extra[1]}]'" if extra else "MISSING: install mlabench again"
-        yield Finding(f"packages for raw inputs ({extra[1]})" if extra else "packages", name, state)
+        yield Finding(f"packages of the extra {extra[1]}" if extra else "packages", name, state)
 
 
 def _data() -> Iterator[Finding]:

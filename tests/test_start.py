@@ -166,7 +166,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     found = {row.what: (row.part, row.state) for row in doctor.examine(tmp_path, None) if "package" in row.part}
     assert found == {
         "numpy": ("packages", version("numpy")),
-        "no-such-thing": ("packages for raw inputs (prepare)", "missing: pip install 'mlabench[prepare]'"),
+        "no-such-thing": ("packages of the extra prepare", "missing: pip install 'mlabench[prepare]'"),
         "no-such-base": ("packages", "MISSING: install mlabench again"),
     }
 

@@ -70,7 +70,7 @@ def _summary(report: PageContent) -> Markup:
         scale = "Bars and brackets: effect and its interval. Each bar has a scale of its own; the upright line is zero."
         parts.append(element("p", scale, class_="note"))
     else:
-        parts.append(element("p", "No question is answered: nothing was measured that settles one."))
+        parts.append(element("p", "None of Q1 to Q4 is answered here. What was measured stands below."))
     return element("section", *parts, id="summary")
 
 
