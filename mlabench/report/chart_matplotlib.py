@@ -18,6 +18,7 @@ from matplotlib.transforms import Bbox
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import categories, grid_scale, row_names, value_range, x_range
+from mlabench.report.figure_layout import OnePass, arrange
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.plots import STYLE, WIDTH, label_ends, name_rows, spread_labels
 
@@ -94,7 +95,7 @@ def _axes(chart: Chart) -> tuple[Figure, Sequence[Axes]]:
         height = 0.26 * max((len(panel.series) for panel in chart.panels), default=0) + 0.9
     elif columns == 1:
         height = 2.4
-    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout=OnePass())
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in grid[len(chart.panels) :]:
         unused.remove()
@@ -222,8 +223,7 @@ def _name(chart: Chart, figure: Figure, looks: Mapping[str, Look]) -> None:
     if chart.kind == "line":
         spread_labels(figure)
     elif _direct(chart):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        arrange(figure)
         for panel, axes in zip(chart.panels, figure.axes, strict=True):
             _name_points(panel, axes, looks)
     elif chart.kind not in ("row", "grid"):

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from mlabench.report import wording
 from mlabench.report.chart_axes import CROWD
+from mlabench.report.figure_layout import OnePass, arrange
 from mlabench.report.fonts import families
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
@@ -42,6 +44,7 @@ STYLE: dict[RcKeyType, Any] = {
     "font.family": families(),
     "font.size": 8,
     "axes.titlesize": 8,
+    "axes.titley": 1.0,  # where it would be; to find that out, all ticks would be measured each time
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -83,9 +86,7 @@ def save(figure: Figure, png: Path, pdf: Path) -> None:
     """Writes a figure in both formats, once for all; the same figure gives the same bytes."""
     with mpl.rc_context(STYLE):
         figure.set_dpi(_DPI)
-        if engine := figure.get_layout_engine():
-            engine.execute(figure)
-        figure.set_layout_engine(None)  # with any, each format would first be drawn once more, for nothing
+        arrange(figure)
         figure.savefig(png, dpi=_DPI, metadata={"Software": None})
         figure.savefig(pdf, dpi=STYLE["figure.dpi"], metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
@@ -164,7 +165,7 @@ def accuracies(results: Results, looks: Mapping[str, Look]) -> Figure:
 def _rows(results: Results, looks: Mapping[str, Look], setting: str) -> Figure:
     """A row for each method, a panel for each target."""
     names = results.labels
-    figure = Figure(figsize=(WIDTH, 0.15 * len(names) + 1.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.15 * len(names) + 1.1), layout=OnePass())
     panels = figure.subplots(1, len(results.targets), squeeze=False, sharey=True).ravel()
     for target, axes in zip(results.targets, panels, strict=True):
         seeds = [100 * results.at(label, setting, target)["accuracy"].dropna() for label in names]
@@ -197,7 +198,7 @@ def _bars(results: Results, looks: Mapping[str, Look], setting: str) -> Figure:
     handles = [Patch(**looks[label].bar(), label=short(label)) for label in results.labels]
     # About 0.066 inches per letter, and 0.35 for a patch and the space around it.
     columns = max(1, int(WIDTH / (0.066 * max(len(short(label)) for label in results.labels) + 0.35)))
-    figure = Figure(figsize=(WIDTH, 2.6 + 0.17 * -(-len(handles) // columns)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6 + 0.17 * -(-len(handles) // columns)), layout=OnePass())
     axes = figure.subplots()
     width = 0.84 / len(results.labels)
     for place, label in enumerate(results.labels):
@@ -229,7 +230,7 @@ def _panels(results: Results) -> tuple[Figure, dict[str, Axes]]:
     rows = -(-len(targets) // columns)
     # A label needs ten points of height at the end of its line.
     height = max(1.75, 0.14 * len(results.labels) + 0.4)
-    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout=OnePass())
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(targets) :]:
         axes.remove()
@@ -279,10 +280,6 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks
     for label, end in ends.items():
         if end is None:
             continue
-        colour = looks[label].colour
-        # From end to end: to cut it where text or marker begin takes as long as all else in a figure.
-        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5)}
-        leader |= {"patchA": None, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
             short(label),
             xy=end,
@@ -290,18 +287,18 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float] | None], looks
             textcoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=7,
-            color=colour,
+            color=looks[label].colour,
             fontweight="bold" if label == HIGHLIGHT else "normal",
             annotation_clip=False,
-            arrowprops=leader,
         )
 
 
 def spread_labels(figure: Figure) -> None:
-    """Moves the labels of each panel apart, as little as possible and in the order of their lines."""
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)  # leaves room for the labels
-    figure.set_layout_engine("none")
+    """Moves the labels of each panel apart, as little as possible and in the order of their lines, and points to these.
+
+    The lines that point are one object: an arrow for each label takes as long as the rest of a panel.
+    """
+    arrange(figure)  # leaves room for the labels
     for axes in figure.axes:
         labels = [text for text in axes.texts if isinstance(text, Annotation)]
         labels.sort(key=lambda text: text.xy[1])
@@ -310,6 +307,13 @@ def spread_labels(figure: Figure) -> None:
         gap = 8.5 / height * (high - low)
         for text, y in zip(labels, spread([text.xy[1] for text in labels], gap, low, high), strict=True):
             text.set_position((_LABELS_AT, y))
+        left, right = axes.get_xlim()
+        edge = left + _LABELS_AT * (right - left)
+        leaders = [[text.xy, (edge, text.get_position()[1])] for text in labels]
+        colours = [text.get_color() for text in labels]
+        axes.add_collection(
+            LineCollection(leaders, colors=colours, linewidths=0.5, clip_on=False, zorder=2), autolim=False
+        )
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
