@@ -100,7 +100,7 @@ def observers(
     validation: Iterable[float] = itertools.repeat(0.0),
     test: Iterable[dict[str, float]] = itertools.repeat({"complete": 0.0}),
     see: Callable[[], Any] = lambda: None,
-    report: Callable[[Stage, int], None] = lambda *_: None,
+    report: Callable[[Epoch], None] = lambda _: None,
 ) -> Observers:
     """Scores as scripted; ``see`` is called whenever the loop validates."""
     scores, watched = iter(validation), iter(test)
@@ -207,7 +207,7 @@ def test_stages(name: str, train: SplitTensors, fabric: Fabric) -> None:
         method,
         train,
         fabric,
-        watch=observers(scores, report=lambda stage, epoch: reports.append((stage.name, epoch))),
+        watch=observers(scores, report=lambda epoch: reports.append((epoch.stage, epoch.epoch))),
         optimizer=settings,
         schedule=Cosine(),
     )
