@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlabench import __version__
-from mlabench.errors import cannot_write
+from mlabench.errors import UserError, cannot_write
 from mlabench.execution import default_jobs
 from mlabench.plan import Plan
 from mlabench.report import files, page, render
@@ -150,13 +151,19 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
     else:
         # Objects of a report live until its end: with the usual thresholds, a tenth of the time goes into looking for
         # garbage among them.
-        with ProcessPoolExecutor(
-            workers,
-            mp_context=get_context("spawn"),
-            initializer=gc.set_threshold,
-            initargs=(50_000, 50, 100),
-        ) as pool:
-            yield pool.map
+        try:
+            with ProcessPoolExecutor(
+                workers,
+                mp_context=get_context("spawn"),
+                initializer=gc.set_threshold,
+                initargs=(50_000, 50, 100),
+            ) as pool:
+                yield pool.map
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that was making the report has died; the machine may have run out of memory.",
+                remedy="Report on fewer suites at a time: `mlabench report SUITE`.",
+            ) from error
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:

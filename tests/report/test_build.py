@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.plan import Plan
-from mlabench.report.build import Report, build_report, print_tables
+from mlabench.report.build import Report, _side_by_side, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
 from mlabench.store import PREDICTIONS, RECORD, Store
 from mlabench.trial import SCHEMA_VERSION, Record
@@ -295,3 +296,10 @@ def test_a_report_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the report"):
         build(store, sweep(store, ["MLA"]), out=tmp_path / "file")
+
+
+def test_a_process_that_dies_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlabench.report.build._MANY", 0)
+    monkeypatch.setattr("mlabench.report.build.default_jobs", lambda device: 2)
+    with pytest.raises(UserError, match="has died"), _side_by_side([]) as apply:
+        list(apply(os._exit, [1]))
