@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mlabench import atomic
 from mlabench.errors import UserError, cannot_write
 from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.worker import done_by_others
@@ -58,8 +59,7 @@ class Order(BaseModel):
             UserError: If that is not possible.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.model_dump_json(), encoding="utf-8")
+            atomic.write(path, self.model_dump_json().encode())
         except OSError as error:
             raise cannot_write("an order", path, error) from error
 

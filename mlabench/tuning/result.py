@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlabench import __version__
+from mlabench import __version__, atomic
 from mlabench.display import as_written
 from mlabench.errors import cannot_write
 from mlabench.plan import Tuned
@@ -90,10 +89,7 @@ def write(document: Mapping[str, Any], out: Path) -> None:
     """
     plain = json.loads(json.dumps(document))  # so that equal parts are not written as anchors and aliases
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(f"# Written by `mlabench tune`.\n{text}", encoding="utf-8")
-        temporary.replace(out)
+        atomic.write(out, f"# Written by `mlabench tune`.\n{text}".encode())
     except OSError as error:
         raise cannot_write("the tuned suite", out, error) from error
