@@ -214,7 +214,7 @@ def plan(
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
     from mlabench.display import counted, duration, make_console, print_listing
-    from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey
+    from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
     from mlabench.store import Store
 
     use_plugins(plugin)
@@ -239,7 +239,7 @@ def plan(
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
             left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
-            workers = jobs or default_jobs("auto")
+            workers = jobs or default_jobs("auto", visible_gpus("auto"))
             seconds = estimate_seconds(left, store, workers)
             time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
             trials, by = counted(len(standings), "trial"), counted(workers, "worker")

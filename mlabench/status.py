@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from mlabench.execution import Overwrite, Standing, State, default_jobs, estimate_seconds, jobs_to_run, survey
+from mlabench.execution import (
+    Overwrite,
+    Standing,
+    State,
+    default_jobs,
+    estimate_seconds,
+    jobs_to_run,
+    survey,
+    visible_gpus,
+)
 from mlabench.leases import Holder, holders
 from mlabench.plan import Plan
 from mlabench.store import Store
@@ -84,7 +93,7 @@ def _seconds_left(standings: Sequence[Standing], store: Store, running: dict[str
     if rest is None:
         return None
     rest += sum(paces[trial_id] * (holder.total - holder.done) for trial_id, holder in started.items())
-    return rest / (len(running) or default_jobs("auto"))
+    return rest / (len(running) or default_jobs("auto", visible_gpus("auto")))
 
 
 def _elapsed(holder: Holder) -> float:
