@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ ACROSS = "All suites together"
 #: A report on fewer trials is made in this process: to start others takes two seconds.
 _MANY = 500
 
-#: More processes than this would find too little to do.
+#: More processes than this, this one among them, would find too little to do.
 _PROCESSES = 8
 
 _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
@@ -143,27 +144,62 @@ def _across(suites: Sequence[Suite], each: Callable[..., Iterable[Any]]) -> Acro
 
 @contextmanager
 def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A :func:`map` over suites or figures; in several processes where that is worth their start."""
+    """A :func:`map` over suites or figures; where that is worth their start, other processes help this one."""
     trials = {cell.trial.id for plan in plans for cell in plan.cells}
-    workers = min(default_jobs("cpu"), _PROCESSES)
-    if workers < 2 or len(trials) < _MANY:
+    count = min(default_jobs("cpu"), _PROCESSES) - 1
+    if not count or len(trials) < _MANY:
         yield map
     else:
         # Objects of a report live until its end: with the usual thresholds, a tenth of the time goes into looking for
         # garbage among them.
+        usual, seldom = gc.get_threshold(), (50_000, 50, 100)
+        gc.set_threshold(*seldom)
         try:
-            with ProcessPoolExecutor(
-                workers,
-                mp_context=get_context("spawn"),
-                initializer=gc.set_threshold,
-                initargs=(50_000, 50, 100),
-            ) as pool:
-                yield pool.map
+            with (
+                ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, seldom) as others,
+                ThreadPoolExecutor(count) as threads,
+            ):
+                yield partial(_shared_out, others, threads, count)
         except BrokenProcessPool as error:
             raise UserError(
                 "a process that was making the report has died; the machine may have run out of memory.",
                 remedy="Report on fewer suites at a time: `mlabench report SUITE`.",
             ) from error
+        finally:
+            gc.set_threshold(*usual)
+
+
+def _shared_out(
+    others: Executor, threads: Executor, count: int, function: Callable[..., Any], *arguments: Iterable[Any]
+) -> Iterator[Any]:
+    """A :func:`map` by ``count`` other processes and, once results are asked for, by this one, too.
+
+    Each of the others has a thread here that hands it one call after the other: to submit all of them and to cancel
+    those that this process makes confuses Python's pool should a process die.
+    """
+    calls = deque(enumerate(zip(*arguments, strict=True)))
+    results: dict[int, Any] = {}
+
+    def work(apply: Callable[..., Any]) -> None:
+        try:
+            while calls:
+                try:
+                    place, call = calls.popleft()
+                except IndexError:  # somebody else was quicker
+                    return
+                results[place] = apply(function, *call)
+        except BaseException:
+            calls.clear()  # nobody needs the rest
+            raise
+
+    def in_order() -> Iterator[Any]:
+        work(lambda function, *call: function(*call))
+        for helper in helpers:
+            helper.result()
+        yield from (results[place] for place in sorted(results))
+
+    helpers = [threads.submit(work, lambda *call: others.submit(*call).result()) for _ in range(count)]
+    return in_order()
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
