@@ -240,7 +240,7 @@ def plan(
         if not as_json:
             left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
             workers = jobs or default_jobs("auto", visible_gpus("auto"))
-            seconds = estimate_seconds(left, store, workers)
+            seconds = estimate_seconds(left, standings, store, workers)
             time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
             trials, by = counted(len(standings), "trial"), counted(workers, "worker")
             console.print(f"{trials}, {len(left)} to run on {by}; time: {time}.")

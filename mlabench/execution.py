@@ -31,7 +31,8 @@ from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.store import Store
 from mlabench.suite.components import has_raw_inputs
-from mlabench.trial import Inputs, Record, Trial
+from mlabench.summary import Summary, TrialSummary
+from mlabench.trial import Inputs, Trial
 
 
 class Overwrite(StrEnum):
@@ -61,7 +62,7 @@ class Standing:
         trial: The trial.
         tests: The test patterns that the plan asks for.
         state: Where it stands.
-        record: Its record, if there is one.
+        summary: What its record says, if there is one.
         stale: The method's source has changed since, without a new version.
         seal: Tells this record from one that comes later.
     """
@@ -69,7 +70,7 @@ class Standing:
     trial: Trial
     tests: tuple[Missing, ...]
     state: State
-    record: Record | None
+    summary: Summary | None
     stale: bool
     seal: str
 
@@ -80,22 +81,22 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
     standings = []
     for trial, tests in plan.trials():
         seal = store.seal(trial.id)
-        record = store.read(trial.id, thorough=False)
+        summary = store.summary(trial.id)
         stale = False
         if trial.id in busy:
             state = State.RUNNING
-        elif record is None:
+        elif summary is None:
             state = State.MISSING
-        elif record.status == "failed":
+        elif summary.status == "failed":
             state = State.FAILED
-        elif all(test.key in record.evaluations for test in tests):
+        elif all(test.key in summary.evaluations for test in tests):
             state = State.DONE
         else:
             state = State.INCOMPLETE
-        if record is not None and record.status == "ok":
-            source = record.environment.get("method_source", "")
-            stale = source != registry.get("methods", trial.method.name).source_hash
-        standings.append(Standing(trial, tests, state, record, stale, seal))
+        if summary is not None and summary.status == "ok":
+            source = registry.get("methods", trial.method.name).source_hash
+            stale = summary.environment.method_source != source
+        standings.append(Standing(trial, tests, state, summary, stale, seal))
     return standings
 
 
@@ -117,26 +118,34 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
     ]
 
 
-def estimate_seconds(jobs: Sequence[Job], store: Store, workers: int) -> float | None:
+def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: Store, workers: int) -> float | None:
     """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
 
     None if nothing was recorded on these samples.
+
+    Args:
+        jobs: What is to be done.
+        standings: What is known of a part of the store's trials already.
+        store: Where all trials are.
+        workers: How many there will be.
     """
+    known = {standing.trial.id: standing.summary for standing in standings}
+    others = sorted(set(store.ids()) - known.keys()) if jobs else ()
     seconds: dict[tuple[object, ...], list[float]] = {}
-    for record in store.records(thorough=False) if jobs else ():
-        if record.status == "ok" and (trained := record.cost.get("wall_seconds_train")):
-            for likeness in _likenesses(record.trial):
-                seconds.setdefault(likeness, []).append(trained / record.trial.training.epochs)
+    for summary in (*known.values(), *map(store.summary, others)):
+        if summary and summary.status == "ok" and (trained := summary.cost.wall_seconds_train):
+            for likeness in _likenesses(summary.trial):
+                seconds.setdefault(likeness, []).append(trained / summary.trial.training.epochs)
     total = 0.0
     for job in jobs:
-        known = next((seconds[likeness] for likeness in _likenesses(job.trial) if likeness in seconds), None)
-        if known is None:
+        closest = next((seconds[likeness] for likeness in _likenesses(job.trial) if likeness in seconds), None)
+        if closest is None:
             return None
-        total += median(known) * job.trial.training.epochs
+        total += median(closest) * job.trial.training.epochs
     return total / max(workers, 1)
 
 
-def _likenesses(trial: Trial) -> list[tuple[object, ...]]:
+def _likenesses(trial: Trial | TrialSummary) -> list[tuple[object, ...]]:
     """What trials share whose epochs take about as long, the closest first."""
     samples = (trial.dataset.name, trial.limit)
     return [(*samples, trial.method.name), samples]

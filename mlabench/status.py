@@ -48,9 +48,9 @@ class Status:
     def failures(self) -> dict[str, str]:
         """Why trials failed, by trial id."""
         return {
-            entry.trial.id: f"{entry.record.failure.kind}: {entry.record.failure.message}"
+            entry.trial.id: f"{entry.summary.failure.kind}: {entry.summary.failure.message}"
             for entry in self.standings
-            if entry.state == State.FAILED and entry.record and entry.record.failure
+            if entry.state == State.FAILED and entry.summary and entry.summary.failure
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _seconds_left(standings: Sequence[Standing], store: Store, running: dict[str
     started = {trial_id: holder for trial_id, holder in running.items() if holder.done}
     paces = {trial_id: _elapsed(holder) / holder.done for trial_id, holder in started.items()}
     jobs = [job for job in jobs_to_run(standings, Overwrite.ONLY_MISSING) if job.trial.id not in started]
-    rest = estimate_seconds(jobs, store, 1) if jobs else 0.0
+    rest = estimate_seconds(jobs, standings, store, 1) if jobs else 0.0
     if rest is None and paces:
         rest = len(jobs) * mean(paces[trial_id] * holder.total for trial_id, holder in started.items())
     if rest is None:

@@ -17,12 +17,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from mlabench import atomic
 from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
+from mlabench.summary import Summary
 from mlabench.trial import SCHEMA_VERSION, Record
 
 RECORD = "record.json"
@@ -38,6 +39,8 @@ PREDICTIONS = "predictions.npz"
 MODEL = "model.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
+
+_Read = TypeVar("_Read", Record, Summary)
 
 
 class CorruptRecordError(Exception):
@@ -75,19 +78,21 @@ class Store:
         """Ids of all trials that have a record, sorted."""
         return sorted(path.parent.name for path in self.trials.glob(f"*/{RECORD}") if path.parent.name[0] != ".")
 
-    def read(self, trial_id: str, *, thorough: bool = True) -> Record | None:
-        """The record of a trial, or None. A corrupt one is set aside, reported in :attr:`set_aside`.
+    def read(self, trial_id: str) -> Record | None:
+        """The record of a trial, verified, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
+        return self._read(trial_id, read_record)
 
-        Args:
-            trial_id: The trial.
-            thorough: As :func:`read_record`.
-        """
+    def summary(self, trial_id: str) -> Summary | None:
+        """The same of what a survey needs, in a fifth of the time; see :func:`read_summary`."""
+        return self._read(trial_id, read_summary)
+
+    def _read(self, trial_id: str, read: Callable[[Path], _Read]) -> _Read | None:
         try:
             try:
-                return read_record(self.folder(trial_id), thorough=thorough)
+                return read(self.folder(trial_id))
             except CorruptRecordError:
                 # It may have been replaced halfway through: only what stays corrupt is.
-                return read_record(self.folder(trial_id))
+                return read(self.folder(trial_id))
         except FileNotFoundError:
             return None
         except CorruptRecordError as error:
@@ -103,12 +108,9 @@ class Store:
         except OSError:
             return ""
 
-    def records(self, *, thorough: bool = True) -> Iterator[Record]:
-        """All records that can be read; ``thorough`` as for :func:`read_record`."""
-        for trial_id in self.ids():
-            record = self.read(trial_id, thorough=thorough)
-            if record is not None:
-                yield record
+    def records(self) -> Iterator[Record]:
+        """All records that can be read."""
+        return filter(None, map(self.read, self.ids()))
 
     def predictions(self, trial_id: str) -> Arrays | None:
         """The arrays of ``predictions.npz``, or None if they were not kept.
@@ -250,19 +252,40 @@ class Store:
         return plans
 
 
-def read_record(folder: Path, *, thorough: bool = True) -> Record:
-    """Reads and verifies one trial's folder.
-
-    Args:
-        folder: The folder.
-        thorough: Whether to compute the checksums of predictions and weights in any case. If not, only where they were
-            written to after the record was; surveys of thousands of trials need not read gigabytes.
+def read_record(folder: Path) -> Record:
+    """Reads and verifies one trial's folder: fields, checksums of all files, and that it is the trial it is called.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         CorruptRecordError: If it does not parse, or a checksum does not agree.
         UserError: If it may not be read, or was written by a newer version.
     """
+    record = _parse(folder, Record)
+    if record.trial.id != folder.name:
+        raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
+    _check_files(folder, record.files, lambda _: True)
+    return record
+
+
+def read_summary(folder: Path) -> Summary:
+    """Reads a few fields of a record, whose own checksum is verified.
+
+    Surveys of thousands of trials need not read gigabytes: the checksums of predictions and weights are computed where
+    these were written to after the record was; where they were not, the next thorough reading finds what is wrong.
+
+    Raises:
+        FileNotFoundError, CorruptRecordError, UserError: As :func:`read_record`.
+    """
+    summary = _parse(folder, Summary)
+    written = (folder / RECORD).stat().st_mtime_ns
+    _check_files(
+        folder, summary.files, lambda path: path.name not in summary.files or path.stat().st_mtime_ns > written
+    )
+    return summary
+
+
+def _parse(folder: Path, model: type[_Read]) -> _Read:
+    """The record of a folder as ``model``. Raises as :func:`read_record`."""
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     try:
@@ -276,7 +299,7 @@ def read_record(folder: Path, *, thorough: bool = True) -> Record:
     if _digest(body) != seal:
         raise CorruptRecordError(f"{RECORD} does not have the checksum that it was written with")
     try:
-        record = Record.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         version = _version(body)
         if version > SCHEMA_VERSION:
@@ -286,16 +309,18 @@ def read_record(folder: Path, *, thorough: bool = True) -> Record:
                 file=str(folder / RECORD),
             ) from error
         raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
-    if record.trial.id != folder.name:
-        raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
-    for name in (PREDICTIONS, MODEL):
+
+
+def _check_files(folder: Path, checksums: Mapping[str, str], doubted: Callable[[Path], bool]) -> None:
+    """Computes the checksums of the doubted ones of the files beside a record.
+
+    Raises:
+        CorruptRecordError: If one does not agree.
+    """
+    for path in (folder / PREDICTIONS, folder / MODEL):
         # A file that is wholly absent was left out on purpose (committed references carry no predictions).
-        path = folder / name
-        if not path.exists() or (not thorough and name in record.files and not _is_newer(path, folder / RECORD)):
-            continue
-        if _sha256(path) != record.files.get(name):
-            raise CorruptRecordError(f"{name} does not have the checksum that it was written with")
-    return record
+        if path.exists() and doubted(path) and _sha256(path) != checksums.get(path.name):
+            raise CorruptRecordError(f"{path.name} does not have the checksum that it was written with")
 
 
 def _version(body: str) -> int:
@@ -335,10 +360,6 @@ def _digest(text: str) -> str:
 def _sha256(path: Path) -> str:
     """Of a file; empty if it is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _is_newer(path: Path, other: Path) -> bool:
-    return path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
 def _sync(path: Path) -> None:

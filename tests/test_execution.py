@@ -76,8 +76,8 @@ def test_survey(store: Store) -> None:
         (NEW, State.MISSING),
     ]
     assert standings[1].tests == (COMPLETE, HALF)
-    assert standings[0].record == store.read(DONE.id)
-    assert standings[4].record is None
+    assert standings[0].summary == store.summary(DONE.id)
+    assert standings[4].summary is None
     assert not any(entry.stale for entry in standings)
 
 
@@ -130,19 +130,21 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
         Job(make_trial(method).model_copy(update={"training": Training(epochs=10)}), (COMPLETE,))
         for method in ("mla", "mla", "qmf")
     ]
-    assert estimate_seconds(jobs, store, 1) is None
+    assert estimate_seconds(jobs, [], store, 1) is None
     store.write(failure(make_trial("mla", 9)))
     store.write(record(make_trial("mla", 8)))
-    assert estimate_seconds(jobs, store, 1) is None, "neither tells a time"
+    assert estimate_seconds(jobs, [], store, 1) is None, "neither tells a time"
     for seed, epochs, seconds in [(0, 10, 10.0), (1, 10, 20.0), (2, 5, 500.0)]:  # 1, 2 and 100 seconds an epoch
         store.write(timed("mla", seed, epochs, seconds))
     store.write(timed("concat", 0, 10, 40.0))  # 4 seconds an epoch
     total = 2 * 10 * 2 + 10 * (2 + 4) / 2
-    assert estimate_seconds(jobs, store, 1) == pytest.approx(total)
-    assert estimate_seconds(jobs, store, 4) == pytest.approx(total / 4)
-    assert estimate_seconds([], store, 2) == 0
+    assert estimate_seconds(jobs, [], store, 1) == pytest.approx(total)
+    assert estimate_seconds(jobs, [], store, 4) == pytest.approx(total / 4)
+    known = survey(plan(timed("concat", 0, 10, 40.0).trial), store)
+    assert estimate_seconds(jobs, known, store, 1) == pytest.approx(total), "what is known already counts once"
+    assert estimate_seconds([], [], store, 2) == 0
     limited = [Job(job.trial.model_copy(update={"limit": 9}), job.tests) for job in jobs]
-    assert estimate_seconds(limited, store, 1) is None, "fewer samples tell nothing about all of them"
+    assert estimate_seconds(limited, [], store, 1) is None, "fewer samples tell nothing about all of them"
 
 
 def test_default_jobs_are_the_cores_that_may_be_used() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mlabench.errors import UserError
 from mlabench.plan import Cell, Plan
-from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
+from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, _seal, _unseal, read_record
 from mlabench.trial import Failure, Record
 from tests.records import make_record, make_trial
 
@@ -95,7 +95,7 @@ def test_a_record_replaced_while_it_is_read_is_not_set_aside(store: Store, monke
     store.write(make_record(trial))
     reads = []
 
-    def read_twice(folder: Path, *, thorough: bool = True) -> Record:
+    def read_twice(folder: Path) -> Record:
         reads.append(folder)
         if len(reads) == 1:
             raise CorruptRecordError("its files are those of the next record")
@@ -131,10 +131,57 @@ def test_a_survey_computes_the_checksums_of_what_was_written_to_after_the_record
     path.write_bytes(b"waights")
     written = (store.folder(trial.id) / RECORD).stat().st_mtime
     os.utime(path, (written - 1, written - 1))
-    assert store.read(trial.id, thorough=False) is not None
+    assert store.summary(trial.id) is not None
     os.utime(path, (written + 1, written + 1))
-    assert store.read(trial.id, thorough=False) is None
+    assert store.summary(trial.id) is None
     assert MODEL in store.set_aside[0][1]
+
+
+def test_a_summary_says_what_the_record_says(store: Store):
+    trial = make_trial("mla", 3)
+    record = make_record(trial).model_copy(
+        update={"cost": {"wall_seconds_train": 1.5}, "environment": {"method_source": "abc", "torch": "2"}}
+    )
+    store.write(record, {"ids": np.array(["a"])})
+    summary, record = store.summary(trial.id), store.read(trial.id)
+    assert summary is not None
+    assert record is not None
+    assert (summary.status, summary.failure, summary.files) == ("ok", None, record.files)
+    assert summary.evaluations.keys() == record.evaluations.keys()
+    assert (summary.cost.wall_seconds_train, summary.environment.method_source) == (1.5, "abc")
+    assert summary.trial.method.name == "mla"
+    assert summary.trial.dataset.name == trial.dataset.name
+    assert (summary.trial.limit, summary.trial.training.epochs) == (trial.limit, trial.training.epochs)
+    failed = Record(trial=trial, status="failed", failure=Failure(kind="E", message="m"))
+    store.write(failed)
+    summary = store.summary(trial.id)
+    assert summary is not None
+    assert summary.failure == failed.failure
+    assert store.summary("other") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"accuracy": 0.5', '"accuracy": 0.9'), ('"status": "ok"', '"status": "good"'), ("{", "")]
+)
+def test_a_summary_of_a_damaged_record_is_none(store: Store, old: str, new: str):
+    trial = make_trial()
+    store.write(make_record(trial, 0.5))
+    path = store.folder(trial.id) / RECORD
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert store.summary(trial.id) is None
+    assert store.set_aside[0][0] == trial.id
+
+
+def test_a_forged_summary_is_refused(store: Store):
+    """With a checksum that fits."""
+    trial = make_trial()
+    store.write(make_record(trial))
+    path = store.folder(trial.id) / RECORD
+    body, _ = _unseal(path.read_text())
+    path.write_text(_seal(body.replace('"status": "ok"', '"status": "good"')))
+    assert store.summary(trial.id) is None
+    assert "fields" in store.set_aside[0][1]
 
 
 def test_predictions_may_be_left_out(store: Store):
@@ -158,6 +205,8 @@ def test_a_newer_schema_asks_for_an_upgrade(store: Store):
     store.write(make_record(trial).model_copy(update={"schema_version": 99}))
     with pytest.raises(UserError, match="Upgrade"):
         store.read(trial.id)
+    with pytest.raises(UserError, match="Upgrade"):
+        store.summary(trial.id)
 
 
 def test_recovery_after_a_crash_between_the_two_renames(store: Store):

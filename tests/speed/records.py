@@ -60,12 +60,13 @@ def main() -> None:
         plan = expand(load_suite(suite))
         print(f"{'expanding the suite':34} {time.process_time() - start:6.2f} s, {len(plan.cells):,} trials")
         write_records(plan, store, large=options.large)
+        standings = survey(plan, store)
         profile = cProfile.Profile()
         if options.profile:
             profile.enable()
         for name, action in {
             "where each trial stands": lambda: survey(plan, store),
-            "time left": lambda: estimate_seconds(jobs_to_run(survey(plan, store), Overwrite.ALWAYS), store, 2),
+            "time left": lambda: estimate_seconds(jobs_to_run(standings, Overwrite.ALWAYS), [], store, 2),
             "status": lambda: find_status(plan, store),
         }.items():
             start = time.process_time()

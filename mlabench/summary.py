@@ -1,0 +1,53 @@
+"""What a survey of thousands of trials needs to know of each record. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlabench.trial import SCHEMA_VERSION, Failure, Finite, Training
+
+
+class _Part(BaseModel):
+    """Some fields of a record's object; the others are skipped while its JSON is parsed."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Named(_Part):
+    name: str
+
+
+class _Training(_Part):
+    epochs: int = Field(default=Training().epochs, ge=1)
+
+
+class TrialSummary(_Part):
+    """What says how long a trial may take."""
+
+    dataset: _Named
+    method: _Named
+    limit: int | None = None
+    training: _Training
+
+
+class _Cost(_Part):
+    wall_seconds_train: Finite = 0.0
+
+
+class _Environment(_Part):
+    method_source: str = ""
+
+
+class Summary(_Part):
+    """A small part of a :class:`mlabench.trial.Record`, read in a fifth of the time; the fields are called alike."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    trial: TrialSummary
+    status: Literal["ok", "failed"]
+    failure: Failure | None = None
+    evaluations: dict[str, _Part] = Field(default_factory=dict)
+    cost: _Cost = _Cost()
+    environment: _Environment = _Environment()
+    files: dict[str, str] = Field(default_factory=dict)
