@@ -20,8 +20,11 @@ from mlabench.cli_data import data_app, masks_app
 from mlabench.cli_listings import list_methods, list_registered, schema, version
 from mlabench.cli_start import doctor, init, new_app
 from mlabench.cli_suites import (
+    DEVICES,
     AsJson,
     DatasetOption,
+    DeviceOption,
+    JobsOption,
     LimitOption,
     MethodOption,
     PluginOption,
@@ -74,11 +77,8 @@ _LISTED = 10
 def run(
     suites: SuiteFiles,
     results: Results = Path("results"),
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one per GPU."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
     precision: PrecisionOption = None,
     overwrite: Annotated[
         str, typer.Option(help="Which finished trials run again: never, only-missing (evaluations), failed, always.")
@@ -145,7 +145,7 @@ def run(
     from mlabench.report.build import print_tables
     from mlabench.store import Store
 
-    choice("--device", device, ("auto", "cpu", "cuda", "mps"))
+    choice("--device", device, DEVICES)
     wishes = slurm_wishes(launcher, slurm, time_budget)
     if wishes is None:
         require_device(device)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlabench.cli_suites import AsJson, PluginOption, Results, choice, use_plugins
+from mlabench.cli_suites import DEVICES, AsJson, PluginOption, Results, choice, use_plugins
 
 new_app = typer.Typer(name="new", help="Write the files of something new, ready to run.", no_args_is_help=True)
 
@@ -53,6 +53,6 @@ def doctor(
 
     use_plugins(plugin)
     if device is not None:
-        choice("--device", device, ("auto", "cpu", "cuda", "mps"))
+        choice("--device", device, DEVICES)
     columns = ("Part", "What", "State")
     print_listing(make_console(), "What there is", columns, examine(results, device), as_json=as_json)

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from mlabench.plan import Plan
     from mlabench.suite import Overrides
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/stamps_missing.yaml.")]
 SuiteFiles = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="One or more suite files.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where records are kept.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one per GPU.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where trials run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SetOption = Annotated[
     list[str] | None,

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlabench.cli_suites import (
+    DEVICES,
     AsJson,
     DatasetOption,
+    DeviceOption,
+    JobsOption,
     LimitOption,
     MethodOption,
     PluginOption,
@@ -43,8 +46,8 @@ def tune(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The tuned suite; or SUITE_tuned.yaml beside it.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes, as for `run`.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tries again that failed earlier.")] = False,
     settings: SetOption = None,
     method: MethodOption = None,
@@ -70,7 +73,7 @@ def tune(
     from mlabench.tuning import result
     from mlabench.tuning.search import search
 
-    require_device(choice("--device", device, ("auto", "cpu", "cuda", "mps")))
+    require_device(choice("--device", device, DEVICES))
     plugins = use_plugins(plugin, imported=True)
     settings = [*(settings or ()), *([f"tuning.tries={tries}"] if tries is not None else ())]
     out = out or suite.with_name(f"{suite.stem}_tuned.yaml")

@@ -28,16 +28,22 @@ class TrainingDivergedError(Exception):
 
 @dataclass
 class Updater:
-    """The :class:`mlabench.method.Optimization` that the loop hands to methods."""
+    """The :class:`mlabench.method.Optimization` that the loop hands to methods.
 
-    fabric: Fabric
+    Attributes:
+        optimizer: Steps.
+        progress: Where the training is.
+        backward: Back-propagates a loss; by default on the CPU in full precision.
+    """
+
     optimizer: Optimizer
     progress: Progress = field(default=Progress(0, 1, 0, 1))
+    backward: Callable[[Tensor], None] = torch.autograd.backward
 
     def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
         """Clears gradients, back-propagates ``loss``, calls ``before_step``, steps the optimiser."""
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        self.backward(loss)
         if before_step is not None:
             before_step()
         self.optimizer.step()
@@ -131,7 +137,8 @@ class _Run:
         """Trains one stage and returns the selected epoch."""
         optimizer = make_optimizer(self.method, self.training)
         schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(self.training, epoch, stage.epochs))
-        updater = Updater(self.fabric, cast(Optimizer, self.fabric.setup_optimizers(optimizer)))
+        wrapped = cast(Optimizer, self.fabric.setup_optimizers(optimizer))
+        updater = Updater(wrapped, backward=self.fabric.backward)
         done, best, selected, best_state = 0, -math.inf, 0, dict[str, Tensor]()
         if resume is not None:
             self.curves = list(resume.curves)

@@ -72,7 +72,7 @@ def _questions(method: Method) -> list[str]:
     for stage in method.stages(EPOCHS):
         method.on_stage_start(stage)
         optimizer = make_optimizer(method, Training(epochs=EPOCHS, optimizer=SGD(lr=0.01)))
-        updater = Updater(fabric, fabric.setup_optimizers(optimizer))
+        updater = Updater(fabric.setup_optimizers(optimizer), backward=fabric.backward)
         for epoch in range(2):
             progress = Progress(epoch, stage.epochs, 0, 3)
             method.on_epoch_start(progress, train, train)

@@ -504,7 +504,9 @@ def test_an_encoder_may_ask_for_a_learning_rate_of_its_own(fabric: Fabric) -> No
         encoders = {name: kind(task.shapes[name], TinyEncoder.Config()) for name, kind in classes.items()}
         method = registry.get("methods", "late_fusion").load()(task, encoders, kind.Config(), 40)
         before = {name: value.detach().clone() for name, value in method.named_parameters()}
-        updater = Updater(fabric, make_optimizer(method, Training(optimizer=SGD(lr=0.1, momentum=0.0))))
+        updater = Updater(
+            make_optimizer(method, Training(optimizer=SGD(lr=0.1, momentum=0.0))), backward=fabric.backward
+        )
         loss = sum((value * (number + 1)).sum() for number, value in enumerate(method.parameters()))
         assert isinstance(loss, Tensor)
         updater.update(loss)
@@ -545,7 +547,7 @@ def test_methods_see_labelled_splits_before_each_epoch(fabric: Fabric, train: Sp
 
 def test_restart_forgets_momentum(fabric: Fabric) -> None:
     parameter = nn.Parameter(torch.zeros(1))
-    updater = Updater(fabric, torch.optim.SGD([parameter], 1.0, momentum=0.5))
+    updater = Updater(torch.optim.SGD([parameter], 1.0, momentum=0.5), backward=fabric.backward)
     updater.update(parameter.sum())
     updater.update(parameter.sum())
     assert float(parameter.detach()) == -(1.0 + 1.5)
@@ -558,7 +560,7 @@ def test_the_second_update_of_a_step_sees_the_weights_of_the_first_in_mixed_prec
     """Mixed precision keeps the cast weights for as long as its context lasts, which spans the whole step."""
     fabric = make_fabric("cpu", "bf16-mixed")
     head = nn.Linear(4, 3)
-    updater = Updater(fabric, torch.optim.SGD(head.parameters(), 1.0))
+    updater = Updater(torch.optim.SGD(head.parameters(), 1.0), backward=fabric.backward)
     inputs = torch.randn(5, 4)
     with fabric.autocast():
         updater.update(head(inputs).square().sum())

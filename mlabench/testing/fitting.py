@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,28 +12,7 @@ from torch import Tensor, nn
 from mlabench import registry
 from mlabench.method import Batch, Method, Prediction, Progress, Task
 from mlabench.testing.toys import TinyEncoder, take
-
-
-@dataclass
-class Steps:
-    """A minimal :class:`mlabench.method.Optimization`."""
-
-    optimizer: torch.optim.Optimizer
-    progress: Progress = field(default=Progress(0, 1, 0, 1))
-
-    def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
-        """Clears gradients, back-propagates ``loss``, calls ``before_step``, steps the optimiser."""
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if before_step is not None:
-            before_step()
-        self.optimizer.step()
-        # Mixed precision remembers the cast weights; a second update in the same step must see the new ones.
-        torch.clear_autocast_cache()
-
-    def restart(self) -> None:
-        """Forgets the optimiser's state."""
-        self.optimizer.state.clear()
+from mlabench.training import Updater
 
 
 class Samples:
@@ -56,14 +34,14 @@ class Samples:
         yield self.all if rows is None else take(self.all, rows)
 
 
-def sgd(method: nn.Module, lr: float = 0.1) -> Steps:
-    """Steps of plain gradient descent."""
-    return Steps(torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr))
+def sgd(method: nn.Module, lr: float = 0.1) -> Updater:
+    """Updater of plain gradient descent."""
+    return Updater(torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr))
 
 
-def adam(method: nn.Module, lr: float = 0.005) -> Steps:
-    """Steps of Adam with a little weight decay, which moves a parameter even where its gradient is zero."""
-    return Steps(torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr, weight_decay=1e-4))
+def adam(method: nn.Module, lr: float = 0.005) -> Updater:
+    """Updater of Adam with a little weight decay, which moves a parameter even where its gradient is zero."""
+    return Updater(torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr, weight_decay=1e-4))
 
 
 def build_method(
@@ -101,7 +79,7 @@ def fit(
     method: Method,
     batches: Sequence[Batch],
     epochs: int,
-    optimization: Callable[[nn.Module], Steps] = adam,
+    optimization: Callable[[nn.Module], Updater] = adam,
     seed: int = 0,
 ) -> list[dict[str, float]]:
     """Trains through all stages; returns what each step logged."""

@@ -12,7 +12,7 @@ import torch
 from baselines.concat import Concat
 from baselines.opm import OPM
 from mlabench.method import Batch, Progress
-from mlabench.testing import Steps, build_method, make_batch, make_task, only, parameters, sgd, take
+from mlabench.testing import Updater, build_method, make_batch, make_task, only, parameters, sgd, take
 
 
 def build(modalities: int = 2, **options: object) -> OPM:
@@ -144,7 +144,7 @@ def test_step_with_drops_by_hand() -> None:
     error = p - np.eye(3)[batch.label]
 
     torch.manual_seed(7)
-    steps = Steps(torch.optim.SGD(method.parameters(), 0.1), Progress(6, 100, 0, 1))
+    steps = Updater(torch.optim.SGD(method.parameters(), 0.1), Progress(6, 100, 0, 1))
     method.train()
     loss = method.training_step(batch, steps)["loss"]
     assert not kept.all()

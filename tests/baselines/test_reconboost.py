@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.reconboost import ReconBoost
 from mlabench.method import Batch, Progress
-from mlabench.testing import Steps, build_method, fill_absent, fit, make_batch, make_task, only, parameters
+from mlabench.testing import Updater, build_method, fill_absent, fit, make_batch, make_task, only, parameters
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ def build(modalities: int = 3, **options: Any) -> ReconBoost:
     return method
 
 
-class Recorder(Steps):
+class Recorder(Updater):
     """Steps that note what was updated and when the optimiser was made afresh."""
 
     def __init__(self, method: ReconBoost) -> None:

@@ -18,7 +18,7 @@ from mlabench.mla.gradient_modification import Projector
 from mlabench.mla.method import MLA
 from mlabench.mla.released import MLAReleased
 from mlabench.suite import load_suite
-from mlabench.testing import Steps, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
+from mlabench.testing import Updater, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
 
 Array = NDArray[np.float64]
 RATE = 0.1
@@ -142,7 +142,7 @@ def test_one_update_per_modality_in_turn_each_on_its_own_encoder() -> None:
     batch = make_batch(method.task)
     seen = []
 
-    class Spy(Steps):
+    class Spy(Updater):
         def update(self, loss: torch.Tensor, before_step: Any = None) -> None:
             before = parameters(method)
             super().update(loss, before_step)
@@ -187,7 +187,7 @@ def test_idle_steps_move_encoders_that_had_their_turn(missing: bool) -> None:
     states = {}
     for idle in (False, True):
         method = build(3, idle_steps=idle, gradient_modification="none")
-        steps = Steps(torch.optim.SGD(method.parameters(), lr, momentum=momentum, weight_decay=decay))
+        steps = Updater(torch.optim.SGD(method.parameters(), lr, momentum=momentum, weight_decay=decay))
         batch = make_batch(method.task)
         states[idle, 0] = parameters(method)
         method.training_step(only(batch, 0, 2) if missing else batch, steps)
@@ -207,14 +207,14 @@ def test_idle_steps_leave_frozen_parameters_alone() -> None:
     for parameter in method.encoders["audio"].parameters():
         parameter.requires_grad_(False)
     before = parameters(method)
-    method.training_step(make_batch(method.task), Steps(torch.optim.SGD(method.parameters(), 0.1, weight_decay=0.1)))
+    method.training_step(make_batch(method.task), Updater(torch.optim.SGD(method.parameters(), 0.1, weight_decay=0.1)))
     after = parameters(method)
     assert all(torch.equal(after[key], before[key]) for key in before if key.startswith("encoders.audio."))
 
 
 def test_modality_that_no_sample_has_is_skipped() -> None:
     method = build(3)
-    steps = Steps(torch.optim.SGD(method.parameters(), 0.1, momentum=0.9, weight_decay=0.1))
+    steps = Updater(torch.optim.SGD(method.parameters(), 0.1, momentum=0.9, weight_decay=0.1))
     full = make_batch(method.task)
     method.training_step(full, steps)
     before = parameters(method)
