@@ -193,19 +193,17 @@ class _Pattern(NamedTuple):
 
 
 def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
-    """Each missing pattern of a suite once, and where it is exported to.
+    """Each missing pattern of a suite (or of those that it lists) once, and where it is exported to.
 
     Raises:
-        UserError: If the suite has a mistake, or nothing is missing in it.
+        UserError: If a suite has a mistake, nothing is missing in any, or two of their datasets share a name.
     """
-    from mlabench.planning import expand
-    from mlabench.suite import load_suite
     from mlabench.suite.components import instantiate
 
-    loaded = load_suite(suite)
     recipes = {
-        missing.key: missing
-        for cell in expand(loaded).cells
+        (cell.trial.dataset.model_dump_json(), missing.key): (cell.trial.dataset, missing)
+        for plan in load_plans([suite]).values()
+        for cell in plan.cells
         for missing in (cell.trial.missing, *cell.tests)
         if missing.protocol != "complete"
     }
@@ -213,12 +211,20 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
         raise UserError(
             "nothing is missing in this suite.", remedy="Give it 'missing: {rates: [...]}'.", file=str(suite)
         )
-    data, name = instantiate(loaded.dataset).load(), loaded.dataset.name
-    ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
-    return [
-        _Pattern(_mask_file(folder, name, missing), name, missing, ids, data.task.modalities)
-        for missing in recipes.values()
-    ]
+    datasets = {key: dataset for (key, _), (dataset, _) in recipes.items()}
+    loaded = {key: instantiate(dataset).load() for key, dataset in datasets.items()}
+    found: dict[Path, _Pattern] = {}
+    for (key, _), (dataset, missing) in recipes.items():
+        data, path = loaded[key], _mask_file(folder, dataset.name, missing)
+        ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
+        pattern = _Pattern(path, dataset.name, missing, ids, data.task.modalities)
+        if found.setdefault(path, pattern) != pattern:
+            raise UserError(
+                f"its suites read {dataset.name!r} with different samples.",
+                remedy="Give the command one suite at a time, each with a folder of its own.",
+                file=str(suite),
+            )
+    return list(found.values())
 
 
 def _mask_file(folder: Path, dataset: str, missing: Missing) -> Path:

@@ -143,6 +143,27 @@ def test_exported_patterns_serve_as_a_suite(tmp_path: Path):
     assert mlabench("masks", "verify", suite, masks).returncode == 2
 
 
+def test_patterns_of_all_suites_that_a_file_lists(tmp_path: Path):
+    every, made = tmp_path / "all.yaml", SMALL.replace("dataset: stamps", "dataset: {name: synthetic, samples: SIZES}")
+
+    def write(name: str, missing: str, sizes: str = "[80, 20, 20]") -> None:
+        suite = made.replace("missing: {rates: [0, 0.5]}", missing).replace("SIZES", sizes)
+        (tmp_path / f"{name}.yaml").write_text(suite)
+
+    write("one", "missing: {rates: [0, 0.5]}")
+    write("none", "")
+    write("two", "missing: {rates: [0.2, 0.5]}")
+    every.write_text("suites: [one.yaml, none.yaml, two.yaml]")
+    done = mlabench("masks", "export", every, "--out", tmp_path / "masks")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(list((tmp_path / "masks").iterdir())) == 2
+    assert mlabench("masks", "verify", every, tmp_path / "masks").stdout.count("equal") == 2
+    write("two", "missing: {rates: [0.2, 0.5]}", "[90, 20, 20]")
+    done = mlabench("masks", "export", every, "--out", tmp_path / "others")
+    assert done.returncode == 2
+    assert f"error: {every}: its suites read 'synthetic' with different samples." in done.stderr
+
+
 def test_patterns_need_something_missing_and_a_place(tmp_path: Path):
     suite = tmp_path / "s.yaml"
     suite.write_text(SMALL.replace("missing: {rates: [0, 0.5]}", ""))

@@ -22,17 +22,11 @@ _COLUMNS = (
 
 def cost_table(results: Results) -> Iterator[Table]:
     """Passes, time, memory and parameters of the trainings with the fewest modalities missing; none if not measured."""
-    setting = results.settings[0]
-    trainings = {label: list(_trainings(results, label, setting)) for label in results.labels}
-    measured = {label: records for label, records in trainings.items() if records}
+    measured = _measured(results)
     if not measured:
         return
-    reference = next(iter(measured))
-    devices = {record.environment.get("device", "cpu") for records in measured.values() for record in records}
-    # Where the processor does the work, its time is that of the training, however busy the machine is.
-    clock = "cpu" if devices == {"cpu"} else "wall"
-    time = f"{clock}_seconds_per_step"
-    noise = 0.0 if all(device.startswith("cuda") for device in devices) else _NOISE
+    setting, reference, clock = results.settings[0], next(iter(measured)), _clock(measured)
+    time, noise = f"{clock}_seconds_per_step", 0.0 if _on_gpus(measured) else _NOISE
     rows = []
     for label, records in measured.items():
         own, others = [record.cost for record in records], [record.cost for record in measured[reference]]
@@ -59,6 +53,37 @@ def cost_table(results: Results) -> Iterator[Table]:
         columns=tuple(Column(name, ranked=False) for name in _COLUMNS),
         rows=tuple(rows),
     )
+
+
+def relative_times(results: Results) -> tuple[str, dict[str, float]]:
+    """What a training step takes, in units of the first method: the clock (``cpu`` or ``wall``), and by method."""
+    measured = _measured(results)
+    clock = _clock(measured)
+    means = {
+        label: float(np.mean([record.cost[f"{clock}_seconds_per_step"] for record in records]))
+        for label, records in measured.items()
+    }
+    return clock, {label: mean / next(iter(means.values())) for label, mean in means.items()}
+
+
+def _measured(results: Results) -> dict[str, list[Record]]:
+    """The trainings with the fewest modalities missing of each method whose cost was measured."""
+    setting = results.settings[0]
+    trainings = {label: list(_trainings(results, label, setting)) for label in results.labels}
+    return {label: records for label, records in trainings.items() if records}
+
+
+def _devices(measured: Mapping[str, Sequence[Record]]) -> set[str]:
+    return {record.environment.get("device", "cpu") for records in measured.values() for record in records}
+
+
+def _clock(measured: Mapping[str, Sequence[Record]]) -> str:
+    """Where the processor does the work, its time is that of the training, however busy the machine is."""
+    return "cpu" if _devices(measured) == {"cpu"} else "wall"
+
+
+def _on_gpus(measured: Mapping[str, Sequence[Record]]) -> bool:
+    return all(device.startswith("cuda") for device in _devices(measured))
 
 
 def _trainings(results: Results, label: str, setting: str) -> Iterator[Record]:

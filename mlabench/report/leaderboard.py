@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Panel
+from mlabench.report.cost import relative_times
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
-from mlabench.report.results import MULTIMODAL
+from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import mean_cell
 from mlabench.report.variants import AVERAGE, pair, reference
@@ -20,11 +22,11 @@ class Leaderboard:
 
     Attributes:
         table: Ranks, accuracies, distances from the best.
-        chart: The accuracies, in the same order.
+        charts: The accuracies in the same order, and against the time of training where that was measured.
     """
 
     table: Table
-    chart: Chart
+    charts: tuple[Chart, ...]
 
 
 def leaderboard(evidence: Evidence) -> Leaderboard | None:
@@ -85,4 +87,25 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         y="Method",
         panels=(Panel("", tuple(common.series(label, ["mean"], [shown[label]]) for label in order)),),
     )
-    return Leaderboard(table, chart)
+    ranked = {label: shown[label] for label in order}
+    return Leaderboard(table, (chart, *_against_time(results, ranked, over, conditions)))
+
+
+def _against_time(results: Results, shown: Mapping[str, Cell], over: str, conditions: str) -> Iterator[Chart]:
+    """What the accuracy of each method costs; nothing if that was measured of fewer than two."""
+    clock, times = relative_times(results)
+    points = tuple(common.series(label, [times[label]], [cell]) for label, cell in shown.items() if label in times)
+    if len(points) < 2:
+        return
+    unit = f"in units of {next(iter(times))}"
+    yield Chart(
+        name="accuracy_and_time",
+        title=f"Fused accuracy{over} and time of training",
+        caption=f"Up is accurate, left is cheap. Time of a training step, {unit}, "
+        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, as in the table of cost; it says little "
+        f"where encoders are small, as each step's overhead then counts for much. {common.WHISKERS} {conditions}",
+        kind="scatter",
+        x=f"Time per step, {unit}",
+        y="Fused accuracy (%)",
+        panels=(Panel("", points),),
+    )

@@ -74,7 +74,7 @@ def read_suite(
     return Suite(
         results=replace(results, records={}),
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
-        charts=(board.chart,) if board else (),
+        charts=board.charts if board else (),
         answers=given,
         blocks=tuple(blocks(results)),
         figures=page.figures(results),
