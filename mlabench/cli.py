@@ -137,7 +137,7 @@ def run(
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
     from mlabench.environment import require_compiler, require_device
-    from mlabench.execution import Overwrite, default_jobs, run_plan, visible_gpus
+    from mlabench.execution import Overwrite, Session, default_jobs, run_plan, visible_gpus
     from mlabench.launchers import RunOptions
     from mlabench.launchers.leaving import Leave, SuspendedError
     from mlabench.loggers import NAMES as LOGGERS
@@ -179,10 +179,11 @@ def run(
         submit_plans(commanded, store, console, strategy, options, wishes, processes)
         return
     failed, leave = 0, Leave(time_budget)
+    session = Session(store, console, workers, options, leave)
     for plan in commanded:
         try:
             with leave:
-                failed += run_plan(plan, store, console, strategy, workers, options, leave)
+                failed += run_plan(plan, strategy, session)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None

@@ -102,7 +102,7 @@ def worker(
 ) -> None:
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
     from mlabench.display import make_console
-    from mlabench.execution import run_jobs, visible_gpus
+    from mlabench.execution import Session, run_jobs, visible_gpus
     from mlabench.launchers.leaving import Leave, SuspendedError
     from mlabench.launchers.orders import read_order
     from mlabench.plugins import register
@@ -116,7 +116,8 @@ def worker(
         try:
             done = len(found.jobs) - len(jobs)
             about = ", ".join(found.suites)
-            failed = run_jobs(about, jobs, done, store, make_console(), found.processes, options, leave) if jobs else 0
+            session = Session(store, make_console(), found.processes, options, leave)
+            failed = run_jobs(about, jobs, done, session) if jobs else 0
         except SuspendedError:
             raise typer.Exit(leave.exit_code) from None
     if failed:

@@ -66,7 +66,7 @@ def tune(
     """
     from mlabench.display import make_console, print_listing
     from mlabench.environment import require_device
-    from mlabench.execution import default_jobs, visible_gpus
+    from mlabench.execution import Session, default_jobs, visible_gpus
     from mlabench.launchers import RunOptions
     from mlabench.store import Store
     from mlabench.suite import load_suite
@@ -87,7 +87,7 @@ def tune(
     console, gpus = make_console(stderr=as_json), visible_gpus(device)
     options, workers = RunOptions(device, gpus=gpus, plugins=plugins), jobs or default_jobs(device, gpus)
     try:
-        outcomes = search(searched, store, console, workers, options, retry_failed=retry_failed)
+        outcomes = search(searched, Session(store, console, workers, options), retry_failed=retry_failed)
     except UserError as error:
         raise error.within(str(suite)) from None
     except KeyboardInterrupt:

@@ -210,20 +210,32 @@ def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, dev
         return prepare(trials, make_fabric(device, "32").device, workers, bars.report)
 
 
-def run_plan(
-    plan: Plan,
-    store: Store,
-    console: Console,
-    overwrite: Overwrite,
-    workers: int,
-    options: RunOptions,
-    leave: Callable[[], bool] = lambda: False,
-) -> int:
-    """Runs what is left of a plan, showing progress on ``console``. Returns how many of its trials failed.
+@dataclass(frozen=True)
+class Session:
+    """One call of ``run``: where it writes, what it shows, and by what means.
+
+    Attributes:
+        store: Where records go.
+        console: Where progress is shown.
+        workers: Processes at most.
+        options: How trials are run.
+        leave: Whether it is time to save what is under way, and to leave.
+    """
+
+    store: Store
+    console: Console
+    workers: int
+    options: RunOptions
+    leave: Callable[[], bool] = lambda: False
+
+
+def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:
+    """Runs what is left of a plan, showing progress. Returns how many of its trials failed.
 
     Raises:
         SuspendedError: If it was told to leave before all was done.
     """
+    store, console = session.store, session.console
     store.write_plan(plan)
     standings = survey(plan, store)
     jobs = jobs_to_run(standings, overwrite)
@@ -232,8 +244,7 @@ def run_plan(
     tidy(store, [entry.trial.id for entry in standings if entry.state == State.DONE])
     problems = 0
     if jobs:
-        reused = len(standings) - len(jobs)
-        problems = run_jobs(plan.name, jobs, reused, store, console, workers, options, leave)
+        problems = run_jobs(plan.name, jobs, len(standings) - len(jobs), session)
     elif all(entry.state == State.DONE for entry in standings):
         console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
     else:
@@ -246,22 +257,14 @@ def run_plan(
     return len(failed) + problems
 
 
-def run_jobs(
-    about: str,
-    jobs: Sequence[Job],
-    reused: int,
-    store: Store,
-    console: Console,
-    workers: int,
-    options: RunOptions,
-    leave: Callable[[], bool] = lambda: False,
-) -> int:
-    """Runs jobs, showing progress on ``console`` under the name ``about``. Returns how many of them failed.
+def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> int:
+    """Runs jobs, showing progress under the name ``about``. Returns how many of them failed.
 
     Raises:
         SuspendedError: If it was told to leave before all was done.
     """
-    workers, start = min(workers, len(jobs)), time.monotonic()
+    store, console, options, leave = session.store, session.console, session.options, session.leave
+    workers, start = min(session.workers, len(jobs)), time.monotonic()
     by = counted(workers, "worker")
     console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
     prepare_inputs([job.trial for job in jobs], console, workers, options.device)

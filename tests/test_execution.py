@@ -14,6 +14,7 @@ from rich.console import Console
 from mlabench import execution, registry
 from mlabench.execution import (
     Overwrite,
+    Session,
     State,
     default_jobs,
     estimate_seconds,
@@ -209,7 +210,8 @@ def run(store: Store, launcher: FakeLauncher) -> Callable[..., tuple[int, str]]:
         written = io.StringIO()
         console = Console(file=written, width=200, highlight=False, _environ={})
         settings = RunOptions("cpu", fail_fast=options.pop("fail_fast", False))
-        failed = run_plan(plan, store, console, overwrite, options.pop("workers", 1), settings, **options)
+        session = Session(store, console, options.pop("workers", 1), settings, **options)
+        failed = run_plan(plan, overwrite, session)
         return failed, written.getvalue()
 
     return run

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Console
-
 from mlabench.errors import UserError
-from mlabench.execution import run_jobs
-from mlabench.launchers import Job, RunOptions
+from mlabench.execution import Session, run_jobs
+from mlabench.launchers import Job
 from mlabench.planning import expand
 from mlabench.store import Store
 from mlabench.suite import Suite
@@ -60,9 +58,7 @@ class Outcome:
         return sum(one.score is None for one in self.tries)
 
 
-def search(
-    suite: Suite, store: Store, console: Console, workers: int, options: RunOptions, *, retry_failed: bool = False
-) -> list[Outcome]:
+def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> list[Outcome]:
     """Tries ``suite.tuning.tries`` configurations of each method; all methods advance together.
 
     A search that was interrupted goes on where it stopped: its proposals follow from the seed and from the scores of
@@ -70,16 +66,14 @@ def search(
 
     Args:
         suite: The suite; each try is trained with each of its seeds under each of its training patterns.
-        store: Where the tries' records are kept.
-        console: Where progress is shown.
-        workers: Worker processes; more or fewer change no result.
-        options: How trials are run.
+        session: Where the tries' records are kept, and how they are run; more or fewer workers change no result.
         retry_failed: Run tries again that failed earlier.
 
     Raises:
         UserError: If the suite cannot be tuned.
     """
     _check(suite)
+    store = session.store
     found = tunables(suite)
     cells = expand(suite).cells
     trainings = {one.entry.label: [cell.trial for cell in cells if cell.label == one.entry.label] for one in found}
@@ -103,7 +97,7 @@ def search(
         ]
         if jobs:
             about = f"{suite.name}, tries {first + 1} to {last} of {suite.tuning.tries}"
-            run_jobs(about, jobs, len(trials) - len(jobs), store, console, workers, options)
+            run_jobs(about, jobs, len(trials) - len(jobs), session)
         for study, method, done in zip(studies, proposed, tries, strict=True):
             scored = [Try(candidate, each, _score(each, store)) for candidate, each in method]
             study.tell([one.score for one in scored])

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlabench.execution import Session
 from mlabench.launchers import Job, RunOptions
 from mlabench.store import Store
 from mlabench.suite import Overrides, Suite, load_suite
@@ -57,12 +58,12 @@ class Invented:
         self.make, self.stop_after, self.random = make, stop_after, random.Random(order)
         self.jobs: list[Job] = []
 
-    def __call__(self, about: str, jobs: Sequence[Job], reused: int, store: Store, *_: Any) -> int:
+    def __call__(self, about: str, jobs: Sequence[Job], reused: int, session: Session) -> int:
         for job in self.random.sample(list(jobs), len(jobs)):
             if self.stop_after is not None and len(self.jobs) == self.stop_after:
                 raise KeyboardInterrupt
             self.jobs.append(job)
-            store.write(self.make(job.trial))
+            session.store.write(self.make(job.trial))
         return 0
 
 
@@ -74,4 +75,4 @@ def suite_of(tmp_path: Path, text: str = TEXT, **overrides: Any) -> Suite:
 
 def tried(suite: Suite, root: Path, runner: Invented, monkeypatch: Any, **options: Any) -> list[Outcome]:
     monkeypatch.setattr(module, "run_jobs", runner)
-    return module.search(suite, Store(root), Console(quiet=True), 1, RunOptions("cpu"), **options)
+    return module.search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)
