@@ -23,7 +23,7 @@ from mlabench.errors import UserError
 from mlabench.media import UnreadableError
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
-from mlabench.report.archive import read_arrays as read_predictions
+from mlabench.report.archive import ArchiveReader
 from mlabench.report.build import build_report
 from mlabench.report.render import file_name
 from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
@@ -174,7 +174,7 @@ def test_predictions_are_not_unpickled(proof: Path, tmp_path: Path) -> None:
     path = tmp_path / PREDICTIONS
     np.savez(path, ids=np.array([Payload(proof)], dtype=object))
     with pytest.raises(ValueError, match="pickle"):
-        read_predictions(path, ["ids"])
+        ArchiveReader().read(path, ["ids"])
     store, trial = Store(tmp_path / "results"), make_trial()
     store.write(make_record(trial))
     path.rename(store.folder(trial.id) / PREDICTIONS)

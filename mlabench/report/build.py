@@ -108,7 +108,7 @@ def build_report(
         general = together.charts if together else ()
         shown = looks(plans, [*general, *(chart for suite in suites for _, chart in files.charts(suite))])
         drawings = [files.drawings(suite, folder) for suite, folder in zip(suites, folders, strict=True)]
-        try:
+        with _writing(out):
             drawn = each(partial(files.draw, looks=shown), chain(*drawings, files.drawings_across(general, out)))
             # While other processes, if there are any, draw:
             texts = list(map(files.write, suites, folders))
@@ -119,18 +119,30 @@ def build_report(
                 files.write_across(together, out)
                 _print_tables(together.tables, console)
             list(drawn)
-            written = [
-                SuiteReport(**vars(suite), page=own[-1], files=(*own, *(path for one in figures for path in one.files)))
-                for suite, own, figures in zip(suites, texts, drawings, strict=True)
-            ]
-            html = _write_html(written, together, out, shown)
-        except OSError as error:
-            raise cannot_write("the report", out, error) from error
+    written = [
+        SuiteReport(**vars(suite), page=own[-1], files=(*own, *(path for one in figures for path in one.files)))
+        for suite, own, figures in zip(suites, texts, drawings, strict=True)
+    ]
+    with _writing(out):
+        html = _write_html(written, together, out, shown)
     # Another process has a store of its own; two may come upon the same record.
     found = dict(one for suite in suites for one in suite.results.set_aside)
     store.set_aside += [one for one in found.items() if one[0] not in dict(store.set_aside)]
     console.print(Text(f"All in one page: {html}"), soft_wrap=True)
     return Report(out, tuple(written), html)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turns what goes wrong on writing into one clear sentence.
+
+    Raises:
+        UserError: In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write("the report", out, error) from error
 
 
 def _across(suites: Sequence[Suite], each: Callable[..., Iterable[Any]]) -> Across | None:
@@ -154,11 +166,9 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
         # garbage among them.
         usual, seldom = gc.get_threshold(), (50_000, 50, 100)
         gc.set_threshold(*seldom)
+        others = ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, seldom)
         try:
-            with (
-                ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, seldom) as others,
-                ThreadPoolExecutor(count) as threads,
-            ):
+            with ThreadPoolExecutor(count) as threads:
                 yield partial(_shared_out, others, threads, count)
         except BrokenProcessPool as error:
             raise UserError(
@@ -166,6 +176,7 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
                 remedy="Report on fewer suites at a time: `mlabench report SUITE`.",
             ) from error
         finally:
+            others.shutdown(wait=False)  # they clear up for half a second
             gc.set_threshold(*usual)
 
 

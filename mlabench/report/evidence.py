@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing
-from mlabench.report.archive import read_arrays
+from mlabench.report.archive import ArchiveReader
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Outcomes
 from mlabench.store import PREDICTIONS, Arrays, Store
@@ -95,6 +95,7 @@ class Evidence:
         self.results = results
         self.problems: dict[str, str] = {}
         self._store = store
+        self._archives = ArchiveReader(shared=("ids", "labels"))
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
         self._judgements: dict[tuple[str, str], _Judged | None] = {}
 
@@ -277,7 +278,7 @@ class Evidence:
         if trial in self.problems or not path.is_file():
             return {}
         try:
-            return read_arrays(path, names)
+            return self._archives.read(path, names)
         except _UNREADABLE as error:
             self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
             return {}
