@@ -265,6 +265,9 @@ def evaluate_all(
         arrays[f"{missing.key}/fused"] = outputs.fused
         for modality, logits in outputs.unimodal.items():
             arrays[f"{missing.key}/{modality}"] = logits
+        predicted = [*(outputs.unimodal[modality] for modality in data.task.modalities), outputs.fused]
+        right = [logits.argmax(axis=1) == data.test.labels for logits in predicted]
+        arrays[f"{missing.key}/correct"] = np.stack(right, axis=1)
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
         if data.bayes:

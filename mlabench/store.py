@@ -117,7 +117,9 @@ class Store:
 
         ``ids [N]``, ``groups [N]``, ``labels [N]`` and for every test pattern key K: ``K/present [N, M]``,
         ``K/fused [N, C]``, ``K/<modality> [N, C]`` and, where the method has them, ``K/weight [N, M]``; for complete
-        samples also ``complete/projection/<modality> [N, 2]``.
+        samples also ``complete/projection/<modality> [N, 2]``. ``K/correct [N, M + 1]`` says which of the modalities'
+        and, last, of the fused predictions are right, so that surveys need not read the logits; archives from before
+        it was written lack it.
         """
         path = self.folder(trial_id) / PREDICTIONS
         if not path.is_file():

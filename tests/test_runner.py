@@ -139,6 +139,9 @@ def test_scores_follow_from_the_stored_predictions(method: str, store: Store) ->
     assert list(record.evaluations) == ["balanced-0.5", "complete", "subset-audio"]
     for key, evaluation in record.evaluations.items():
         present, predicted = arrays[f"{key}/present"], arrays[f"{key}/fused"].argmax(axis=1)
+        logits = [arrays[f"{key}/{target}"] for target in ("audio", "image", "text", "fused")]
+        right = np.array([np.argmax(own, axis=1) == test.labels for own in logits])
+        assert np.array_equal(arrays[f"{key}/correct"], right.T)
         assert evaluation.missing_rate == pytest.approx(1 - present.mean())
         assert evaluation.multimodal.n == len(test)
         assert evaluation.multimodal.accuracy == pytest.approx(np.mean(predicted == test.labels))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -41,6 +42,10 @@ _MANY = 500
 
 #: More processes than this, this one among them, would find too little to do.
 _PROCESSES = 8
+
+#: Thresholds of Python's garbage collector. Objects of a report live until its end: with the usual ones, a tenth of the
+#: time goes into looking for garbage among them.
+_SELDOM = (50_000, 50, 100)
 
 _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
 
@@ -73,6 +78,17 @@ class Report:
     page: Path | None
 
 
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    usual = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
+@_collecting_seldom()
 def build_report(
     store: Store,
     plans: Sequence[Plan],
@@ -162,11 +178,7 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
     if not count or len(trials) < _MANY:
         yield map
     else:
-        # Objects of a report live until its end: with the usual thresholds, a tenth of the time goes into looking for
-        # garbage among them.
-        usual, seldom = gc.get_threshold(), (50_000, 50, 100)
-        gc.set_threshold(*seldom)
-        others = ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, seldom)
+        others = ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, _SELDOM)
         try:
             with ThreadPoolExecutor(count) as threads:
                 yield partial(_shared_out, others, threads, count)
@@ -177,7 +189,6 @@ def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]
             ) from error
         finally:
             others.shutdown(wait=False)  # they clear up for half a second
-            gc.set_threshold(*usual)
 
 
 def _shared_out(
@@ -186,31 +197,43 @@ def _shared_out(
     """A :func:`map` by ``count`` other processes and, once results are asked for, by this one, too.
 
     Each of the others has a thread here that hands it one call after the other: to submit all of them and to cancel
-    those that this process makes confuses Python's pool should a process die.
+    those that this process makes confuses Python's pool should a process die. Calls are packed before anything
+    begins: what is packed must not change meanwhile, as objects with cached properties do when they are used.
     """
-    calls = deque(enumerate(zip(*arguments, strict=True)))
+    calls = deque((place, call, _pack((function, call))) for place, call in enumerate(zip(*arguments, strict=True)))
     results: dict[int, Any] = {}
 
-    def work(apply: Callable[..., Any]) -> None:
+    def work(make: Callable[[tuple[Any, ...], bytes], Any]) -> None:
         try:
             while calls:
                 try:
-                    place, call = calls.popleft()
+                    place, call, packed = calls.popleft()
                 except IndexError:  # somebody else was quicker
                     return
-                results[place] = apply(function, *call)
+                results[place] = make(call, packed)
         except BaseException:
             calls.clear()  # nobody needs the rest
             raise
 
     def in_order() -> Iterator[Any]:
-        work(lambda function, *call: function(*call))
+        work(lambda call, _: function(*call))
         for helper in helpers:
             helper.result()
         yield from (results[place] for place in sorted(results))
 
-    helpers = [threads.submit(work, lambda *call: others.submit(*call).result()) for _ in range(count)]
+    helpers = [threads.submit(work, lambda _, packed: others.submit(_make, packed).result()) for _ in range(count)]
     return in_order()
+
+
+def _pack(call: tuple[Callable[..., Any], tuple[Any, ...]]) -> bytes:
+    """As processes that this one has started, and no others, understand it."""
+    return bytes(ForkingPickler.dumps(call))
+
+
+def _make(packed: bytes) -> Any:
+    """Makes a packed call, in another process."""
+    function, arguments = ForkingPickler.loads(packed)
+    return function(*arguments)
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:

@@ -97,6 +97,7 @@ class Evidence:
         self._store = store
         self._archives = ArchiveReader(shared=("ids", "labels"))
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
+        self._runs: dict[str, dict[tuple[str, ...], list[_Run]]] = {}
         self._judgements: dict[tuple[str, str], _Judged | None] = {}
 
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
@@ -114,14 +115,14 @@ class Evidence:
         """
         key = (label, setting, target)
         if key not in self._outcomes:
-            self._outcomes[key] = self._outcomes_of(self.results.at(*key), target)
+            self._outcomes[key] = self._outcomes_of(self._at(*key), target)
         return self._outcomes[key]
 
     def outcomes_under(self, label: str, train_setting: str, test_setting: str, target: str) -> Outcomes | None:
         """The same of a method trained under one setting and tested under another."""
         key = (label, train_setting, test_setting, target)
         if key not in self._outcomes:
-            self._outcomes[key] = self._outcomes_of(self.results.under(*key), target)
+            self._outcomes[key] = self._outcomes_of(self._under(*key), target)
         return self._outcomes[key]
 
     def per_seed(self, label: str, setting: str, target: str, score: str = "accuracy") -> dict[int, float]:
@@ -135,7 +136,7 @@ class Evidence:
                 ``oracle_gap``.
         """
         found: dict[int, list[float]] = {}
-        for run in _finished(self.results.at(label, setting, target), score):
+        for run in self._at(label, setting, target, score):
             found.setdefault(run.seed, []).append(run.score)
         # Runs may differ in the seed of their patterns alone.
         return {seed: 100.0 * float(np.mean(scores)) for seed, scores in found.items()}
@@ -147,7 +148,7 @@ class Evidence:
         recorded.
         """
         found: dict[str, dict[int, float]] = {}
-        for seed, trial, _, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+        for seed, trial, _, _ in self._at(label, setting, MULTIMODAL):
             evaluation = self.results.records[trial].evaluations.get(_COMPLETE)
             for modality, scores in ((evaluation and evaluation.probe) or {}).items():
                 found.setdefault(modality, {})[seed] = 100.0 * scores.accuracy
@@ -156,7 +157,7 @@ class Evidence:
     def predictions(self, label: str, setting: str, target: str) -> dict[int, Predictions]:
         """The logits behind :meth:`outcomes`, by seed; without the seeds whose predictions were not kept."""
         found = {}
-        for seed, trial, test, _ in _finished(self.results.at(label, setting, target)):
+        for seed, trial, test, _ in self._at(label, setting, target):
             names = present, logits = f"{test}/present", _logits(test, target)
             if (arrays := self._read(trial, names)).keys() >= set(names):
                 here = self._having(target, arrays[present])
@@ -170,7 +171,7 @@ class Evidence:
         predictions were kept.
         """
         found = None
-        for _, trial, test, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+        for _, trial, test, _ in self._at(label, setting, MULTIMODAL):
             judged = self._judged(trial, test)
             if judged is None or (found is not None and not np.array_equal(found, judged.present)):
                 return None
@@ -181,7 +182,7 @@ class Evidence:
         """Fusion weights by seed; None if the method has none, or they were not recorded."""
         modalities = self.results.plan.modalities
         found = {}
-        for seed, trial, test, _ in _finished(self.results.at(label, setting, MULTIMODAL)):
+        for seed, trial, test, _ in self._at(label, setting, MULTIMODAL):
             name, judged = f"{test}/weight", self._judged(trial, test)
             if judged is None or not judged.correct.keys() >= set(modalities):
                 continue
@@ -196,13 +197,27 @@ class Evidence:
         Of the run trained on complete data; None if there is none, or they were not recorded.
         """
         names = {modality: f"{_COMPLETE}/projection/{modality}" for modality in self.results.plan.modalities}
-        for own, trial, _, _ in _finished(self.results.under(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL)):
+        for own, trial, _, _ in self._under(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL):
             if own == seed and (arrays := self._read(trial, list(names.values()))).keys() >= set(names.values()):
                 return {modality: arrays[name] for modality, name in names.items()}
         return None
 
-    def _outcomes_of(self, rows: pd.DataFrame, target: str) -> Outcomes | None:
-        runs = _finished(rows)
+    def _at(self, label: str, setting: str, target: str, score: str = "accuracy") -> list[_Run]:
+        """The runs of one method at one point of the missing-rate axis, by seed."""
+        if score not in self._runs:
+            self._runs[score] = _finished(self.results.scores, ("label", "setting", "target"), score)
+        return self._runs[score].get((label, setting, target), [])
+
+    def _under(self, label: str, train: str, test: str, target: str) -> list[_Run]:
+        """The runs of one method trained under one setting and tested under another, by seed."""
+        return self._by_patterns.get((label, train, test, target), [])
+
+    @cached_property
+    def _by_patterns(self) -> dict[tuple[str, ...], list[_Run]]:
+        place = ("label", "train_setting", "test_setting", "target")
+        return _finished(self.results.scores, place, "accuracy")
+
+    def _outcomes_of(self, runs: Sequence[_Run], target: str) -> Outcomes | None:
         seeds = tuple(run.seed for run in runs)
         if not runs or len(set(seeds)) < len(seeds):  # one seed under two patterns: about different samples
             return None
@@ -231,17 +246,25 @@ class Evidence:
         """What is stored of a trial under a test pattern; None if nothing is. All targets are read at once."""
         key = (trial, test)
         if key not in self._judgements:
-            present, logits = f"{test}/present", {target: _logits(test, target) for target in self.results.targets}
-            arrays = self._read(trial, [present, *logits.values()])
+            present, correct = f"{test}/present", f"{test}/correct"
+            arrays, targets = self._read(trial, [present, correct]), self.results.targets
             self._judgements[key] = None
             if present in arrays:
-                correct = {
-                    target: arrays[name].argmax(axis=1) == arrays["labels"]
-                    for target, name in logits.items()
-                    if name in arrays
-                }
-                self._judgements[key] = _Judged(arrays[present], correct)
+                told = arrays.get(correct)
+                if told is not None and told.dtype == bool and told.shape[1:] == (len(targets),):
+                    right = dict(zip(targets, told.T, strict=True))
+                else:
+                    right = self._right(trial, test)
+                self._judgements[key] = _Judged(arrays[present], right)
         return self._judgements[key]
+
+    def _right(self, trial: str, test: str) -> dict[str, NDArray[np.bool_]]:
+        """By target, which predictions are right, where an archive does not say so in as many words."""
+        logits = {target: _logits(test, target) for target in self.results.targets}
+        arrays = self._read(trial, list(logits.values()))
+        return {
+            target: arrays[name].argmax(axis=1) == arrays["labels"] for target, name in logits.items() if name in arrays
+        }
 
     @cached_property
     def _split(self) -> _Split | None:
@@ -298,8 +321,12 @@ class _Run(NamedTuple):
     score: float
 
 
-def _finished(rows: pd.DataFrame, score: str = "accuracy") -> list[_Run]:
-    """The runs that have a score, by seed."""
-    columns = (rows[name].tolist() for name in ("status", "seed", "trial", "test", score))
-    runs = [_Run(*run) for status, *run in zip(*columns, strict=True) if status == "ok"]
-    return sorted((run for run in runs if not math.isnan(run.score)), key=lambda run: run.seed)
+def _finished(scores: pd.DataFrame, place: Sequence[str], score: str) -> dict[tuple[str, ...], list[_Run]]:
+    """The runs that have a score, by the columns of ``place``, and then by seed."""
+    found: dict[tuple[str, ...], list[_Run]] = {}
+    columns = (scores[name].tolist() for name in ("status", "seed", "trial", "test", score))
+    places = zip(*(scores[name].tolist() for name in place), strict=True)
+    for at, (status, *run) in zip(places, zip(*columns, strict=True), strict=True):
+        if status == "ok" and not math.isnan(run[-1]):
+            found.setdefault(at, []).append(_Run(*run))
+    return {at: sorted(runs, key=lambda run: run.seed) for at, runs in found.items()}

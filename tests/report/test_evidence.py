@@ -227,6 +227,23 @@ def test_probes_and_projections_are_those_of_complete_test_samples(store: Store)
     assert found.projections("MLA", 7) is None
 
 
+@pytest.mark.parametrize("columns", [len(MODALITIES) + 1, len(MODALITIES)])
+def test_what_archives_say_is_right_needs_no_logits(columns: int, store: Store) -> None:
+    """Should it not be about all targets, the logits are read."""
+    plan = sweep(store, ["MLA"], seeds=(0, 1), rates=(0.0,), write=False)
+    told = np.random.default_rng(0).random((2, SAMPLES, columns)) < 0.7
+    for cell in plan.cells:
+        (test,) = cell.tests
+        correct = {f"{test.key}/correct": told[cell.trial.seed]}
+        store.write(scored(cell), {**arrays("MLA", cell.trial.seed, cell.tests), **correct})
+    found = evidence(plan, store)
+    for place, target in enumerate((*MODALITIES, MULTIMODAL)):
+        outcomes = found.outcomes("MLA", "0 %", target)
+        assert outcomes is not None
+        expected = told[:, :, place] if columns > len(MODALITIES) else [right("MLA", s, target, test) for s in (0, 1)]
+        np.testing.assert_array_equal(outcomes.correct, expected)
+
+
 def test_runs_that_differ_in_their_patterns_alone(store: Store) -> None:
     cells = [
         Cell(label="MLA", trial=trial("MLA", 0).model_copy(update={"missing": missing}), tests=(missing,))
