@@ -37,6 +37,10 @@ _PLACES = (
 )  # fmt: skip
 
 
+#: By alignment, which share of a text lies before the point that it is aligned to.
+_BEFORE = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "top": 1.0}
+
+
 def draw(chart: Chart, looks: Mapping[str, Look]) -> Figure:
     """The chart as a figure of a paper's text width.
 
@@ -225,7 +229,7 @@ def _name(chart: Chart, figure: Figure, looks: Mapping[str, Look]) -> None:
     elif _direct(chart):
         arrange(figure)
         for panel, axes in zip(chart.panels, figure.axes, strict=True):
-            _name_points(panel, axes, looks)
+            _name_points(panel, axes, looks, figure.dpi / 72)
     elif chart.kind not in ("row", "grid"):
         labels = list(dict.fromkeys(series.label for panel in chart.panels for series in panel.series))
         if len(labels) > 1:
@@ -248,7 +252,7 @@ def _legend(chart: Chart, figure: Figure, looks: Mapping[str, Look]) -> None:
     )  # fmt: skip
 
 
-def _name_points(panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:
+def _name_points(panel: Panel, axes: Axes, looks: Mapping[str, Look], scale: float) -> None:
     """Writes each series' name beside its last point, where it hides neither a name nor a point if possible."""
     points = [point for series in panel.series for point in _known(series)]
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform(np.array(points or [(0, 0)]))]
@@ -263,12 +267,14 @@ def _name_points(panel: Panel, axes: Axes, looks: Mapping[str, Look]) -> None:
             xy=known[-1],
             xytext=(0, 0),
             textcoords="offset points",
+            horizontalalignment="left",
+            verticalalignment="bottom",
             fontsize=7,
             color=colour,
             fontweight="bold" if series.label == HIGHLIGHT else "normal",
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
         )
-        taken.append(_settle(label, taken, inside))
+        taken.append(_settle(label, taken, inside, scale))
 
 
 def _known(series: Series) -> list[tuple[float, float]]:
@@ -276,23 +282,35 @@ def _known(series: Series) -> list[tuple[float, float]]:
     return [point for point in points if all(map(math.isfinite, point))]
 
 
-def _settle(label: Annotation, taken: Sequence[Bbox], inside: Bbox) -> Bbox:
-    """Moves a name to the first of the places where it fits, else where it hides least; returns what it covers."""
+def _settle(label: Annotation, taken: Sequence[Bbox], inside: Bbox, scale: float) -> Bbox:
+    """Moves a name to the first of the places where it fits, else where it hides least; returns what it covers.
+
+    Args:
+        label: The name, with its lower left corner at its point.
+        taken: What should not be hidden, in pixels.
+        inside: Where it should be, in pixels.
+        scale: Pixels in a point.
+    """
+    label.get_window_extent()  # puts the text in its place; covers the leader too
+    size = Text.get_window_extent(label)
+    point = size.x0, size.y0
+
+    def covered(place: tuple[float, float, str, str]) -> Bbox:
+        x, y, horizontal, vertical = place
+        left = point[0] + scale * x - size.width * _BEFORE[horizontal]
+        low = point[1] + scale * y - size.height * _BEFORE[vertical]
+        return Bbox.from_bounds(left, low, size.width, size.height)
 
     def cost(place: tuple[float, float, str, str]) -> float:
-        box = _moved(label, place)
+        box = covered(place)
         hidden = [Bbox.intersection(box, other) for other in taken]
         outside = box.width * box.height - _area(Bbox.intersection(box, inside))
         return sum(map(_area, hidden)) + outside
 
-    return _moved(label, min(_PLACES, key=cost))  # the first of equals
-
-
-def _moved(label: Annotation, place: tuple[float, float, str, str]) -> Bbox:
-    x, y, horizontal, vertical = place
+    best = min(_PLACES, key=cost)  # the first of equals
+    x, y, horizontal, vertical = best
     label.set(position=(x, y), horizontalalignment=horizontal, verticalalignment=vertical)
-    label.get_window_extent()  # puts the text in its place; covers the leader too
-    return Text.get_window_extent(label)
+    return covered(best)
 
 
 def _area(box: Bbox | None) -> float:

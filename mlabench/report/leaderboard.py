@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mlabench.report import wording
-from mlabench.report.answer import Chart, Panel
+from mlabench.report.answer import Chart, Panel, Series
+from mlabench.report.chart_axes import CROWD
 from mlabench.report.cost import relative_times
 from mlabench.report.evidence import Evidence
+from mlabench.report.looks import HIGHLIGHT
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table
@@ -92,20 +94,42 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
 
 
 def _against_time(results: Results, shown: Mapping[str, Cell], over: str, conditions: str) -> Iterator[Chart]:
-    """What the accuracy of each method costs; nothing if that was measured of fewer than two."""
+    """What the accuracy of each method costs; nothing if that was measured of fewer than two.
+
+    Args:
+        results: With the costs.
+        shown: Accuracies by method, the best first.
+        over: What they are averaged over.
+        conditions: What to keep in mind.
+    """
     clock, times = relative_times(results)
-    points = tuple(common.series(label, [times[label]], [cell]) for label, cell in shown.items() if label in times)
+    points = {label: (times[label], cell.number or 0.0) for label, cell in shown.items() if label in times}
     if len(points) < 2:
         return
-    unit = f"in units of {next(iter(times))}"
+    reference, which = next(iter(times)), ""
+    if len(points) > CROWD:
+        front, always = _front(points), [label for label in dict.fromkeys((HIGHLIGHT, reference)) if label in points]
+        which = f"Of {len(points)} methods those that none beats in both, with {common.listed(always)}. "
+        points = {label: place for label, place in points.items() if label in front or label in always}
+    unit = f"in units of {reference}"
     yield Chart(
         name="accuracy_and_time",
         title=f"Fused accuracy{over} and time of training",
-        caption=f"Up is accurate, left is cheap. Time of a training step, {unit}, "
-        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, as in the table of cost; it says little "
-        f"where encoders are small, as each step's overhead then counts for much. {common.WHISKERS} {conditions}",
+        caption=f"Up is accurate, left is cheap. {which}Time of a training step, {unit}, "
+        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, as in the table of cost; where encoders are "
+        "small, each step's overhead counts for much. Intervals of the accuracies are in the chart of the leaderboard. "
+        f"{conditions}",
         kind="scatter",
         x=f"Time per step, {unit}",
         y="Fused accuracy (%)",
-        panels=(Panel("", points),),
+        panels=(Panel("", tuple(Series(label, [time], [number]) for label, (time, number) in points.items())),),
     )
+
+
+def _front(points: Mapping[str, tuple[float, float]]) -> set[str]:
+    """The methods, as (time, accuracy), that no other one beats in both."""
+    return {
+        label
+        for label, (time, accuracy) in points.items()
+        if not any(other < time and better > accuracy for other, better in points.values())
+    }

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axis import Tick, XTick
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import categories, grid_scale, row_names, value_range, with_room, x_range
-from mlabench.report.chart_matplotlib import draw
+from mlabench.report.chart_matplotlib import _settle, draw
 from mlabench.report.chart_plotly import escape, panels, themed
 from mlabench.report.looks import looks
 from mlabench.report.plots import save
@@ -296,3 +297,28 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_hostile_names_are_drawn(make: object, tmp_path: Path) -> None:
     chart = make((HOSTILE, "$x^", "é", "MLA"))  # type: ignore[operator]
     draw(chart, looks([], [chart])).draw_without_rendering()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_name_covers_what_matplotlib_measures_and_hides_little(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    figure = Figure(figsize=(5.5, 2.5), dpi=200)
+    axes = figure.subplots()
+    label = axes.annotate(
+        "Late fusion (entropy)"[: random.integers(3, 21)], tuple(random.random(2)), (0, 0), textcoords="offset points",
+        ha="left", va="bottom", fontsize=7, arrowprops={"arrowstyle": "-"},
+    )  # fmt: skip
+    taken = [Bbox.from_bounds(*(random.random(2) * (1000, 450)), 150, 60) for _ in range(6)]
+    found = _settle(label, taken, axes.get_window_extent(), 200 / 72)
+    label.get_window_extent()
+    np.testing.assert_allclose(found.get_points(), Text.get_window_extent(label).get_points(), atol=1e-6)
+
+
+def test_a_name_goes_where_it_hides_nothing() -> None:
+    figure = Figure(figsize=(5, 5), dpi=72)
+    axes = figure.add_axes((0, 0, 1, 1))
+    label = axes.annotate("name", (0.5, 0.5), (0, 0), textcoords="offset points", ha="left", va="bottom")
+    right = Bbox.from_bounds(182, 0, 178, 360)
+    assert _settle(label, [], axes.get_window_extent(), 1.0).x0 == pytest.approx(186)  # 6 points to the right
+    label.set(position=(0, 0), horizontalalignment="left", verticalalignment="bottom")
+    assert _settle(label, [right], axes.get_window_extent(), 1.0).x1 == pytest.approx(174)

@@ -135,3 +135,18 @@ def test_accuracy_against_time_where_that_was_measured(store: Store) -> None:
     }
     assert chart.x == "Time per step, in units of Concat"
     assert "on the processor" in chart.caption
+
+
+def test_of_many_methods_those_are_shown_that_none_beats_in_accuracy_and_time(store: Store) -> None:
+    places = {f"Method {number}": (2.0 + number, 0.6 + 0.01 * number) for number in range(12)}
+    places |= {"Concat": (5.0, 0.55), "MLA": (9.0, 0.58), "Method 3": (9.0, 0.60)}  # each is beaten in both
+    plan = sweep(store, {label: skill(accuracy) for label, (_, accuracy) in places.items()})
+    for cell in plan.cells:
+        record = store.read(cell.trial.id)
+        assert record is not None
+        cost = {"cpu_seconds_per_step": places[cell.label][0], "wall_seconds_per_step": 1.0}
+        store.write(record.model_copy(update={"cost": cost}), store.predictions(cell.trial.id))
+    chart = board(plan, store).charts[1]
+    shown = {series.label for series in chart.panels[0].series}
+    assert shown == {"MLA", "Method 0", *(f"Method {number}" for number in (1, 2, *range(4, 12)))}
+    assert "Of 14 methods those that none beats in both, with MLA and Method 0." in chart.caption
