@@ -14,7 +14,6 @@ from mlabench.report.looks import HIGHLIGHT
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table
-from mlabench.report.tables import mean_cell
 from mlabench.report.variants import AVERAGE, pair, reference
 
 
@@ -39,7 +38,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     """
     results = evidence.results
     cells = {
-        label: mean_cell(evidence, label)
+        label: common.mean_cell(evidence, label)
         for label in common.asked_for(results, results.labels, results.settings)
         if results.settings
     }

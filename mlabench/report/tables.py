@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from mlabench.report import wording
 from mlabench.report.cost import cost_table
 from mlabench.report.evidence import Evidence
+from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import averaged, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.report.variants import variant_tables
 from mlabench.report.verification import verification_tables
@@ -97,7 +96,7 @@ def rates_table(evidence: Evidence, target: str) -> Table:
     rows = []
     for label in results.labels:
         cells = [_at(evidence, label, setting, target) for setting in results.settings]
-        rows.append(Row((label,), (*cells, mean_cell(evidence, label, target))))
+        rows.append(Row((label,), (*cells, common.mean_cell(evidence, label, target))))
     kind = "Multimodal accuracy" if multimodal else f"Unimodal accuracy ({target})"
     return Table(
         name="rates" if multimodal else f"rates_{target}",
@@ -194,32 +193,6 @@ def _subsets(results: Results) -> list[str]:
 
 def _axis(results: Results) -> pd.DataFrame:
     return results.scores[results.scores["setting"] != ""]
-
-
-def mean_cell(evidence: Evidence, label: str, target: str = MULTIMODAL) -> Cell:
-    """The mean over rates of each seed, then over seeds; a seed that lacks a rate counts as failed or missing."""
-    settings = evidence.results.settings
-    points = [evidence.results.at(label, setting, target) for setting in settings]
-    if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
-        return Cell()
-    status: dict[int, set[str]] = {}
-    accuracy: dict[int, list[float]] = {}
-    for point in points:
-        for seed, own, value in zip(*(point[name].tolist() for name in ("seed", "status", "accuracy")), strict=True):
-            status.setdefault(seed, set()).add(own)
-            accuracy.setdefault(seed, []).append(value)
-    failed = {seed for seed, found in status.items() if "failed" in found}
-    missing = {seed for seed, found in status.items() if "missing" in found} - failed
-    return Cell(
-        summary=summarise(100.0 * float(np.mean(accuracy[seed])) for seed in sorted(status.keys() - failed - missing)),
-        planned=len(status),
-        failed=len(failed),
-        missing=len(missing),
-        # At different rates a modality is there in different samples: its mean is not one over samples.
-        outcomes=averaged([evidence.outcomes(label, setting, target) for setting in settings])
-        if target == MULTIMODAL
-        else None,
-    )
 
 
 def _realised(results: Results) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +14,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL
 from mlabench.report.statistics import Comparison, averaged
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table, measure
 
 #: The mean over all missing rates, in place of one of them.
 AVERAGE = "average"
@@ -103,7 +103,10 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
         pairs = {label: pair(evidence, label, first, setting, target) for label in labels if label != first}
         (p_values,) = common.corrected({label: own.comparison for label, own in pairs.items()})
         heads = (setting, target) if unimodal else (setting,)
-        rows += [Row((*heads, label), _cells(own, p_values[label]), " ".join(heads)) for label, own in pairs.items()]
+        for label, own in pairs.items():
+            rows_of = results.at(label, setting, target)
+            runs = common.mean_cell(evidence, label) if setting == AVERAGE else measure(rows_of)
+            rows.append(Row((*heads, label), _cells(own, p_values[label], runs), " ".join(heads)))
     return Table(
         name=name,
         title=title,
@@ -120,7 +123,9 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
     )
 
 
-def _cells(own: Pair, p: float | None) -> tuple[Cell, ...]:
+def _cells(own: Pair, p: float | None, runs: Cell) -> tuple[Cell, ...]:
+    """A difference, what is not there of the variant's ``runs``, the p-value, and what would have been found."""
     test = own.comparison
     difference = Cell(text="same") if own.same else common.difference_cell(test)
+    difference = replace(difference, planned=runs.planned, failed=runs.failed, missing=runs.missing)
     return difference, common.p_cell(p), Cell(text="—" if test is None else common.number(test.detectable))

@@ -103,7 +103,15 @@ def test_a_variant_that_failed_has_no_number(store: Store) -> None:
     failing = [("better", seed) for seed in range(3)]
     fused, _ = variant_tables(evidence_of(plan_of(store, rates=(0.0, 0.5), failing=failing), store))
     assert [cell.mean for cell in row_of(fused, "average", "better").cells] == ["—", "—", "—"]
+    assert row_of(fused, "average", "better").cells[0].status == "failed 3/3"
     assert row_of(fused, "average", "a little worse").cells[0].number == pytest.approx(-1.0)
+
+
+def test_a_difference_over_fewer_runs_says_so(store: Store) -> None:
+    plan = plan_of(store, rates=(0.0, 0.5), failing=[("better", 1)])
+    for table in variant_tables(evidence_of(plan, store)):
+        for row in table.rows:
+            assert row.cells[0].status == ("failed 1/3" if row.heads[-1] == "better" else "")
 
 
 def test_suites_about_other_things_have_no_such_table(store: Store) -> None:

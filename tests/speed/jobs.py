@@ -12,14 +12,14 @@ from pathlib import Path
 
 from tests.command_line import mlabench
 
-REPEATS = 3
+REPEATS = 2
 SUITE = """
 dataset: stamps
 encoders: mlp
 methods: [concat, mla]
 missing: {rates: [0, 0.5]}
 seeds: [0, 1, 2]
-training: {epochs: 5}
+training: {epochs: 20}
 """
 
 

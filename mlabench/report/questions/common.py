@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan, nan
+from statistics import fmean
 
 import pandas as pd
 
@@ -20,9 +21,11 @@ from mlabench.report.statistics import (
     Interval,
     Outcomes,
     accuracy_interval,
+    averaged,
     compare,
     difference_of_means,
     holm,
+    summarise,
 )
 from mlabench.report.table import Cell, measure
 
@@ -217,6 +220,32 @@ def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> 
     """An accuracy with its interval where predictions are stored, else with its spread over seeds."""
     return with_interval(
         measure(evidence.results.at(label, setting, target)), evidence.outcomes(label, setting, target)
+    )
+
+
+def mean_cell(evidence: Evidence, label: str, target: str = MULTIMODAL) -> Cell:
+    """The mean over rates of each seed, then over seeds; a seed that lacks a rate counts as failed or missing."""
+    settings = evidence.results.settings
+    points = [evidence.results.at(label, setting, target) for setting in settings]
+    if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
+        return Cell()
+    status: dict[int, set[str]] = {}
+    accuracy: dict[int, list[float]] = {}
+    for point in points:
+        for seed, own, value in zip(*(point[name].tolist() for name in ("seed", "status", "accuracy")), strict=True):
+            status.setdefault(seed, set()).add(own)
+            accuracy.setdefault(seed, []).append(value)
+    failed = {seed for seed, found in status.items() if "failed" in found}
+    missing = {seed for seed, found in status.items() if "missing" in found} - failed
+    return Cell(
+        summary=summarise(100.0 * fmean(accuracy[seed]) for seed in sorted(status.keys() - failed - missing)),
+        planned=len(status),
+        failed=len(failed),
+        missing=len(missing),
+        # At different rates a modality is there in different samples: its mean is not one over samples.
+        outcomes=averaged([evidence.outcomes(label, setting, target) for setting in settings])
+        if target == MULTIMODAL
+        else None,
     )
 
 
