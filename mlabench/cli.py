@@ -6,6 +6,8 @@ Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run a
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import json
 import shlex
@@ -386,6 +388,7 @@ def _report_set_aside(store: Store) -> None:
 
 def main() -> None:
     """The entry point."""
+    atexit.register(gc.freeze)  # after a large report, Python would look for garbage for a second, and then end
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -22,13 +16,13 @@ from rich.console import Console
 from rich.text import Text
 
 from mlabench import __version__
-from mlabench.errors import UserError, cannot_write
-from mlabench.execution import default_jobs
+from mlabench.errors import cannot_write
 from mlabench.plan import Plan
 from mlabench.report import files, page, render
 from mlabench.report.across import Across, across, conditions
 from mlabench.report.answer import Verdict
 from mlabench.report.looks import Look, looks
+from mlabench.report.parallel import collecting_seldom, side_by_side
 from mlabench.report.published import load_published
 from mlabench.report.suite import Suite, read_suite
 from mlabench.report.table import Table
@@ -38,14 +32,7 @@ from mlabench.store import Store
 ACROSS = "All suites together"
 
 #: A report on fewer trials is made in this process: to start others takes two seconds.
-_MANY = 500
-
-#: More processes than this, this one among them, would find too little to do.
-_PROCESSES = 8
-
-#: Thresholds of Python's garbage collector. Objects of a report live until its end: with the usual ones, a tenth of the
-#: time goes into looking for garbage among them.
-_SELDOM = (50_000, 50, 100)
+MANY = 500
 
 _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
 
@@ -78,17 +65,7 @@ class Report:
     page: Path | None
 
 
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    usual = gc.get_threshold()
-    gc.set_threshold(*_SELDOM)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-
-
-@_collecting_seldom()
+@collecting_seldom()
 def build_report(
     store: Store,
     plans: Sequence[Plan],
@@ -117,7 +94,8 @@ def build_report(
         return Report(out, (), None)
     records = quote(Path(os.path.relpath(store.trials, out)).as_posix())
     folders = [out / render.file_name(plan.name) for plan in plans]
-    with _side_by_side(plans) as each:
+    trials = {cell.trial.id for plan in plans for cell in plan.cells}
+    with side_by_side(worth_it=len(trials) >= MANY) as each:
         read = partial(read_suite, store=store, include_limited=include_limited, published=numbers, records=records)
         suites = list(each(read, plans))
         together = _across(suites, each)
@@ -162,78 +140,12 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _across(suites: Sequence[Suite], each: Callable[..., Iterable[Any]]) -> Across | None:
-    """What is said about several suites together; computed by a process that has what it needs at hand."""
+    """What is said about several suites together."""
     found = [block for suite in suites for block in suite.blocks]
     if len({block.dataset for block in found}) < 2:
         return None
     (together,) = each(across, [found], [conditions([suite.results for suite in suites])])
     return cast("Across | None", together)
-
-
-@contextmanager
-def _side_by_side(plans: Sequence[Plan]) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A :func:`map` over suites or figures; where that is worth their start, other processes help this one."""
-    trials = {cell.trial.id for plan in plans for cell in plan.cells}
-    count = min(default_jobs("cpu"), _PROCESSES) - 1
-    if not count or len(trials) < _MANY:
-        yield map
-    else:
-        others = ProcessPoolExecutor(count, get_context("spawn"), gc.set_threshold, _SELDOM)
-        try:
-            with ThreadPoolExecutor(count) as threads:
-                yield partial(_shared_out, others, threads, count)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process that was making the report has died; the machine may have run out of memory.",
-                remedy="Report on fewer suites at a time: `mlabench report SUITE`.",
-            ) from error
-        finally:
-            others.shutdown(wait=False)  # they clear up for half a second
-
-
-def _shared_out(
-    others: Executor, threads: Executor, count: int, function: Callable[..., Any], *arguments: Iterable[Any]
-) -> Iterator[Any]:
-    """A :func:`map` by ``count`` other processes and, once results are asked for, by this one, too.
-
-    Each of the others has a thread here that hands it one call after the other: to submit all of them and to cancel
-    those that this process makes confuses Python's pool should a process die. Calls are packed before anything
-    begins: what is packed must not change meanwhile, as objects with cached properties do when they are used.
-    """
-    calls = deque((place, call, _pack((function, call))) for place, call in enumerate(zip(*arguments, strict=True)))
-    results: dict[int, Any] = {}
-
-    def work(make: Callable[[tuple[Any, ...], bytes], Any]) -> None:
-        try:
-            while calls:
-                try:
-                    place, call, packed = calls.popleft()
-                except IndexError:  # somebody else was quicker
-                    return
-                results[place] = make(call, packed)
-        except BaseException:
-            calls.clear()  # nobody needs the rest
-            raise
-
-    def in_order() -> Iterator[Any]:
-        work(lambda call, _: function(*call))
-        for helper in helpers:
-            helper.result()
-        yield from (results[place] for place in sorted(results))
-
-    helpers = [threads.submit(work, lambda _, packed: others.submit(_make, packed).result()) for _ in range(count)]
-    return in_order()
-
-
-def _pack(call: tuple[Callable[..., Any], tuple[Any, ...]]) -> bytes:
-    """As processes that this one has started, and no others, understand it."""
-    return bytes(ForkingPickler.dumps(call))
-
-
-def _make(packed: bytes) -> Any:
-    """Makes a packed call, in another process."""
-    function, arguments = ForkingPickler.loads(packed)
-    return function(*arguments)
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from rich.console import Console
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.plan import Plan
-from mlabench.report.build import Report, _side_by_side, build_report, print_tables
+from mlabench.report.build import Report, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
 from mlabench.store import PREDICTIONS, RECORD, Store
 from mlabench.trial import SCHEMA_VERSION, Record
@@ -70,8 +68,8 @@ def test_several_processes_write_the_same(store: Store, monkeypatch: pytest.Monk
     whole = broken.read_bytes()
     written, told = [], []
     for name, many in (("one", 10**6), ("several", 0)):
-        monkeypatch.setattr("mlabench.report.build._MANY", many)
-        monkeypatch.setattr("mlabench.report.build.default_jobs", lambda device: 2)
+        monkeypatch.setattr("mlabench.report.build.MANY", many)
+        monkeypatch.setattr("mlabench.report.parallel.default_jobs", lambda device: 2)
         own = Store(store.root)
         broken.parent.mkdir(exist_ok=True)
         broken.write_bytes(whole[:-9])
@@ -297,47 +295,3 @@ def test_a_report_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the report"):
         build(store, sweep(store, ["MLA"]), out=tmp_path / "file")
-
-
-@pytest.fixture
-def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few trials there are."""
-    monkeypatch.setattr("mlabench.report.build._MANY", 0)
-    monkeypatch.setattr("mlabench.report.build.default_jobs", lambda device: 2)
-
-
-def die_elsewhere(here: int) -> None:
-    """Ends the process, unless it is ``here``."""
-    if os.getpid() != here:
-        os._exit(1)
-    time.sleep(0.2)
-
-
-@pytest.mark.usefixtures("two_processes")
-def test_a_process_that_dies_is_one_clear_error() -> None:
-    with pytest.raises(UserError, match="has died"), _side_by_side([]) as apply:
-        list(apply(die_elsewhere, [os.getpid()] * 4))
-
-
-def square_slowly(number: int) -> tuple[int, int]:
-    """The square, and who computed it."""
-    time.sleep(0.2)
-    return number**2, os.getpid()
-
-
-@pytest.mark.usefixtures("two_processes")
-def test_this_process_and_others_share_the_work() -> None:
-    with _side_by_side([]) as apply:
-        list(apply(square_slowly, range(2)))  # the other one has started
-        squares, processes = zip(*apply(square_slowly, range(12)), strict=True)
-    assert squares == tuple(number**2 for number in range(12))
-    assert os.getpid() in processes
-    assert len(set(processes)) == 2
-
-
-@pytest.mark.usefixtures("two_processes")
-def test_a_mistake_in_shared_work_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError), _side_by_side([]) as apply:
-        list(apply(divmod, [1] * 8, [1, 1, 1, 1, 1, 1, 1, 0]))
-    with pytest.raises(ZeroDivisionError), _side_by_side([]) as apply:
-        list(apply(divmod, [1] * 8, [0, 1, 1, 1, 1, 1, 1, 1]))
