@@ -110,11 +110,8 @@ class _Memory:
         self._device = device
         self.above: float | None = None
         if device.type != "cuda" and sys.platform == "linux":
-            # What earlier trials of this process freed goes back to the system; else this one would seem to take none.
             gc.collect()
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-            if trim is not None:
-                trim(0)
+            _give_back()  # else a trial would seem to take nothing, where earlier ones of this process took more
         self._start = self._now()
 
     def reset_peak(self) -> None:
@@ -122,6 +119,7 @@ class _Memory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._start is not None:
+            _give_back()  # else what an evaluation took, or an epoch before this one, might count
             try:
                 _CLEAR.write_text("5", encoding="ascii")  # proc(5): sets VmHWM to VmRSS
             except OSError:  # not allowed here
@@ -142,6 +140,12 @@ class _Memory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         return _process_mib("VmHWM")
+
+
+def _give_back() -> None:
+    """Gives memory that was freed back to the system, which the C library may not do by itself (glibc only)."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _process_mib(field: str) -> float | None:
