@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlabench.plan import Plan
     from mlabench.suite import Overrides
 
+#: What trials can run on; with ``auto``, on the fastest of what is there.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/stamps_missing.yaml.")]

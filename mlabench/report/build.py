@@ -32,7 +32,7 @@ from mlabench.store import Store
 ACROSS = "All suites together"
 
 #: A report on fewer trials, and on fewer suites, is made in this process: to start others takes two seconds.
-MANY, SEVERAL = 500, 4
+_MANY, _SEVERAL = 500, 4
 
 _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
 
@@ -95,7 +95,7 @@ def build_report(
     records = quote(Path(os.path.relpath(store.trials, out)).as_posix())
     folders = [out / render.file_name(plan.name) for plan in plans]
     trials = {cell.trial.id for plan in plans for cell in plan.cells}
-    with side_by_side(worth_it=len(trials) >= MANY or len(plans) >= SEVERAL) as each:
+    with side_by_side(worth_it=len(trials) >= _MANY or len(plans) >= _SEVERAL) as each:
         read = partial(read_suite, store=store, include_limited=include_limited, published=numbers, records=records)
         suites = list(each(read, plans))
         together = _across(suites, each)

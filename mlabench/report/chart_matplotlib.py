@@ -293,12 +293,11 @@ def _settle(label: Annotation, taken: Sequence[Bbox], inside: Bbox, scale: float
     """
     label.get_window_extent()  # puts the text in its place; covers the leader too
     size = Text.get_window_extent(label)
-    point = size.x0, size.y0
 
     def covered(place: tuple[float, float, str, str]) -> Bbox:
         x, y, horizontal, vertical = place
-        left = point[0] + scale * x - size.width * _BEFORE[horizontal]
-        low = point[1] + scale * y - size.height * _BEFORE[vertical]
+        left = size.x0 + scale * x - size.width * _BEFORE[horizontal]
+        low = size.y0 + scale * y - size.height * _BEFORE[vertical]
         return Bbox.from_bounds(left, low, size.width, size.height)
 
     def cost(place: tuple[float, float, str, str]) -> float:
@@ -307,8 +306,7 @@ def _settle(label: Annotation, taken: Sequence[Bbox], inside: Bbox, scale: float
         outside = box.width * box.height - _area(Bbox.intersection(box, inside))
         return sum(map(_area, hidden)) + outside
 
-    best = min(_PLACES, key=cost)  # the first of equals
-    x, y, horizontal, vertical = best
+    best = x, y, horizontal, vertical = min(_PLACES, key=cost)  # the first of equals
     label.set(position=(x, y), horizontalalignment=horizontal, verticalalignment=vertical)
     return covered(best)
 

@@ -15,6 +15,8 @@ from mlabench.trial import Record
 _RATIO, _MEMORY = "z.2f", "training_memory_mib"
 #: Below this, a process's memory is no yardstick: it varies by so much for other reasons. In MiB.
 _NOISE = 16.0
+#: How time was measured, in words.
+_CLOCKS = {"cpu": "on the processor", "wall": "by the wall clock"}
 _COLUMNS = (
     "Forward", "Backward", "Time (ms)", "Time ×", "Memory (MiB)", "Memory ×", "Parameters", "Parameters ×",
 )  # fmt: skip
@@ -45,7 +47,7 @@ def cost_table(results: Results) -> Iterator[Table]:
         title="Cost of training",
         note=f"Trained with {setting} missing; evaluations are left out. Forward, backward: passes of a sample through "
         "its encoders, per training step, those between epochs included. Time: of a step, "
-        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, mean ± standard deviation over seeds. "
+        f"{_CLOCKS[clock]}, mean ± standard deviation over seeds. "
         "Memory: the highest above that before training, the lowest of the seeds; on the CPU the process's, of which "
         f"up to {_NOISE:.0f} MiB are noise and no yardstick (—). Parameters: trainable. ×: in units of {reference}.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
@@ -56,14 +58,14 @@ def cost_table(results: Results) -> Iterator[Table]:
 
 
 def relative_times(results: Results) -> tuple[str, dict[str, float]]:
-    """What a training step takes, in units of the first method: the clock (``cpu`` or ``wall``), and by method."""
+    """What a training step takes, in units of the first method: how it was measured, in words, and by method."""
     measured = _measured(results)
     clock = _clock(measured)
     means = {
         label: float(np.mean([record.cost[f"{clock}_seconds_per_step"] for record in records]))
         for label, records in measured.items()
     }
-    return clock, {label: mean / next(iter(means.values())) for label, mean in means.items()}
+    return _CLOCKS[clock], {label: mean / next(iter(means.values())) for label, mean in means.items()}
 
 
 def _measured(results: Results) -> dict[str, list[Record]]:

@@ -97,7 +97,7 @@ class Evidence:
         self._store = store
         self._archives = ArchiveReader(shared=("ids", "labels"))
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
-        self._runs: dict[str, dict[tuple[str, ...], list[_Run]]] = {}
+        self._runs: dict[tuple[tuple[str, ...], str], dict[tuple[str, ...], list[_Run]]] = {}
         self._judgements: dict[tuple[str, str], _Judged | None] = {}
 
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
@@ -204,18 +204,18 @@ class Evidence:
 
     def _at(self, label: str, setting: str, target: str, score: str = "accuracy") -> list[_Run]:
         """The runs of one method at one point of the missing-rate axis, by seed."""
-        if score not in self._runs:
-            self._runs[score] = _finished(self.results.scores, ("label", "setting", "target"), score)
-        return self._runs[score].get((label, setting, target), [])
+        return self._finished(("label", "setting", "target"), score).get((label, setting, target), [])
 
     def _under(self, label: str, train: str, test: str, target: str) -> list[_Run]:
         """The runs of one method trained under one setting and tested under another, by seed."""
-        return self._by_patterns.get((label, train, test, target), [])
-
-    @cached_property
-    def _by_patterns(self) -> dict[tuple[str, ...], list[_Run]]:
         place = ("label", "train_setting", "test_setting", "target")
-        return _finished(self.results.scores, place, "accuracy")
+        return self._finished(place, "accuracy").get((label, train, test, target), [])
+
+    def _finished(self, place: tuple[str, ...], score: str) -> dict[tuple[str, ...], list[_Run]]:
+        """All runs that have a score, by the columns of ``place``, and then by seed."""
+        if (place, score) not in self._runs:
+            self._runs[place, score] = _finished(self.results.scores, place, score)
+        return self._runs[place, score]
 
     def _outcomes_of(self, runs: Sequence[_Run], target: str) -> Outcomes | None:
         seeds = tuple(run.seed for run in runs)

@@ -101,7 +101,7 @@ def _against_time(results: Results, shown: Mapping[str, Cell], over: str, condit
         over: What they are averaged over.
         conditions: What to keep in mind.
     """
-    clock, times = relative_times(results)
+    measured, times = relative_times(results)
     points = {label: (times[label], cell.number or 0.0) for label, cell in shown.items() if label in times}
     if len(points) < 2:
         return
@@ -115,7 +115,7 @@ def _against_time(results: Results, shown: Mapping[str, Cell], over: str, condit
         name="accuracy_and_time",
         title=f"Fused accuracy{over} and time of training",
         caption=f"Up is accurate, left is cheap. {which}Time of a training step, {unit}, "
-        f"{'on the processor' if clock == 'cpu' else 'by the wall clock'}, as in the table of cost; where encoders are "
+        f"{measured}, as in the table of cost; where encoders are "
         "small, each step's overhead counts for much. Intervals of the accuracies are in the chart of the leaderboard. "
         f"{conditions}",
         kind="scatter",

@@ -104,8 +104,10 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
         (p_values,) = common.corrected({label: own.comparison for label, own in pairs.items()})
         heads = (setting, target) if unimodal else (setting,)
         for label, own in pairs.items():
-            rows_of = results.at(label, setting, target)
-            runs = common.mean_cell(evidence, label) if setting == AVERAGE else measure(rows_of)
+            if setting == AVERAGE:
+                runs = common.mean_cell(evidence, label)
+            else:
+                runs = measure(results.at(label, setting, target))
             rows.append(Row((*heads, label), _cells(own, p_values[label], runs), " ".join(heads)))
     return Table(
         name=name,

@@ -35,12 +35,12 @@ class Samples:
 
 
 def sgd(method: nn.Module, lr: float = 0.1) -> Updater:
-    """Updater of plain gradient descent."""
+    """Steps of plain gradient descent."""
     return Updater(torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr))
 
 
 def adam(method: nn.Module, lr: float = 0.005) -> Updater:
-    """Updater of Adam with a little weight decay, which moves a parameter even where its gradient is zero."""
+    """Steps of Adam with a little weight decay, which moves a parameter even where its gradient is zero."""
     return Updater(torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr, weight_decay=1e-4))
 
 

@@ -68,7 +68,7 @@ def test_several_processes_write_the_same(store: Store, monkeypatch: pytest.Monk
     whole = broken.read_bytes()
     written, told = [], []
     for name, many in (("one", 10**6), ("several", 0)):
-        monkeypatch.setattr("mlabench.report.build.MANY", many)
+        monkeypatch.setattr("mlabench.report.build._MANY", many)
         monkeypatch.setattr("mlabench.report.parallel.default_jobs", lambda device: 2)
         own = Store(store.root)
         broken.parent.mkdir(exist_ok=True)
