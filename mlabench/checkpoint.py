@@ -19,7 +19,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from mlabench import atomic
+from mlabench.store import atomic
 from mlabench.errors import cannot_write
 from mlabench.launchers.leaving import SuspendedError
 from mlabench.trial import Epoch

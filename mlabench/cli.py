@@ -46,7 +46,7 @@ from mlabench.cli_tune import tune
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
 app = typer.Typer(
     name="mlabench",
@@ -145,7 +145,7 @@ def run(
     from mlabench.loggers import NAMES as LOGGERS
     from mlabench.loggers import require_loggers
     from mlabench.report.build import print_tables
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
     choice("--device", device, DEVICES)
     wishes = slurm_wishes(launcher, slurm, time_budget)
@@ -218,7 +218,7 @@ def plan(
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
     from mlabench.display import counted, duration, make_console, print_listing
     from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
@@ -260,7 +260,7 @@ def status(
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
     from mlabench.display import duration, make_console, print_listing
     from mlabench.status import find_status
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
@@ -291,7 +291,7 @@ def show(
 ) -> None:
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.display import make_console, print_listing
-    from mlabench.store import Store
+    from mlabench.store.records import Store
     from mlabench.suite import describe, load_suite, members
 
     use_plugins(plugin)
@@ -354,7 +354,7 @@ def report(
     from mlabench.display import make_console
     from mlabench.report.build import build_report
     from mlabench.report.compare import compare_folders
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
     use_plugins(plugin)
     console = make_console()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlabench.launchers import Job, RunOptions
     from mlabench.launchers.slurm import Wishes
     from mlabench.plan import Plan
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
 
 def slurm_wishes(launcher: str, wishes: str | None, time_budget: float | None) -> Wishes | None:
@@ -106,7 +106,7 @@ def worker(
     from mlabench.launchers.leaving import Leave, SuspendedError
     from mlabench.launchers.orders import read_order
     from mlabench.plugins import register
-    from mlabench.store import Store
+    from mlabench.store.records import Store
 
     with Leave() as leave:
         found, store = read_order(order), Store(results)
@@ -160,7 +160,7 @@ def merge(
 ) -> None:
     """Join results folders of several machines; refuses two that contradict each other."""
     from mlabench.display import counted
-    from mlabench.merge import merge_folders
+    from mlabench.store.merge import merge_folders
 
     outcome = merge_folders(folders, into)
     for warning in outcome.warnings:

@@ -68,7 +68,7 @@ def tune(
     from mlabench.environment import require_device
     from mlabench.execution import Session, default_jobs, visible_gpus
     from mlabench.launchers import RunOptions
-    from mlabench.store import Store
+    from mlabench.store.records import Store
     from mlabench.suite import load_suite
     from mlabench.tuning import result
     from mlabench.tuning.search import search

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mlabench.cache import VALUES, CachedArray, Draft, cached_array, open_array
+from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
 from mlabench.datasets import Data, Progress, Split, StoredRows
 from mlabench.errors import UserError
 from mlabench.media import Item, UnreadableError

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psutil
 
 from mlabench import __version__, registry
-from mlabench.cache import cache_folder
+from mlabench.store.cache import cache_folder
 from mlabench.environment import require_device
 from mlabench.execution import default_jobs
 from mlabench.listings import data_state

@@ -25,13 +25,13 @@ from mlabench.event_log import EventLog
 from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.leaving import SuspendedError
 from mlabench.launchers.local import launch
-from mlabench.leases import holders
-from mlabench.leftovers import tidy
+from mlabench.store.leases import holders
+from mlabench.store.cleanup import tidy
 from mlabench.missing import Missing
 from mlabench.plan import Plan
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite.components import has_raw_inputs
-from mlabench.summary import Summary, TrialSummary
+from mlabench.store.header import Summary, TrialSummary
 from mlabench.trial import Inputs, Trial
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from mlabench.cache import Draft, cached_array
+from mlabench.store.cache import Draft, cached_array
 from mlabench.datasets import Data, Progress, Split, StoredRows
 from mlabench.decoding import silent
 from mlabench.encoders import Encoder

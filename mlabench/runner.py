@@ -30,14 +30,14 @@ from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.leaving import SuspendedError
 from mlabench.launchers.ranks import ranks
-from mlabench.leftovers import checkpoint
+from mlabench.store.cleanup import checkpoint
 from mlabench.loggers import sending_curves
 from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.plugins import register
 from mlabench.probe import linear_probe, project
 from mlabench.representations import drop_frozen_networks
-from mlabench.store import MODEL, Arrays, Store
+from mlabench.store.records import MODEL, Arrays, Store
 from mlabench.tensors import SplitTensors, accuracies, predict
 from mlabench.training import Observers, fit, stable_seed
 from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Trial

@@ -19,9 +19,9 @@ from mlabench.execution import (
     survey,
     visible_gpus,
 )
-from mlabench.leases import Holder, holders
+from mlabench.store.leases import Holder, holders
 from mlabench.plan import Plan
-from mlabench.store import Store
+from mlabench.store.records import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from mlabench.store import Store
+from mlabench.store.records import Store
 
 ROOT = Path(__file__).parents[1]
 MLABENCH = str(Path(sys.executable).with_name("mlabench"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.registry import entries
-from mlabench.store import RECORD, Store
+from mlabench.store.records import RECORD, Store
 from tests.command_line import ROOT, SMALL, mlabench
 from tests.records import make_record, make_trial
 

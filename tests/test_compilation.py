@@ -12,7 +12,7 @@ import torch
 
 from mlabench.compilation import compile_encoders
 from mlabench.cost import Meter
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.testing import adam, build_method, fill_absent, make_batch, make_task, parameters
 from tests.command_line import mlabench
 

@@ -12,7 +12,7 @@ from mlabench import registry
 from mlabench.data_parallel import share_out
 from mlabench.launchers.ranks import ranks
 from mlabench.runner import make_fabric
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.tensors import accuracies
 from mlabench.testing import build_method, make_task
 from mlabench.training import Observers, fit

@@ -24,10 +24,10 @@ from mlabench.execution import (
     visible_gpus,
 )
 from mlabench.launchers import Event, Finished, Job, RunOptions
-from mlabench.leases import held
+from mlabench.store.leases import held
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Failure, Record, Training, Trial
 from tests.records import make_record, make_trial
 

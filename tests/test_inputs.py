@@ -19,7 +19,7 @@ from mlabench.missing import Missing
 from mlabench.planning import with_content, with_fingerprint
 from mlabench.representations import drop_frozen_networks
 from mlabench.runner import run_trial
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import Overrides, load_inputs
 from mlabench.suite.components import instantiate
 from mlabench.trial import Adam, Component, Training, Trial

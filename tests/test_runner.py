@@ -19,7 +19,7 @@ from mlabench.inputs import build_encoders, load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.missing import Missing
 from mlabench.runner import build_method, run_trial
-from mlabench.store import MODEL, Store
+from mlabench.store.records import MODEL, Store
 from mlabench.tensors import HIDDEN_LABEL, SplitTensors
 from mlabench.trial import Component, DatasetComponent, Epoch, Record, Training, Trial
 from tests.command_line import lasting

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.leases import holders
-from mlabench.store import MODEL, RECORD, Store
+from mlabench.store.leases import holders
+from mlabench.store.records import MODEL, RECORD, Store
 from tests.command_line import SMALL, alive, lasting, mlabench, start
 
 TRIALS = 8

@@ -15,7 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from mlabench import cache, cli_data
+from mlabench import cli_data
+from mlabench.store import cache
 from mlabench.checkpoint import Checkpoints
 from mlabench.datasets.feature_files import read_array, read_arrays
 from mlabench.encoders.weights import load_weights
@@ -26,7 +27,7 @@ from mlabench.plan import Cell, Plan
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.build import build_report
 from mlabench.report.render import file_name
-from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
+from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
 from mlabench.suite import Suite
 from mlabench.trial import Failure, Record
 from tests.command_line import ROOT
@@ -164,7 +165,7 @@ def test_a_record_reads_no_file_but_its_own(tmp_path: Path) -> None:
     forged = make_record(trial).model_copy(update={"files": {"/dev/zero": "0" * 64, "../../secret": "0" * 64}})
     folder = store.folder(trial.id)
     folder.mkdir(parents=True)
-    from mlabench.store import _seal
+    from mlabench.store.records import _seal
 
     (folder / RECORD).write_text(_seal(forged.model_dump_json(indent=1)))
     assert read_record(folder).status == "ok"

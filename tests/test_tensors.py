@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlabench import tensors
-from mlabench.cache import open_array
+from mlabench.store.cache import open_array
 from mlabench.datasets import Inputs, Split, StoredRows, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Text

@@ -13,7 +13,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.report.verification import verification_tables
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import ROOT, mlabench
 

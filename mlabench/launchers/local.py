@@ -6,7 +6,7 @@ order of magnitude when several workers share the cores. Where there are GPUs to
 sees one of them.
 
 Several launchers may work on one results folder at once, on one machine or on many: workers take a
-trial's lease before they run it (:mod:`mlabench.leases`).
+trial's lease before they run it (:mod:`mlabench.store.leases`).
 
 Told to leave, a launcher begins nothing more and tells its workers, which save their trials at the end of the epoch.
 """
@@ -29,8 +29,8 @@ from mlabench.errors import UserError
 from mlabench.launchers import Event, Finished, Job, Left, RunOptions, Started, Waiting
 from mlabench.launchers.leaving import SIGNALS
 from mlabench.launchers.worker import Unwritable, work
-from mlabench.leases import is_held, release_of
-from mlabench.store import Store
+from mlabench.store.leases import is_held, release_of
+from mlabench.store.records import Store
 from mlabench.trial import Failure, Record
 
 #: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.

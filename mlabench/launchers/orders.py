@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mlabench import atomic
+from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
 from mlabench.launchers import Job, RunOptions
 from mlabench.launchers.worker import done_by_others
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Component, Trial
 
 Locations = dict[str, dict[str, str]]

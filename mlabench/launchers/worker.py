@@ -17,9 +17,9 @@ import psutil
 from mlabench.errors import UserError, cannot_write
 from mlabench.launchers import Event, Finished, Job, Left, Progressed, RunOptions, Started, Waiting
 from mlabench.launchers.leaving import Leave, SuspendedError
-from mlabench.leases import held
+from mlabench.store.leases import held
 from mlabench.plugins import register
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Record
 
 #: A worker whose memory has grown by so much since its first trial is replaced: something in it leaks.

@@ -26,7 +26,7 @@ from mlabench.report.parallel import collecting_seldom, side_by_side
 from mlabench.report.published import load_published
 from mlabench.report.suite import Suite, read_suite
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 
 #: Name of the section about all suites together.
 ACROSS = "All suites together"

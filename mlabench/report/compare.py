@@ -21,7 +21,7 @@ from mlabench.report.files import Writer
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
 from mlabench.report.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.report.table import Cell, Column, Row, Table, measure
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Evaluation, Record, Trial
 
 #: A cell of a suite: suite, label, missing pattern of the training, seed.

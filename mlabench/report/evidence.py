@@ -18,7 +18,7 @@ from mlabench.missing import Missing
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.statistics import Outcomes
-from mlabench.store import PREDICTIONS, Arrays, Store
+from mlabench.store.records import PREDICTIONS, Arrays, Store
 
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"

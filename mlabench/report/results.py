@@ -13,7 +13,7 @@ import pandas as pd
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Record, Scores
 
 #: The target of the fused prediction; the other targets are the modalities.

@@ -17,7 +17,7 @@ from mlabench.report.published.table import published_table
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
-from mlabench.store import Store
+from mlabench.store.records import Store
 
 
 @dataclass(frozen=True)

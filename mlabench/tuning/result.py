@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from mlabench import __version__, atomic
+from mlabench import __version__
+from mlabench.store import atomic
 from mlabench.display import as_written
 from mlabench.errors import cannot_write
 from mlabench.plan import Tuned

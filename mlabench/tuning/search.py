@@ -10,7 +10,7 @@ from mlabench.errors import UserError
 from mlabench.execution import Session, run_jobs
 from mlabench.launchers import Job
 from mlabench.planning import expand
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import Suite
 from mlabench.trial import Record, Trial
 from mlabench.tuning.space import Candidate, tunables

@@ -15,10 +15,10 @@ import pytest
 
 from mlabench.checkpoint import Checkpoints
 from mlabench.errors import UserError
-from mlabench.leases import claim
+from mlabench.store.leases import claim
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.command_line import lasting, mlabench
 from tests.records import make_record, make_trial
 from tests.test_checkpoint import snapshot

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mlabench import leases
+from mlabench.store import leases
 from mlabench.checkpoint import Checkpoints
 from mlabench.datasets.manifest import Manifest
 from mlabench.errors import UserError
@@ -23,7 +23,7 @@ from mlabench.missing import read_pattern, write_pattern
 from mlabench.plan import Cell, Plan
 from mlabench.report.build import build_report, print_tables
 from mlabench.report.published import load_published
-from mlabench.store import RECORD, Store, _seal
+from mlabench.store.records import RECORD, Store, _seal
 from mlabench.suite import Overrides, load_suite
 from mlabench.trial import Record
 from tests.records import make_record, make_trial

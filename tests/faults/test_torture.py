@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mlabench.leases import STALE_SECONDS
-from mlabench.store import Store
+from mlabench.store.leases import STALE_SECONDS
+from mlabench.store.records import Store
 from tests.command_line import lasting, mlabench, start
 
 ROUNDS = int(os.environ.get("MLABENCH_TORTURE", "2"))

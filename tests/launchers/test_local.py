@@ -14,7 +14,7 @@ import pytest
 from mlabench.launchers import Finished, Job, Left, Progressed, RunOptions, Started, Waiting, local
 from mlabench.launchers.leaving import TERMINATED, TIME_IS_UP, Leave
 from mlabench.launchers.local import launch
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.records import make_trial
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

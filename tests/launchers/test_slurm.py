@@ -14,8 +14,8 @@ from mlabench.errors import UserError
 from mlabench.launchers import Job, RunOptions, slurm
 from mlabench.launchers.orders import Order, read_order
 from mlabench.launchers.slurm import Wishes, read_wishes
-from mlabench.leases import holders
-from mlabench.store import Store
+from mlabench.store.leases import holders
+from mlabench.store.records import Store
 from tests.command_line import SMALL, lasting, mlabench
 from tests.launchers.slurm_cluster import Cluster, running_cluster, why_not
 from tests.records import make_record, make_trial

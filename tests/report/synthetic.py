@@ -8,7 +8,7 @@ import numpy as np
 
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan, Question
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Selection, Training, Trial
 from tests.records import make_trial
 

@@ -22,7 +22,7 @@ from mlabench.report.questions import ablation, certainty
 from mlabench.report.results import load
 from mlabench.report.statistics import effects_2x2
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Component, Record
 from tests.records import make_trial
 from tests.report.synthetic import failed

@@ -14,7 +14,7 @@ from mlabench.plan import Plan
 from mlabench.report.across import Across, across, blocks, conditions
 from mlabench.report.build import build_report
 from mlabench.report.results import load
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report.synthetic import accuracy, failed, sweep
 
 SEEDS = (0, 1, 2)

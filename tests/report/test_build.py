@@ -16,7 +16,7 @@ from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.report.build import Report, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
-from mlabench.store import PREDICTIONS, RECORD, Store
+from mlabench.store.records import PREDICTIONS, RECORD, Store
 from mlabench.trial import SCHEMA_VERSION, Record
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 

@@ -18,7 +18,7 @@ from mlabench.report.chart_matplotlib import _settle, draw
 from mlabench.report.chart_plotly import escape, panels, themed
 from mlabench.report.looks import looks
 from mlabench.report.plots import save
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report import answers
 from tests.report.answers import HOSTILE, METHODS, RATES
 from tests.report.synthetic import sweep

@@ -14,7 +14,7 @@ from scipy import stats
 from mlabench.errors import UserError
 from mlabench.plan import Plan
 from mlabench.report.compare import changes, compare_folders
-from mlabench.store import RECORD, Store
+from mlabench.store.records import RECORD, Store
 from mlabench.trial import Record, Training
 from tests.report.synthetic import accuracy, failed, record, sweep, trial
 

@@ -9,7 +9,7 @@ import pytest
 from mlabench.report.cost import cost_table
 from mlabench.report.results import load
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report.synthetic import MODALITIES, sweep
 
 #: CPU milliseconds of a step of the first seed, backward passes, and memory in MiB.

@@ -15,7 +15,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions import absence, gap
 from mlabench.report.results import load
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from mlabench.trial import Evaluation, Record, Scores
 from tests.report.synthetic import failed, trial

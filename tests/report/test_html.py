@@ -21,7 +21,7 @@ from mlabench.report.html_tables import table, tables
 from mlabench.report.results import load
 from mlabench.report.statistics import Interval
 from mlabench.report.table import Cell, Column, Row, Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report import answers
 from tests.report.answers import HOSTILE
 from tests.report.synthetic import failed, sweep

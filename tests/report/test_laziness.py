@@ -15,7 +15,7 @@ from mlabench.report.questions.laziness import COMPLETE, answer
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import compare
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Component
 from tests.report.predicted import SAMPLES, Skill, hits, sweep
 from tests.report.synthetic import MODALITIES

@@ -12,7 +12,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions.missing import answer
 from mlabench.report.results import load
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report.predicted import IDS, SAMPLES, Skill, hits, sweep
 from tests.report.synthetic import MODALITIES
 from tests.report.synthetic import sweep as sweep_without_predictions

@@ -19,7 +19,7 @@ from mlabench.report import page
 from mlabench.report.looks import Look, looks
 from mlabench.report.plots import draw, save, spread
 from mlabench.report.results import Results, load
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep
 
 TARGETS = ("multimodal", *MODALITIES)

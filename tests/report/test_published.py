@@ -17,7 +17,7 @@ from mlabench.report.published import CONFIDENCES, DATASETS, METHODS, ORIGINS, N
 from mlabench.report.published.table import published_table
 from mlabench.report.results import load
 from mlabench.report.table import Table
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import SGD, Component, DatasetComponent, Step, Training, Trial
 from tests.report.synthetic import failed, record, sweep
 

@@ -12,7 +12,7 @@ from mlabench.missing import Missing
 from mlabench.plan import Plan
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import summarise
-from mlabench.store import RECORD, Store
+from mlabench.store.records import RECORD, Store
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 
 

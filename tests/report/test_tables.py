@@ -21,7 +21,7 @@ from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report import predicted
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, record, sweep, trial
 

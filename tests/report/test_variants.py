@@ -15,7 +15,7 @@ from mlabench.report.statistics import compare, holm
 from mlabench.report.table import Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.report.variants import reference, variant_tables
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Component
 from tests.report.predicted import sweep
 

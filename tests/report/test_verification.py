@@ -16,7 +16,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.report.verification import _tail, verification_tables
-from mlabench.store import Store
+from mlabench.store.records import Store
 from tests.report.predicted import SAMPLES, Skill, sweep
 from tests.report.synthetic import MODALITIES
 

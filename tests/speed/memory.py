@@ -17,7 +17,7 @@ def worker(path: str, connection: multiprocessing.connection.Connection) -> None
     """What a worker does on data that lie on disk: read batches of all rows, and say what that took."""
     import torch
 
-    from mlabench.cache import open_array
+    from mlabench.store.cache import open_array
     from mlabench.datasets import Split, StoredRows
     from mlabench.runner import make_fabric
     from mlabench.tensors import SplitTensors

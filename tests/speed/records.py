@@ -17,7 +17,7 @@ from mlabench.execution import Overwrite, estimate_seconds, jobs_to_run, survey
 from mlabench.plan import Plan
 from mlabench.planning import expand
 from mlabench.status import find_status
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import mlabench
 from tests.report.synthetic import record
@@ -40,7 +40,7 @@ def write_records(plan: Plan, store: Store, *, large: bool) -> None:
     random = np.random.default_rng(0)
     arrays = {"fused": random.normal(size=(SAMPLES, 4 * CLASSES)).astype(np.float32)} if large else None
     model = random.bytes(MODEL_BYTES) if large else b""
-    with patch("mlabench.store._sync"):  # a disk that is slow to write is not what is measured
+    with patch("mlabench.store.records._sync"):  # a disk that is slow to write is not what is measured
         for cell in plan.cells:
             own = record(cell.trial, cell.label, cell.tests)
             source = {"method_source": registry.get("methods", cell.trial.method.name).source_hash}

@@ -19,7 +19,7 @@ from rich.console import Console
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan, Question
 from mlabench.report.build import build_report
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Component, Training
 from tests.command_line import mlabench
 from tests.report.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial

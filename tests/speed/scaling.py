@@ -10,7 +10,7 @@ from mlabench.launchers import Job, RunOptions
 from mlabench.plan import Plan
 from mlabench.planning import expand
 from mlabench.runner import run_trial
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import load_suite
 
 EPOCHS = 3

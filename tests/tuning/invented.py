@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mlabench.execution import Session
 from mlabench.launchers import Job, RunOptions
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.trial import Epoch, Failure, Record, Trial
 from mlabench.tuning import search as module

@@ -13,7 +13,7 @@ from mlabench.inputs import load_data
 from mlabench.launchers import Job, RunOptions
 from mlabench.missing import Missing
 from mlabench.runner import run_trial
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.trial import Record
 from tests.spies import Spy
 from tests.test_runner import small_trial

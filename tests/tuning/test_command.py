@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.planning import expand
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import mlabench, start
 

@@ -13,7 +13,7 @@ from mlabench.plan import Plan
 from mlabench.planning import expand
 from mlabench.report.build import print_tables
 from mlabench.report.wording import tuning_sentence
-from mlabench.store import Store
+from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.tuning import result
 from mlabench.tuning.search import Outcome

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.leases import held
-from mlabench.merge import merge_folders
+from mlabench.store.leases import held
+from mlabench.store.merge import merge_folders
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan
-from mlabench.store import MODEL, RECORD, Store
+from mlabench.store.records import MODEL, RECORD, Store
 from mlabench.trial import Epoch, Failure, Record, Trial
 from tests.command_line import mlabench
 from tests.records import make_record, make_trial

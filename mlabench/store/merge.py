@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.leases import held
+from mlabench.store.leases import held
 from mlabench.plan import Cell, Plan
-from mlabench.store import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
 from mlabench.trial import Record
 
 #: Numbers of two records that differ by less are the same: processors round differently.

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mlabench import atomic
+from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
 from mlabench.plan import Plan
-from mlabench.summary import Summary
+from mlabench.store.header import Summary
 from mlabench.trial import SCHEMA_VERSION, Record
 
 RECORD = "record.json"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mlabench import leases
+from mlabench.store import leases
 from mlabench.errors import UserError
-from mlabench.leases import claim, held, holders, is_held, release_of
+from mlabench.store.leases import claim, held, holders, is_held, release_of
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_parent_removes_the_lease_of_its_dead_worker_only(lease_file: Path, tm
 
 
 def test_a_killed_process_leaves_a_lease_that_is_taken_over(tmp_path: Path) -> None:
-    program = "import sys, time; from pathlib import Path; from mlabench.leases import claim\n"
+    program = "import sys, time; from pathlib import Path; from mlabench.store.leases import claim\n"
     program += "claim(Path(sys.argv[1]), 'one'); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

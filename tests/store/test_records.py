@@ -11,7 +11,7 @@ import pytest
 
 from mlabench.errors import UserError
 from mlabench.plan import Cell, Plan
-from mlabench.store import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, _seal, _unseal, read_record
+from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, _seal, _unseal, read_record
 from mlabench.trial import Failure, Record
 from tests.records import make_record, make_trial
 
@@ -101,7 +101,7 @@ def test_a_record_replaced_while_it_is_read_is_not_set_aside(store: Store, monke
             raise CorruptRecordError("its files are those of the next record")
         return read_record(folder)
 
-    monkeypatch.setattr("mlabench.store.read_record", read_twice)
+    monkeypatch.setattr("mlabench.store.records.read_record", read_twice)
     assert store.read(trial.id) is not None
     assert store.set_aside == []
 

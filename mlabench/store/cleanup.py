@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlabench import atomic
-from mlabench.leases import held
-from mlabench.store import Store
+from mlabench.store import atomic
+from mlabench.store.leases import held
+from mlabench.store.records import Store
 
 
 def checkpoint(store: Store, trial_id: str) -> Path:
