@@ -138,12 +138,12 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
-    from mlabench.environment import require_compiler, require_device
+    from mlabench.training.environment import require_compiler, require_device
     from mlabench.execution import Overwrite, Session, default_jobs, run_plan, visible_gpus
-    from mlabench.launchers import RunOptions
-    from mlabench.launchers.leaving import Leave, SuspendedError
-    from mlabench.loggers import NAMES as LOGGERS
-    from mlabench.loggers import require_loggers
+    from mlabench.training.job import RunOptions
+    from mlabench.training.stopping import Leave, SuspendedError
+    from mlabench.training.loggers import NAMES as LOGGERS
+    from mlabench.training.loggers import require_loggers
     from mlabench.report.build import print_tables
     from mlabench.store.records import Store
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mlabench.execution import Overwrite
-    from mlabench.launchers import Job, RunOptions
-    from mlabench.launchers.slurm import Wishes
+    from mlabench.training.job import Job, RunOptions
+    from mlabench.training.job.slurm import Wishes
     from mlabench.plan import Plan
     from mlabench.store.records import Store
 
@@ -28,7 +28,7 @@ def slurm_wishes(launcher: str, wishes: str | None, time_budget: float | None) -
     Raises:
         UserError: If Slurm is not there, or the options do not go together.
     """
-    from mlabench.launchers.slurm import read_wishes, require_slurm
+    from mlabench.training.job.slurm import read_wishes, require_slurm
 
     if choice("--launcher", launcher, ("local", "slurm")) == "local":
         if wishes is not None:
@@ -57,8 +57,8 @@ def submit_plans(
     """
     from mlabench.display import counted
     from mlabench.execution import jobs_to_run, survey
-    from mlabench.launchers.orders import Order
-    from mlabench.launchers.slurm import submit
+    from mlabench.training.job.orders import Order
+    from mlabench.training.job.slurm import submit
 
     jobs: dict[str, Job] = {}
     names = []
@@ -83,7 +83,7 @@ def print_submissions(results: Path, console: Console) -> None:
     """One line for each array of Slurm jobs that works for a results folder, or will."""
     if not (results / "slurm").is_dir():
         return
-    from mlabench.launchers.slurm import submissions
+    from mlabench.training.job.slurm import submissions
 
     try:
         found = submissions(results)
@@ -103,8 +103,8 @@ def worker(
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
     from mlabench.display import make_console
     from mlabench.execution import Session, run_jobs, visible_gpus
-    from mlabench.launchers.leaving import Leave, SuspendedError
-    from mlabench.launchers.orders import read_order
+    from mlabench.training.stopping import Leave, SuspendedError
+    from mlabench.training.job.orders import read_order
     from mlabench.plugins import register
     from mlabench.store.records import Store
 
@@ -133,8 +133,8 @@ def cancel(
 ) -> None:
     """Cancel the Slurm jobs of suites; what they have done stays, and `run` goes on from there."""
     from mlabench.display import counted
-    from mlabench.launchers.slurm import cancel as cancel_jobs
-    from mlabench.launchers.slurm import submissions
+    from mlabench.training.job.slurm import cancel as cancel_jobs
+    from mlabench.training.job.slurm import submissions
 
     if bool(suites) == everything:
         raise UserError("say which suites, or --all.", field="cancel")

@@ -65,9 +65,9 @@ def tune(
     those of --seeds and --rates. Interrupt and run again to resume.
     """
     from mlabench.display import make_console, print_listing
-    from mlabench.environment import require_device
+    from mlabench.training.environment import require_device
     from mlabench.execution import Session, default_jobs, visible_gpus
-    from mlabench.launchers import RunOptions
+    from mlabench.training.job import RunOptions
     from mlabench.store.records import Store
     from mlabench.suite import load_suite
     from mlabench.tuning import result

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mlabench.launchers import Event, Finished, Left, Progressed, Waiting
+from mlabench.training.job import Event, Finished, Left, Progressed, Waiting
 
 #: Wide enough for a table when the output goes to a file or a pipe, where there is no terminal to ask.
 WIDTH_WITHOUT_TERMINAL = 140

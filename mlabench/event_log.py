@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlabench.launchers import Event
+from mlabench.training.job import Event
 
 
 @dataclass

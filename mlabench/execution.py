@@ -22,9 +22,9 @@ from mlabench.datasets import Data
 from mlabench.display import Bars, Watch, counted, duration
 from mlabench.errors import UserError
 from mlabench.event_log import EventLog
-from mlabench.launchers import Job, RunOptions
-from mlabench.launchers.leaving import SuspendedError
-from mlabench.launchers.local import launch
+from mlabench.training.job import Job, RunOptions
+from mlabench.training.stopping import SuspendedError
+from mlabench.training.job.local import launch
 from mlabench.store.leases import holders
 from mlabench.store.cleanup import tidy
 from mlabench.missing import Missing
@@ -203,8 +203,8 @@ def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, dev
     trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
     if not trials:
         return []
-    from mlabench.inputs import prepare
-    from mlabench.runner import make_fabric
+    from mlabench.training.inputs import prepare
+    from mlabench.training.one_trial import make_fabric
 
     with Bars(console) as bars:
         return prepare(trials, make_fabric(device, "32").device, workers, bars.report)

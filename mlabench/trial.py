@@ -209,7 +209,7 @@ class Evaluation(_Frozen):
         unimodal: Each modality's own prediction, over the samples where it is present (None: nowhere).
         fusion_weight: Mean weight of each modality over the samples where it is present, if the method has weights.
         modality_gap: Distance between the centroids of the L2-normalised embeddings, per pair ``a|b``.
-        probe: A linear probe on each frozen encoder (:mod:`mlabench.probe`), fitted to the complete training split;
+        probe: A linear probe on each frozen encoder (:mod:`mlabench.training.probe`), fitted to the complete training split;
             for the complete test split only.
         bayes: The best accuracy that any method can have under this pattern, of ``multimodal`` and of each modality
             on the samples that have it, in [0, 1]; empty where it is not known, as in all real data.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mlabench.datasets import Split, Task
-from mlabench.tensors import SplitTensors
+from mlabench.training.tensors import SplitTensors
 from mlabench.testing import make_batch
 
 

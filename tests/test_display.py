@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mlabench import display
 from mlabench.display import WIDTH_WITHOUT_TERMINAL, Watch, duration, make_console, print_listing
-from mlabench.launchers import Event, Finished, Progressed
+from mlabench.training.job import Event, Finished, Progressed
 
 #: Text that Rich would take for markup, and choke on.
 MARKUP = "no [red] in [/blue], [B, C] is [bold]not[/] a tag"

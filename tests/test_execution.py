@@ -23,7 +23,7 @@ from mlabench.execution import (
     survey,
     visible_gpus,
 )
-from mlabench.launchers import Event, Finished, Job, RunOptions
+from mlabench.training.job import Event, Finished, Job, RunOptions
 from mlabench.store.leases import held
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan

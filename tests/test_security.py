@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mlabench import cli_data
 from mlabench.store import cache
-from mlabench.checkpoint import Checkpoints
+from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.feature_files import read_array, read_arrays
 from mlabench.encoders.weights import load_weights
 from mlabench.errors import UserError

@@ -26,9 +26,9 @@ from multiprocessing.process import BaseProcess
 
 from mlabench.display import duration
 from mlabench.errors import UserError
-from mlabench.launchers import Event, Finished, Job, Left, RunOptions, Started, Waiting
-from mlabench.launchers.leaving import SIGNALS
-from mlabench.launchers.worker import Unwritable, work
+from mlabench.training.job import Event, Finished, Job, Left, RunOptions, Started, Waiting
+from mlabench.training.stopping import SIGNALS
+from mlabench.training.job.worker import Unwritable, work
 from mlabench.store.leases import is_held, release_of
 from mlabench.store.records import Store
 from mlabench.trial import Failure, Record

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
-from mlabench.launchers import Job, RunOptions
-from mlabench.launchers.worker import done_by_others
+from mlabench.training.job import Job, RunOptions
+from mlabench.training.job.worker import done_by_others
 from mlabench.store.records import Store
 from mlabench.trial import Component, Trial
 

@@ -1,12 +1,12 @@
 """Runs jobs on a cluster with Slurm, as an array of jobs that work off one order together. Free of torch.
 
-    RESULTS/slurm/<time of submission>/order.json    what is to be run (:mod:`mlabench.launchers.orders`)
+    RESULTS/slurm/<time of submission>/order.json    what is to be run (:mod:`mlabench.training.job.orders`)
                                        job           the array's id
                                        *_log.out     what each job printed; all else is submitit's
 
 Each job takes trials from the order until none is left or its time is up; leases share them out. Some time before a
 job's end, Slurm signals: it then saves its trials at the end of their epoch, leaves with the exit code
-:data:`~mlabench.launchers.leaving.TIME_IS_UP`, and is requeued. Jobs that Slurm itself preempts or requeues save and
+:data:`~mlabench.training.stopping.TIME_IS_UP`, and is requeued. Jobs that Slurm itself preempts or requeues save and
 leave as well, if Slurm gives them the time.
 
 submitit writes the batch script and submits it. What it pickles, the call that becomes ``mlabench worker``, the job
@@ -32,8 +32,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlabench.errors import UserError, missing_extra
-from mlabench.launchers.leaving import TIME_IS_UP
-from mlabench.launchers.orders import Order, read_order
+from mlabench.training.stopping import TIME_IS_UP
+from mlabench.training.job.orders import Order, read_order
 
 ORDER = "order.json"
 JOB = "job"

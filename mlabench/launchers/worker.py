@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.launchers import Event, Finished, Job, Left, Progressed, RunOptions, Started, Waiting
-from mlabench.launchers.leaving import Leave, SuspendedError
+from mlabench.training.job import Event, Finished, Job, Left, Progressed, RunOptions, Started, Waiting
+from mlabench.training.stopping import Leave, SuspendedError
 from mlabench.store.leases import held
 from mlabench.plugins import register
 from mlabench.store.records import Store
@@ -68,7 +68,7 @@ def _run(
     job: Job, store: Store, options: RunOptions, connection: Connection, leave: Leave
 ) -> Finished | Waiting | Left:
     """Runs one job, unless somebody else does, or has done so since the job was made."""
-    from mlabench.runner import run_trial
+    from mlabench.training.one_trial import run_trial
 
     start = time.monotonic()
     trial_id = job.trial.id

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from mlabench.errors import UserError
 from mlabench.execution import Session, run_jobs
-from mlabench.launchers import Job
+from mlabench.training.job import Job
 from mlabench.planning import expand
 from mlabench.store.records import Store
 from mlabench.suite import Suite

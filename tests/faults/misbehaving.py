@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines.concat import Concat
 from mlabench.datasets import Task
 from mlabench.encoders import Encoder
-from mlabench.launchers import worker
+from mlabench.training.job import worker
 from mlabench.method import Batch, Prediction
 
 BEHAVES = bool(os.environ.get("MLABENCH_TEST_BEHAVE"))

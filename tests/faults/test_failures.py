@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.checkpoint import Checkpoints
+from mlabench.training.checkpoint import Checkpoints
 from mlabench.errors import UserError
 from mlabench.store.leases import claim
 from mlabench.missing import Missing
@@ -21,7 +21,7 @@ from mlabench.plan import Cell, Plan
 from mlabench.store.records import Store
 from tests.command_line import lasting, mlabench
 from tests.records import make_record, make_trial
-from tests.test_checkpoint import snapshot
+from tests.training.test_checkpoint import snapshot
 
 PLUGIN = Path(__file__).with_name("misbehaving.py")
 SUITE = """

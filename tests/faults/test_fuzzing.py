@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from mlabench.store import leases
-from mlabench.checkpoint import Checkpoints
+from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.manifest import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
@@ -27,7 +27,7 @@ from mlabench.store.records import RECORD, Store, _seal
 from mlabench.suite import Overrides, load_suite
 from mlabench.trial import Record
 from tests.records import make_record, make_trial
-from tests.test_checkpoint import IDENTITY, snapshot
+from tests.training.test_checkpoint import IDENTITY, snapshot
 
 fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
 

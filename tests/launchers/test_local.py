@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.launchers import Finished, Job, Left, Progressed, RunOptions, Started, Waiting, local
-from mlabench.launchers.leaving import TERMINATED, TIME_IS_UP, Leave
-from mlabench.launchers.local import launch
+from mlabench.training.job import Finished, Job, Left, Progressed, RunOptions, Started, Waiting, local
+from mlabench.training.stopping import TERMINATED, TIME_IS_UP, Leave
+from mlabench.training.job.local import launch
 from mlabench.store.records import Store
 from tests.records import make_trial
 

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.launchers import Job, RunOptions, slurm
-from mlabench.launchers.orders import Order, read_order
-from mlabench.launchers.slurm import Wishes, read_wishes
+from mlabench.training.job import Job, RunOptions, slurm
+from mlabench.training.job.orders import Order, read_order
+from mlabench.training.job.slurm import Wishes, read_wishes
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
 from tests.command_line import SMALL, lasting, mlabench

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.evaluation import evaluate
+from mlabench.training.metrics import evaluate
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan, Question
 from mlabench.store.records import Store

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from scipy.stats import entropy, pointbiserialr
 from sklearn.metrics import roc_auc_score
 
-from mlabench.evaluation import evaluate
+from mlabench.training.metrics import evaluate
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
 from mlabench.missing import Missing
 from mlabench.plan import Cell, Plan

@@ -19,8 +19,8 @@ def worker(path: str, connection: multiprocessing.connection.Connection) -> None
 
     from mlabench.store.cache import open_array
     from mlabench.datasets import Split, StoredRows
-    from mlabench.runner import make_fabric
-    from mlabench.tensors import SplitTensors
+    from mlabench.training.one_trial import make_fabric
+    from mlabench.training.tensors import SplitTensors
 
     def memory() -> dict[str, float]:
         info = psutil.Process().memory_full_info()

@@ -6,10 +6,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from mlabench.launchers import Job, RunOptions
+from mlabench.training.job import Job, RunOptions
 from mlabench.plan import Plan
 from mlabench.planning import expand
-from mlabench.runner import run_trial
+from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from mlabench.execution import Session
-from mlabench.launchers import Job, RunOptions
+from mlabench.training.job import Job, RunOptions
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.trial import Epoch, Failure, Record, Trial

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench import runner
+from mlabench.training import one_trial as runner
 from mlabench.datasets import Data, Split
-from mlabench.inputs import load_data
-from mlabench.launchers import Job, RunOptions
+from mlabench.training.inputs import load_data
+from mlabench.training.job import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.runner import run_trial
+from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.trial import Record
 from tests.spies import Spy
-from tests.test_runner import small_trial
+from tests.training.test_one_trial import small_trial
 
 
 @pytest.fixture

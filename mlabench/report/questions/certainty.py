@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.display import counted
-from mlabench.evaluation import softmax
+from mlabench.training.metrics import softmax
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence

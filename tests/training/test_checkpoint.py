@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from mlabench import registry
-from mlabench.checkpoint import Checkpoints, Snapshot
+from mlabench.training.checkpoint import Checkpoints, Snapshot
 from mlabench.errors import UserError
 from mlabench.method import Method
-from mlabench.runner import make_fabric
-from mlabench.tensors import accuracies
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.tensors import accuracies
 from mlabench.testing import build_method, make_task
-from mlabench.training import Observers, fit
+from mlabench.training.loop import Observers, fit
 from mlabench.trial import SGD, Adam, Cosine, Epoch, Training
 from tests.splits import random_split
 

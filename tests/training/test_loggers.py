@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.loggers import NAMES, flat, metrics, require_loggers, sending_curves
+from mlabench.training.loggers import NAMES, flat, metrics, require_loggers, sending_curves
 from mlabench.trial import Epoch
 from tests.command_line import ROOT
 from tests.records import make_trial
@@ -62,7 +62,7 @@ def test_wandb(tmp_path: Path) -> None:
     pytest.importorskip("pytorch_lightning")
     pytest.importorskip("wandb")
     program = (
-        "import sys; from pathlib import Path; from tests.test_loggers import send; send('wandb', Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from tests.training.test_loggers import send; send('wandb', Path(sys.argv[1]))"
     )
     environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     command = [sys.executable, "-c", program, tmp_path]

@@ -13,11 +13,11 @@ import torch
 
 from mlabench.store.cache import Draft, cached_array
 from mlabench.datasets import Data, Progress, Split, StoredRows
-from mlabench.decoding import silent
+from mlabench.training.decoded_inputs import silent
 from mlabench.encoders import Encoder
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.hyperparameters import BackboneOptions
-from mlabench.tensors import prediction_batch
+from mlabench.training.tensors import prediction_batch
 
 
 def drop_frozen_networks(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from mlabench.evaluation import calibration_error, evaluate, modality_gap, score, softmax
+from mlabench.training.metrics import calibration_error, evaluate, modality_gap, score, softmax
 from mlabench.missing import Missing
 
 

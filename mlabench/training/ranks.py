@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
-from mlabench.launchers.leaving import SIGNALS
+from mlabench.training.stopping import SIGNALS
 
 #: Fabric takes processes that have this in their environment as they are, and starts none of its own.
 _LOCAL_RANK = "LOCAL_RANK"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mlabench.store import atomic
 from mlabench.errors import cannot_write
-from mlabench.launchers.leaving import SuspendedError
+from mlabench.training.stopping import SuspendedError
 from mlabench.trial import Epoch
 
 #: Without another wish, a snapshot is taken at the end of an epoch when the last one is so old.

@@ -18,28 +18,28 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench import registry
-from mlabench.checkpoint import Checkpoints
-from mlabench.compilation import compile_encoders
-from mlabench.cost import Meter
-from mlabench.data_parallel import share_out
+from mlabench.training.checkpoint import Checkpoints
+from mlabench.training.compilation import compile_encoders
+from mlabench.training.cost import Meter
+from mlabench.training.data_parallel import share_out
 from mlabench.datasets import Data, Split, best_accuracies
 from mlabench.encoders import Encoder
-from mlabench.environment import describe_environment
-from mlabench.evaluation import evaluate, score
-from mlabench.inputs import build_encoders, load_data
-from mlabench.launchers import Job, RunOptions
-from mlabench.launchers.leaving import SuspendedError
-from mlabench.launchers.ranks import ranks
+from mlabench.training.environment import describe_environment
+from mlabench.training.metrics import evaluate, score
+from mlabench.training.inputs import build_encoders, load_data
+from mlabench.training.job import Job, RunOptions
+from mlabench.training.stopping import SuspendedError
+from mlabench.training.ranks import ranks
 from mlabench.store.cleanup import checkpoint
-from mlabench.loggers import sending_curves
+from mlabench.training.loggers import sending_curves
 from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.plugins import register
-from mlabench.probe import linear_probe, project
-from mlabench.representations import drop_frozen_networks
+from mlabench.training.probe import linear_probe, project
+from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.store.records import MODEL, Arrays, Store
-from mlabench.tensors import SplitTensors, accuracies, predict
-from mlabench.training import Observers, fit, stable_seed
+from mlabench.training.tensors import SplitTensors, accuracies, predict
+from mlabench.training.loop import Observers, fit, stable_seed
 from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.

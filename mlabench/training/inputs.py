@@ -12,12 +12,12 @@ import torch
 
 from mlabench import registry
 from mlabench.datasets import Data, Progress, Split, Task
-from mlabench.decoding import decode_inputs, silent
+from mlabench.training.decoded_inputs import decode_inputs, silent
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
-from mlabench.representations import drop_frozen_networks
+from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.suite.components import instantiate
-from mlabench.training import stable_seed
+from mlabench.training.loop import stable_seed
 from mlabench.trial import Component, DatasetComponent, Inputs
 
 

@@ -43,10 +43,10 @@ class RunOptions:
         wait_for_others: Come back to trials that other processes are on, in case they die; else these are left to them.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
         checkpoint_every: Epochs after which a training's state is saved, again and again; None: about every minute.
-        loggers: Where learning curves are sent as well; some of :data:`mlabench.loggers.NAMES`.
-        devices_per_trial: Devices that share the encoders' work of one trial (:mod:`mlabench.data_parallel`); the one
+        loggers: Where learning curves are sent as well; some of :data:`mlabench.training.loggers.NAMES`.
+        devices_per_trial: Devices that share the encoders' work of one trial (:mod:`mlabench.training.data_parallel`); the one
             option that changes results, by rounding and, in encoders with batch statistics or dropout, by more.
-        compile: Compile the encoders (:mod:`mlabench.compilation`), which changes results by rounding, and draws other
+        compile: Compile the encoders (:mod:`mlabench.training.compilation`), which changes results by rounding, and draws other
             random numbers in encoders with dropout; the record says so.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.

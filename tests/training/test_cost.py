@@ -15,14 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mlabench import cost
-from mlabench.cost import Meter
+from mlabench.training import cost
+from mlabench.training.cost import Meter
 from mlabench.datasets import Split
 from mlabench.method import Batch, Method, Optimization, Prediction
-from mlabench.runner import make_fabric
-from mlabench.tensors import SplitTensors, accuracies
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.tensors import SplitTensors, accuracies
 from mlabench.testing import build_method, make_task
-from mlabench.training import Observers, fit
+from mlabench.training.loop import Observers, fit
 from mlabench.trial import Training
 from tests.command_line import ROOT
 
@@ -168,7 +168,7 @@ def test_memory_is_what_the_training_took_at_once() -> None:
 
 HOLE = """
 import torch
-from tests.test_cost import memory_taken, take
+from tests.training.test_cost import memory_taken, take
 take(30)  # from now on, the C library puts blocks below this size on the heap
 blocks = [torch.ones(20 * 2**18) for _ in range(6)]
 del blocks[:5]

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from mlabench import inputs, registry
+from mlabench import registry
+from mlabench.training import inputs
 from mlabench.datasets import Data, StoredRows
 from mlabench.encoders.backbone import BackboneEncoder
-from mlabench.inputs import build_encoders, load_data, prepare
-from mlabench.launchers import Job, RunOptions
+from mlabench.training.inputs import build_encoders, load_data, prepare
+from mlabench.training.job import Job, RunOptions
 from mlabench.missing import Missing
 from mlabench.planning import with_content, with_fingerprint
-from mlabench.representations import drop_frozen_networks
-from mlabench.runner import run_trial
+from mlabench.training.frozen_features import drop_frozen_networks
+from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, load_inputs
 from mlabench.suite.components import instantiate

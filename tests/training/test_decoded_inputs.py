@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlabench import decoding
+from mlabench.training import decoded_inputs as decoding
 from mlabench.datasets import Data, Split, StoredRows, Task
-from mlabench.decoding import decode_inputs
+from mlabench.training.decoded_inputs import decode_inputs
 from mlabench.errors import UserError
 from mlabench.media import Item, Text, UnreadableError
 from mlabench.preprocessing import Preprocessing

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlabench import tensors
+from mlabench.training import tensors
 from mlabench.store.cache import open_array
 from mlabench.datasets import Inputs, Split, StoredRows, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Text
 from mlabench.method import Batch, Method, Prediction
-from mlabench.runner import make_fabric
-from mlabench.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
 
 TASK = Task(("audio", "text"), ("a", "b"), {"audio": (2,), "text": (2,)})
 #: Logits of five samples, so that the accuracies can be counted by hand.

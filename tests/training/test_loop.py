@@ -19,10 +19,10 @@ from mlabench import registry
 from mlabench.datasets import Split, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.method import Batch, LabelledSplit, Method, Optimization, Progress, Stage
-from mlabench.runner import make_fabric
-from mlabench.tensors import SplitTensors
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.tensors import SplitTensors
 from mlabench.testing import TinyEncoder, build_method, make_task
-from mlabench.training import (
+from mlabench.training.loop import (
     Observers,
     TrainingDivergedError,
     Updater,

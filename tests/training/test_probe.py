@@ -8,8 +8,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from mlabench import probe
-from mlabench.probe import linear_probe, project
+from mlabench.training import probe
+from mlabench.training.probe import linear_probe, project
 
 RANDOM = np.random.default_rng(0)
 
