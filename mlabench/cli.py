@@ -139,7 +139,7 @@ def run(
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.display import make_console
     from mlabench.training.environment import require_compiler, require_device
-    from mlabench.execution import Overwrite, Session, default_jobs, run_plan, visible_gpus
+    from mlabench.running.session import Overwrite, Session, default_jobs, run_plan, visible_gpus
     from mlabench.training.job import RunOptions
     from mlabench.training.stopping import Leave, SuspendedError
     from mlabench.training.loggers import NAMES as LOGGERS
@@ -217,7 +217,7 @@ def plan(
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
     from mlabench.display import counted, duration, make_console, print_listing
-    from mlabench.execution import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
+    from mlabench.running.session import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
     from mlabench.store.records import Store
 
     use_plugins(plugin)
@@ -259,7 +259,7 @@ def status(
 ) -> None:
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
     from mlabench.display import duration, make_console, print_listing
-    from mlabench.status import find_status
+    from mlabench.running.status import find_status
     from mlabench.store.records import Store
 
     use_plugins(plugin)

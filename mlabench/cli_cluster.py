@@ -15,7 +15,7 @@ from mlabench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlabench.execution import Overwrite
+    from mlabench.running.session import Overwrite
     from mlabench.training.job import Job, RunOptions
     from mlabench.training.job.slurm import Wishes
     from mlabench.plan import Plan
@@ -56,7 +56,7 @@ def submit_plans(
         UserError: If Slurm does not take it.
     """
     from mlabench.display import counted
-    from mlabench.execution import jobs_to_run, survey
+    from mlabench.running.session import jobs_to_run, survey
     from mlabench.training.job.orders import Order
     from mlabench.training.job.slurm import submit
 
@@ -102,7 +102,7 @@ def worker(
 ) -> None:
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
     from mlabench.display import make_console
-    from mlabench.execution import Session, run_jobs, visible_gpus
+    from mlabench.running.session import Session, run_jobs, visible_gpus
     from mlabench.training.stopping import Leave, SuspendedError
     from mlabench.training.job.orders import read_order
     from mlabench.plugins import register

@@ -115,7 +115,7 @@ def prepare(
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.datasets.raw import RawDataset
     from mlabench.display import Bars, make_console
-    from mlabench.execution import default_jobs, prepare_inputs
+    from mlabench.running.session import default_jobs, prepare_inputs
     from mlabench.planning import with_content, with_fingerprint
     from mlabench.suite import load_inputs
     from mlabench.suite.components import instantiate

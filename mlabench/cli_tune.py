@@ -66,7 +66,7 @@ def tune(
     """
     from mlabench.display import make_console, print_listing
     from mlabench.training.environment import require_device
-    from mlabench.execution import Session, default_jobs, visible_gpus
+    from mlabench.running.session import Session, default_jobs, visible_gpus
     from mlabench.training.job import RunOptions
     from mlabench.store.records import Store
     from mlabench.suite import load_suite

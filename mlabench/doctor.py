@@ -16,7 +16,7 @@ import psutil
 from mlabench import __version__, registry
 from mlabench.store.cache import cache_folder
 from mlabench.training.environment import require_device
-from mlabench.execution import default_jobs
+from mlabench.running.session import default_jobs
 from mlabench.listings import data_state
 
 #: Whoever reads a bug report wants to know these.

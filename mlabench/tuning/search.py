@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mlabench.errors import UserError
-from mlabench.execution import Session, run_jobs
+from mlabench.running.session import Session, run_jobs
 from mlabench.training.job import Job
 from mlabench.planning import expand
 from mlabench.store.records import Store

@@ -13,10 +13,10 @@ from unittest.mock import patch
 import numpy as np
 
 from mlabench import registry
-from mlabench.execution import Overwrite, estimate_seconds, jobs_to_run, survey
+from mlabench.running.session import Overwrite, estimate_seconds, jobs_to_run, survey
 from mlabench.plan import Plan
 from mlabench.planning import expand
-from mlabench.status import find_status
+from mlabench.running.status import find_status
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import mlabench

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mlabench.execution import Session
+from mlabench.running.session import Session
 from mlabench.training.job import Job, RunOptions
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
@@ -46,7 +46,7 @@ def failure(trial: Trial, kind: str = "TrainingDivergedError") -> Record:
 
 
 class Invented:
-    """Stands in for :func:`mlabench.execution.run_jobs` and counts what it is given.
+    """Stands in for :func:`mlabench.running.session.run_jobs` and counts what it is given.
 
     Args:
         make: The record of a trial.

@@ -17,7 +17,7 @@ from mlabench.training.job.slurm import Wishes, read_wishes
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
 from tests.command_line import SMALL, lasting, mlabench
-from tests.launchers.slurm_cluster import Cluster, running_cluster, why_not
+from tests.running.slurm_cluster import Cluster, running_cluster, why_not
 from tests.records import make_record, make_trial
 
 TRIALS = 8

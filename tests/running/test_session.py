@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mlabench import execution, registry
-from mlabench.execution import (
+from mlabench import registry
+from mlabench.running import session as execution
+from mlabench.running.session import (
     Overwrite,
     Session,
     State,

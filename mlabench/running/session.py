@@ -21,7 +21,7 @@ from mlabench import registry
 from mlabench.datasets import Data
 from mlabench.display import Bars, Watch, counted, duration
 from mlabench.errors import UserError
-from mlabench.event_log import EventLog
+from mlabench.running.event_log import EventLog
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.stopping import SuspendedError
 from mlabench.training.job.local import launch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from mlabench.execution import (
+from mlabench.running.session import (
     Overwrite,
     Standing,
     State,
