@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlabench.running.session import Overwrite
     from mlabench.training.job import Job, RunOptions
     from mlabench.training.job.slurm import Wishes
-    from mlabench.plan import Plan
+    from mlabench.suite.plan import Plan
     from mlabench.store.records import Store
 
 

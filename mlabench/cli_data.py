@@ -116,7 +116,7 @@ def prepare(
     from mlabench.datasets.raw import RawDataset
     from mlabench.display import Bars, make_console
     from mlabench.running.session import default_jobs, prepare_inputs
-    from mlabench.planning import with_content, with_fingerprint
+    from mlabench.suite.expansion import with_content, with_fingerprint
     from mlabench.suite import load_inputs
     from mlabench.suite.components import instantiate
     from mlabench.trial import Inputs

@@ -11,7 +11,7 @@ import typer
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.plan import Plan
+    from mlabench.suite.plan import Plan
     from mlabench.suite import Overrides
 
 #: What trials can run on; with ``auto``, on the fastest of what is there.
@@ -94,7 +94,7 @@ def load_plans(paths: Iterable[Path], changes: Overrides | None = None) -> dict[
     Raises:
         UserError: If anything is wrong with any of them; it lists all mistakes, and all data that are not there.
     """
-    from mlabench.planning import expand
+    from mlabench.suite.expansion import expand
     from mlabench.suite import load_suite, members
 
     plans: dict[Path, Plan] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlabench.planning import expand
+from mlabench.suite.expansion import expand
 from mlabench.suite import load_suite
 from mlabench.testing import CHECKS, Check
 from tests.command_line import ROOT, mlabench

@@ -23,7 +23,7 @@ from mlabench.encoders.weights import load_weights
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.build import build_report
 from mlabench.report.render import file_name

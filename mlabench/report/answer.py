@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlabench.plan import Question
+from mlabench.suite.plan import Question
 from mlabench.report.statistics import Interval
 from mlabench.report.table import Table
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import files, page, render
 from mlabench.report.across import Across, across, conditions
 from mlabench.report.answer import Verdict

@@ -15,7 +15,7 @@ from rich.text import Text
 from mlabench import __version__
 from mlabench.display import counted
 from mlabench.errors import UserError, cannot_write
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.files import Writer
 from mlabench.report.results import MULTIMODAL, Results, load, read_all

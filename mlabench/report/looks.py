@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.answer import Chart
 
 #: Method that all figures point out.

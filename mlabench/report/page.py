@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlabench.display import counted
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import render, wording
 from mlabench.report.answer import Answer
 from mlabench.report.results import Results

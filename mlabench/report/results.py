@@ -12,7 +12,7 @@ import pandas as pd
 
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import Store
 from mlabench.trial import Record, Scores
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import page
 from mlabench.report.across import Block, blocks
 from mlabench.report.answer import Answer, Chart

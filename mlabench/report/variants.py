@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common

@@ -9,7 +9,7 @@ import pandas as pd
 from mlabench import registry
 from mlabench.display import counted
 from mlabench.errors import UserError
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL
 
 DEFINITIONS = (

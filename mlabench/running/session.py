@@ -28,7 +28,7 @@ from mlabench.training.job.local import launch
 from mlabench.store.leases import holders
 from mlabench.store.cleanup import tidy
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.store.records import Store
 from mlabench.suite.components import has_raw_inputs
 from mlabench.store.header import Summary, TrialSummary

@@ -20,7 +20,7 @@ from mlabench.running.session import (
     visible_gpus,
 )
 from mlabench.store.leases import Holder, holders
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.store.records import Store
 
 

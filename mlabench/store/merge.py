@@ -16,7 +16,7 @@ import yaml
 
 from mlabench.errors import UserError
 from mlabench.store.leases import held
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
 from mlabench.trial import Record
 

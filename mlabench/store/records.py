@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.store.header import Summary
 from mlabench.trial import SCHEMA_VERSION, Record
 

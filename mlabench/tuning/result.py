@@ -14,7 +14,7 @@ from mlabench import __version__
 from mlabench.store import atomic
 from mlabench.display import as_written
 from mlabench.errors import cannot_write
-from mlabench.plan import Tuned
+from mlabench.suite.plan import Tuned
 from mlabench.suite import Suite
 from mlabench.tuning.search import OBJECTIVE, Outcome
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from mlabench.errors import UserError
 from mlabench.running.session import Session, run_jobs
 from mlabench.training.job import Job
-from mlabench.planning import expand
+from mlabench.suite.expansion import expand
 from mlabench.store.records import Store
 from mlabench.suite import Suite
 from mlabench.trial import Record, Trial

@@ -17,7 +17,7 @@ from mlabench.training.checkpoint import Checkpoints
 from mlabench.errors import UserError
 from mlabench.store.leases import claim
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import Store
 from tests.command_line import lasting, mlabench
 from tests.records import make_record, make_trial

@@ -20,7 +20,7 @@ from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.manifest import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.report.build import build_report, print_tables
 from mlabench.report.published import load_published
 from mlabench.store.records import RECORD, Store, _seal

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlabench.plan import Question
+from mlabench.suite.plan import Question
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
 from mlabench.report.html_content import PageContent, Picture, SuiteContent, TrialLine
 from mlabench.report.looks import looks

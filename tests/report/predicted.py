@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlabench.training.metrics import evaluate
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan, Question
+from mlabench.suite.plan import Cell, Plan, Question
 from mlabench.store.records import Store
 from mlabench.trial import Component, Record, Scores
 from tests.report.synthetic import MODALITIES, failed, trial

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan, Question
+from mlabench.suite.plan import Cell, Plan, Question
 from mlabench.store.records import Store
 from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Selection, Training, Trial
 from tests.records import make_trial

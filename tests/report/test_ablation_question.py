@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from mlabench.training.metrics import evaluate
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, certainty

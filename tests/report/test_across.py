@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.across import Across, across, blocks, conditions
 from mlabench.report.build import build_report
 from mlabench.report.results import load

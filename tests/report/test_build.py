@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.build import Report, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
 from mlabench.store.records import PREDICTIONS, RECORD, Store

@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from mlabench.errors import UserError
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.compare import changes, compare_folders
 from mlabench.store.records import RECORD, Store
 from mlabench.trial import Record, Training

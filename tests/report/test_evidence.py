@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load

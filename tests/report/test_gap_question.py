@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
-from mlabench.planning import expand
+from mlabench.suite.plan import Cell, Plan
+from mlabench.suite.expansion import expand
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import absence, gap

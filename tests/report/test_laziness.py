@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions.laziness import COMPLETE, answer

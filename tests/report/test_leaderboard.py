@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.leaderboard import Leaderboard, leaderboard
 from mlabench.report.results import MULTIMODAL, load

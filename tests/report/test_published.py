@@ -10,8 +10,8 @@ import pytest
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.plan import Cell as PlanCell
-from mlabench.plan import Plan
+from mlabench.suite.plan import Cell as PlanCell
+from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.published import CONFIDENCES, DATASETS, METHODS, ORIGINS, Number, load_published
 from mlabench.report.published.table import published_table

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.report.statistics import summarise
 from mlabench.store.records import RECORD, Store

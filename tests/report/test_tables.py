@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell as PlanCell
-from mlabench.plan import Plan
+from mlabench.suite.plan import Cell as PlanCell
+from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
 from mlabench.report.statistics import compare, holm

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load

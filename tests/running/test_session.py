@@ -27,7 +27,7 @@ from mlabench.running.session import (
 from mlabench.training.job import Event, Finished, Job, RunOptions
 from mlabench.store.leases import held
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import Store
 from mlabench.trial import Failure, Record, Training, Trial
 from tests.records import make_record, make_trial

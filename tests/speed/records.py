@@ -14,8 +14,8 @@ import numpy as np
 
 from mlabench import registry
 from mlabench.running.session import Overwrite, estimate_seconds, jobs_to_run, survey
-from mlabench.plan import Plan
-from mlabench.planning import expand
+from mlabench.suite.plan import Plan
+from mlabench.suite.expansion import expand
 from mlabench.running.status import find_status
 from mlabench.store.records import Store
 from mlabench.suite import load_suite

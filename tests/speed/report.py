@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan, Question
+from mlabench.suite.plan import Cell, Plan, Question
 from mlabench.report.build import build_report
 from mlabench.store.records import Store
 from mlabench.trial import Component, Training

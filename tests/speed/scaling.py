@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from mlabench.training.job import Job, RunOptions
-from mlabench.plan import Plan
-from mlabench.planning import expand
+from mlabench.suite.plan import Plan
+from mlabench.suite.expansion import expand
 from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.suite import load_suite

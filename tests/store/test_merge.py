@@ -14,7 +14,7 @@ from mlabench.errors import UserError
 from mlabench.store.leases import held
 from mlabench.store.merge import merge_folders
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import MODEL, RECORD, Store
 from mlabench.trial import Epoch, Failure, Record, Trial
 from tests.command_line import mlabench

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, _seal, _unseal, read_record
 from mlabench.trial import Failure, Record
 from tests.records import make_record, make_trial

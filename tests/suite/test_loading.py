@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.planning import expand
+from mlabench.suite.expansion import expand
 from mlabench.suite import Overrides, Suite, describe, load_suite, members
 from mlabench.trial import Training
 from tests.suite.fakes import MASK, Captions

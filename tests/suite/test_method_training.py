@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from mlabench.planning import expand
+from mlabench.suite.expansion import expand
 from mlabench.suite import Suite, describe
 from mlabench.trial import SGD, Adam, Cosine, Step, Training
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mlabench import planning, registry
+from mlabench import registry
+from mlabench.suite import expansion as planning
 from mlabench.errors import UserError
-from mlabench.plan import Plan
-from mlabench.planning import expand
+from mlabench.suite.plan import Plan
+from mlabench.suite.expansion import expand
 from mlabench.suite import Overrides, Suite, load_suite, members
 from tests.suite.fakes import MASK
 
@@ -259,7 +260,8 @@ def test_planning_does_not_import_torch() -> None:
     program = """
 import sys
 from pathlib import Path
-from mlabench import planning, registry
+from mlabench import registry
+from mlabench.suite import expansion as planning
 from mlabench.suite import describe, json_schema, load_suite, members
 for entry in registry.entries("datasets").values():
     entry.load().fingerprint = lambda self: "f"

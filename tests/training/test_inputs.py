@@ -17,7 +17,7 @@ from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.training.inputs import build_encoders, load_data, prepare
 from mlabench.training.job import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.planning import with_content, with_fingerprint
+from mlabench.suite.expansion import with_content, with_fingerprint
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.planning import expand
+from mlabench.suite.expansion import expand
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import mlabench, start

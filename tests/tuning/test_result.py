@@ -9,8 +9,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mlabench.plan import Plan
-from mlabench.planning import expand
+from mlabench.suite.plan import Plan
+from mlabench.suite.expansion import expand
 from mlabench.report.build import print_tables
 from mlabench.report.wording import tuning_sentence
 from mlabench.store.records import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mlabench.plan import Cell
+from mlabench.suite.plan import Cell
 from mlabench.trial import SGD, Component, Step
 
 _RESNET = ("timm", {"model": "resnet18", "pretrained": False})

@@ -9,7 +9,7 @@ from math import sqrt
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.plan import Cell as PlanCell
+from mlabench.suite.plan import Cell as PlanCell
 from mlabench.report import wording
 from mlabench.report.parts import OFF
 from mlabench.report.published import DATASETS, Number, datasets_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlabench.plan import Question
+from mlabench.suite.plan import Question
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, gap, laziness, missing

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
 from mlabench.report.evidence import Evidence

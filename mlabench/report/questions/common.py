@@ -11,7 +11,7 @@ from statistics import fmean
 import pandas as pd
 
 from mlabench.display import counted
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Finding, Series, Verdict
 from mlabench.report.evidence import Evidence

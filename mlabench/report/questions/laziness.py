@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from mlabench.plan import Plan
+from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from tests.records import make_trial
 
 COMPLETE, HALF, AUDIO = Missing(), Missing.at("balanced", 0.5), Missing(protocol="subset", keep=("audio",))

@@ -11,7 +11,7 @@ import yaml
 from mlabench.datasets import Data, Dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.plan import Cell, Plan
+from mlabench.suite.plan import Cell, Plan
 from mlabench.suite import Suite
 from mlabench.suite.components import instantiate
 from mlabench.suite.content import content_hash
