@@ -1,5 +1,5 @@
 """``python -m mlabench``: the same as the command ``mlabench``."""
 
-from mlabench.cli import main
+from mlabench.cli.app import main
 
 main()

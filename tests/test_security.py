@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from mlabench import cli_data
+from mlabench.cli import data as cli_data
 from mlabench.store import cache
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.feature_files import read_array, read_arrays

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlabench import __version__
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.errors import UserError, cannot_write
 from mlabench.suite.plan import Plan
 from mlabench.report import render

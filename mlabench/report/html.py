@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterator
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.report import html_answers, html_tables
 from mlabench.report.html_charts import chart, static
 from mlabench.report.html_content import PageContent, SuiteContent

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.report.html_content import TrialLine
 from mlabench.report.html_elements import Markup, element, identifier, joined, prose
 from mlabench.report.table import Cell, Row, Table

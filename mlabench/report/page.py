@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.suite.plan import Plan
 from mlabench.report import render, wording
 from mlabench.report.answer import Answer

@@ -66,7 +66,7 @@ def side_by_side(*, worth_it: bool) -> Iterator[Callable[..., Iterable[Any]]]:
 def _begin() -> None:
     """What another process does first."""
     gc.set_threshold(*_SELDOM)
-    atexit.register(gc.freeze)  # as in mlabench.cli.main
+    atexit.register(gc.freeze)  # as in mlabench.cli.app.main
 
 
 def _shared_out(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mlabench import registry
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.errors import UserError
 from mlabench.report import wording
 from mlabench.report.answer import Verdict

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from mlabench import registry
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.errors import UserError
 from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL

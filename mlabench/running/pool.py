@@ -24,7 +24,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from mlabench.display import duration
+from mlabench.cli.console import duration
 from mlabench.errors import UserError
 from mlabench.training.job import Event, Finished, Job, Left, RunOptions, Started, Waiting
 from mlabench.training.stopping import SIGNALS

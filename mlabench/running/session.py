@@ -19,7 +19,7 @@ from rich.console import Console
 
 from mlabench import registry
 from mlabench.datasets import Data
-from mlabench.display import Bars, Watch, counted, duration
+from mlabench.cli.console import Bars, Watch, counted, duration
 from mlabench.errors import UserError
 from mlabench.running.event_log import EventLog
 from mlabench.training.job import Job, RunOptions

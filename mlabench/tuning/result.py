@@ -12,7 +12,7 @@ import yaml
 
 from mlabench import __version__
 from mlabench.store import atomic
-from mlabench.display import as_written
+from mlabench.cli.console import as_written
 from mlabench.errors import cannot_write
 from mlabench.suite.plan import Tuned
 from mlabench.suite import Suite

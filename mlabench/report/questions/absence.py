@@ -9,7 +9,7 @@ from itertools import permutations
 
 import numpy as np
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.training.metrics import softmax
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Finding, Panel, Series

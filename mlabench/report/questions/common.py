@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Finding, Series, Verdict

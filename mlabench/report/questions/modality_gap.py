@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlabench.display import counted
+from mlabench.cli.console import counted
 from mlabench.missing import Missing
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series

@@ -38,7 +38,7 @@ def test_listings_and_reports_do_not_import_torch(arguments: list[str], tmp_path
     if arguments[0] == "report":
         arguments = [*arguments, "--out", str(tmp_path)]
     code = (
-        "import sys; from mlabench.cli import main\n"
+        "import sys; from mlabench.cli.app import main\n"
         f"sys.argv = ['mlabench', *{arguments!r}]\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mlabench.cli_suites import AsJson, PluginOption, load_plans, overrides, use_plugins
+from mlabench.cli.options import AsJson, PluginOption, load_plans, overrides, use_plugins
 from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ SPLITS = ("train", "validation", "test")
 def list_data(plugin: PluginOption = None, as_json: AsJson = False) -> None:
     """List the datasets, and whether each is ready to use."""
     from mlabench import registry
-    from mlabench.display import make_console, print_listing
-    from mlabench.listings import data_state
+    from mlabench.cli.console import make_console, print_listing
+    from mlabench.cli.listings import data_state
 
     use_plugins(plugin)
     rows = []
@@ -56,7 +56,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Count a dataset's samples by class and split, and what its splits share."""
-    from mlabench.display import make_console, print_listing
+    from mlabench.cli.console import make_console, print_listing
 
     use_plugins(plugin)
     dataset = _dataset(name, root, settings)
@@ -75,7 +75,7 @@ def stats(
 def check(name: Name, root: Root = None, settings: SetOption = None, plugin: PluginOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
     from mlabench.datasets.raw import RawDataset
-    from mlabench.display import make_console, print_listing
+    from mlabench.cli.console import make_console, print_listing
 
     use_plugins(plugin)
     dataset = _dataset(name, root, settings)
@@ -114,7 +114,7 @@ def prepare(
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.datasets.raw import RawDataset
-    from mlabench.display import Bars, make_console
+    from mlabench.cli.console import Bars, make_console
     from mlabench.running.session import default_jobs, prepare_inputs
     from mlabench.suite.expansion import with_content, with_fingerprint
     from mlabench.suite import load_inputs

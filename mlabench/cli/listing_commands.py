@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlabench import __version__
-from mlabench.cli_suites import AsJson, PluginOption, choice, use_plugins
+from mlabench.cli.options import AsJson, PluginOption, choice, use_plugins
 from mlabench.errors import cannot_write
 
 
@@ -20,7 +20,7 @@ def list_registered(
     as_json: AsJson = False,
 ) -> None:
     """List methods, datasets, encoders (with their options) or suites."""
-    from mlabench.listings import list_kind, list_suites
+    from mlabench.cli.listings import list_kind, list_suites
 
     use_plugins(plugin)
     choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
@@ -36,7 +36,7 @@ def list_methods(
     as_json: AsJson = False,
 ) -> None:
     """Short for `mlabench ls methods`."""
-    from mlabench.listings import list_kind
+    from mlabench.cli.listings import list_kind
 
     use_plugins(plugin)
     list_kind("methods", pattern, as_json=as_json)

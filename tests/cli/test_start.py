@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlabench import doctor
+from mlabench.cli import doctor
 from mlabench.errors import UserError
-from mlabench.scaffold import write_method, write_suite
+from mlabench.cli.scaffold import write_method, write_suite
 from tests.command_line import MLABENCH, ROOT, mlabench
 
 PROGRAMS = {"mlabench": [MLABENCH], "pytest": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]}

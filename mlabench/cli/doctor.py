@@ -17,7 +17,7 @@ from mlabench import __version__, registry
 from mlabench.store.cache import cache_folder
 from mlabench.training.environment import require_device
 from mlabench.running.session import default_jobs
-from mlabench.listings import data_state
+from mlabench.cli.listings import data_state
 
 #: Whoever reads a bug report wants to know these.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

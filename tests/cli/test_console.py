@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from mlabench import display
-from mlabench.display import WIDTH_WITHOUT_TERMINAL, Watch, duration, make_console, print_listing
+from mlabench.cli import console as display
+from mlabench.cli.console import WIDTH_WITHOUT_TERMINAL, Watch, duration, make_console, print_listing
 from mlabench.training.job import Event, Finished, Progressed
 
 #: Text that Rich would take for markup, and choke on.

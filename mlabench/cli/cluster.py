@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench.cli_suites import Results, choice, load_plans
+from mlabench.cli.options import Results, choice, load_plans
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def submit_plans(
     Raises:
         UserError: If Slurm does not take it.
     """
-    from mlabench.display import counted
+    from mlabench.cli.console import counted
     from mlabench.running.session import jobs_to_run, survey
     from mlabench.training.job.orders import Order
     from mlabench.training.job.slurm import submit
@@ -101,7 +101,7 @@ def worker(
     results: Results = Path("results"),
 ) -> None:
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
-    from mlabench.display import make_console
+    from mlabench.cli.console import make_console
     from mlabench.running.session import Session, run_jobs, visible_gpus
     from mlabench.training.stopping import Leave, SuspendedError
     from mlabench.training.job.orders import read_order
@@ -132,7 +132,7 @@ def cancel(
     everything: Annotated[bool, typer.Option("--all", help="All jobs that work for the results folder.")] = False,
 ) -> None:
     """Cancel the Slurm jobs of suites; what they have done stays, and `run` goes on from there."""
-    from mlabench.display import counted
+    from mlabench.cli.console import counted
     from mlabench.training.job.slurm import cancel as cancel_jobs
     from mlabench.training.job.slurm import submissions
 
@@ -159,7 +159,7 @@ def merge(
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the results go; may hold some already.")],
 ) -> None:
     """Join results folders of several machines; refuses two that contradict each other."""
-    from mlabench.display import counted
+    from mlabench.cli.console import counted
     from mlabench.store.merge import merge_folders
 
     outcome = merge_folders(folders, into)

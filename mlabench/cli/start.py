@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlabench.cli_suites import DEVICES, AsJson, PluginOption, Results, choice, use_plugins
+from mlabench.cli.options import DEVICES, AsJson, PluginOption, Results, choice, use_plugins
 
 new_app = typer.Typer(name="new", help="Write the files of something new, ready to run.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("suite.yaml"),
 ) -> None:
     """Write a commented suite that runs as it is, to start from."""
-    from mlabench.scaffold import write_suite
+    from mlabench.cli.scaffold import write_suite
 
     write_suite(file)
     typer.echo(f"Wrote {file}. Next:\n  {shlex.join(['mlabench', 'run', str(file)])}")
@@ -29,7 +29,7 @@ def new_method(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the two files.")] = Path(),
 ) -> None:
     """Write a method that works, and its test, to start from."""
-    from mlabench.scaffold import write_method
+    from mlabench.cli.scaffold import write_method
 
     method, test = write_method(name, out)
     suite = next((path for path in (Path("suites/stamps.yaml"), Path("suite.yaml")) if path.is_file()), None)
@@ -48,8 +48,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Show versions, machine, disk space, and which packages and data are there."""
-    from mlabench.display import make_console, print_listing
-    from mlabench.doctor import examine
+    from mlabench.cli.console import make_console, print_listing
+    from mlabench.cli.doctor import examine
 
     use_plugins(plugin)
     if device is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench.cli_suites import (
+from mlabench.cli.options import (
     DEVICES,
     AsJson,
     DatasetOption,
@@ -64,7 +64,7 @@ def tune(
     Every method gets the same number of tries. They are trained with the suite's first seed and missing rate, or with
     those of --seeds and --rates. Interrupt and run again to resume.
     """
-    from mlabench.display import make_console, print_listing
+    from mlabench.cli.console import make_console, print_listing
     from mlabench.training.environment import require_device
     from mlabench.running.session import Session, default_jobs, visible_gpus
     from mlabench.training.job import RunOptions

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench.cli_cluster import cancel, merge, print_submissions, slurm_wishes, submit_plans, worker
-from mlabench.cli_data import data_app, masks_app
-from mlabench.cli_listings import list_methods, list_registered, schema, version
-from mlabench.cli_start import doctor, init, new_app
-from mlabench.cli_suites import (
+from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_wishes, submit_plans, worker
+from mlabench.cli.data import data_app, masks_app
+from mlabench.cli.listing_commands import list_methods, list_registered, schema, version
+from mlabench.cli.start import doctor, init, new_app
+from mlabench.cli.options import (
     DEVICES,
     AsJson,
     DatasetOption,
@@ -42,7 +42,7 @@ from mlabench.cli_suites import (
     overrides,
     use_plugins,
 )
-from mlabench.cli_tune import tune
+from mlabench.cli.tune import tune
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def run(
     plugin: PluginOption = None,
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
-    from mlabench.display import make_console
+    from mlabench.cli.console import make_console
     from mlabench.training.environment import require_compiler, require_device
     from mlabench.running.session import Overwrite, Session, default_jobs, run_plan, visible_gpus
     from mlabench.training.job import RunOptions
@@ -216,7 +216,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
-    from mlabench.display import counted, duration, make_console, print_listing
+    from mlabench.cli.console import counted, duration, make_console, print_listing
     from mlabench.running.session import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
     from mlabench.store.records import Store
 
@@ -258,7 +258,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
-    from mlabench.display import duration, make_console, print_listing
+    from mlabench.cli.console import duration, make_console, print_listing
     from mlabench.running.status import find_status
     from mlabench.store.records import Store
 
@@ -290,7 +290,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a suite with the origin of each value, or one record in full."""
-    from mlabench.display import make_console, print_listing
+    from mlabench.cli.console import make_console, print_listing
     from mlabench.store.records import Store
     from mlabench.suite import describe, load_suite, members
 
@@ -318,7 +318,7 @@ def show(
 @app.command()
 def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     """Check suites without running them."""
-    from mlabench.display import counted
+    from mlabench.cli.console import counted
 
     use_plugins(plugin)
     for path, plan in load_plans(suites).items():
@@ -351,7 +351,7 @@ def report(
     plugin: PluginOption = None,
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
-    from mlabench.display import make_console
+    from mlabench.cli.console import make_console
     from mlabench.report.build import build_report
     from mlabench.report.compare import compare_folders
     from mlabench.store.records import Store
