@@ -18,7 +18,7 @@ MINE = '''
 from __future__ import annotations
 
 from baselines.concat import Concat
-from mlabench.datasets.stamps import Stamps
+from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.encoders.features import MLP
 from mlabench.hyperparameters import Hyperparameters
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from mlabench.cli import data as cli_data
 from mlabench.store import cache
 from mlabench.training.checkpoint import Checkpoints
-from mlabench.datasets.feature_files import read_array, read_arrays
+from mlabench.datasets.manifest.feature_files import read_array, read_arrays
 from mlabench.encoders.weights import load_weights
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError

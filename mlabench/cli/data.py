@@ -74,7 +74,7 @@ def stats(
 @data_app.command()
 def check(name: Name, root: Root = None, settings: SetOption = None, plugin: PluginOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
-    from mlabench.datasets.raw import RawDataset
+    from mlabench.datasets.published.base import RawDataset
     from mlabench.cli.console import make_console, print_listing
 
     use_plugins(plugin)
@@ -113,7 +113,7 @@ def prepare(
     plugin: PluginOption = None,
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
-    from mlabench.datasets.raw import RawDataset
+    from mlabench.datasets.published.base import RawDataset
     from mlabench.cli.console import Bars, make_console
     from mlabench.running.session import default_jobs, prepare_inputs
     from mlabench.suite.expansion import with_content, with_fingerprint

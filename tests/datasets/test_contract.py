@@ -15,7 +15,7 @@ import pytest
 
 from mlabench import registry
 from mlabench.datasets import Data, Dataset
-from mlabench.datasets.raw import RawDataset
+from mlabench.datasets.published.base import RawDataset
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text, Video
 from tests.datasets import (

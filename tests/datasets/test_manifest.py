@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from mlabench.datasets import Data, Inventory
-from mlabench.datasets.manifest import Manifest
-from mlabench.datasets.tables import read_table
+from mlabench.datasets.manifest.dataset import Manifest
+from mlabench.datasets.manifest.table import read_table
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text, Video
 from mlabench.registry import Entry
@@ -589,7 +589,7 @@ def test_the_fingerprint_covers_content_and_not_places(tmp_path: Path) -> None:
     ],
 )
 def test_options_are_checked_without_importing_anything(options: dict[str, Any], message: str) -> None:
-    config = Entry("datasets", "manifest", "mlabench.datasets.manifest", "Manifest", "mlabench").config
+    config = Entry("datasets", "manifest", "mlabench.datasets.manifest.dataset", "Manifest", "mlabench").config
     with pytest.raises(ValidationError, match=message):
         config(file="table.csv", **options)
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mlabench.store import leases
 from mlabench.training.checkpoint import Checkpoints
-from mlabench.datasets.manifest import Manifest
+from mlabench.datasets.manifest.dataset import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
 from mlabench.suite.plan import Cell, Plan

@@ -24,7 +24,7 @@ from mlabench.store.records import Store
 from mlabench.suite import Overrides, load_inputs
 from mlabench.suite.components import instantiate
 from mlabench.trial import Adam, Component, Training, Trial
-from tests.datasets import mvsa_tree
+from tests.datasets.published import mvsa_tree
 
 CPU = torch.device("cpu")
 FROZEN = "{name: 'timm:resnet10t', pretrained: false, frozen: true, size: 32, project: 16}"

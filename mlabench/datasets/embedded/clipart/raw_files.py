@@ -1,0 +1,321 @@
+"""Reads Open Clip Art as the Debian packages ``openclipart-png`` and ``openclipart-svg`` lay it out.
+
+A picture is ``svg/NAME.svg``, drawn once more as ``png/NAME.png``; the SVG states its title and licence
+in a block of RDF. The folder is the class. A sample is a picture that is in the Public Domain, has a
+title and belongs to one class only.
+
+Listing needs the standard library only; decoding needs ``mlabench[prepare]``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.datasets.splits import join_groups
+from mlabench.datasets.embedded.stamps.raw_files import PICTURE_SIZE, normalise
+from mlabench.errors import UserError
+from mlabench.media import UnreadableError, pictures
+
+#: The classes, the largest first, and the folders that each consists of.
+FOLDERS = {
+    "food": ("food",),
+    "people": ("people",),
+    "animals": ("animals",),
+    "recreation": ("recreation",),
+    "geography": ("geography",),
+    "tools": ("tools",),
+    "office": ("office",),
+    "transportation": ("transportation",),
+    "electronics": ("electronics", "computer/hardware"),
+    "plants": ("plants",),
+    "buildings": ("buildings",),
+    "clothing": ("people/clothing",),
+    "education": ("education",),
+}
+CLASSES = tuple(FOLDERS)
+#: Folders of series whose pictures hardly differ; their pictures are left out wherever else they lie, too.
+SERIES = ("recreation/games/cards", "transportation/roadsigns", "transportation/aiga-symbols")
+
+#: The largest PNG that is decoded, where the page of an apple has 168 million. Larger ones are drawn from their SVG.
+PIXELS = 50_000_000
+
+PACKAGES = ("openclipart-png", "openclipart-svg")
+REMEDY = (
+    f"Run `apt-get download {' '.join(PACKAGES)}`, unpack both into one folder "
+    "(`for f in openclipart-*.deb; do dpkg -x $f DIR; done`, no root needed) and pass DIR."
+)
+_INSTALLED = Path("/usr/share/openclipart")
+
+_LABELS = {folder: label for label, folders in FOLDERS.items() for folder in folders} | {name: name for name in SERIES}
+_CC, _DC = "{http://web.resource.org/cc/}", "{http://purl.org/dc/elements/1.1/}"
+_SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+#: What the licence field of a picture in the Public Domain holds.
+_PUBLIC_DOMAIN = {"http://web.resource.org/cc/PublicDomain", "Public Domain"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, which is one sample.
+
+    Attributes:
+        id: Path below the folder of pictures without a suffix, e.g. ``animals/birds/crow_01``.
+        label: Its class.
+        path: The PNG, or the SVG where there is no PNG of a reasonable size.
+        title: What its author called it, often in English, sometimes in Italian or French.
+        concept: What it shares with its twins; see :func:`concepts`.
+    """
+
+    id: str
+    label: str
+    path: Path
+    title: str
+    concept: str
+
+
+@dataclass
+class Listing:
+    """What a folder of clip art holds.
+
+    Attributes:
+        pictures: In the order of their ids.
+        skipped: Number of pictures left out, by reason.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def find_clipart(root: Path | None = None) -> Path:
+    """The folder that holds ``png`` and ``svg``: installed, unpacked below ``root``, or ``root`` itself.
+
+    Args:
+        root: Where to look; ``None`` for the installed packages.
+
+    Raises:
+        UserError: If there is none.
+    """
+    candidates = [root / "usr/share/openclipart", root / "openclipart", root] if root else [_INSTALLED]
+    for folder in candidates:
+        if (folder / "png").is_dir() and (folder / "svg").is_dir():
+            return folder
+    where = f"no folder with png and svg in {root}" if root else f"{' and '.join(PACKAGES)} are not installed"
+    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=REMEDY)
+
+
+def list_pictures(folder: Path) -> Listing:
+    """Lists the pictures by id.
+
+    Args:
+        folder: From :func:`find_clipart`.
+
+    Raises:
+        UserError: If there is not a single one.
+    """
+    listing = Listing()
+    owners: dict[str, set[str]] = {}
+    found: list[tuple[Picture, str]] = []
+    for svg in sorted((folder / "svg").rglob("*.svg")):
+        name = svg.relative_to(folder / "svg").with_suffix("").as_posix()
+        label = _label(name)
+        if not label:
+            listing.skipped["outside the thirteen classes"] += 1
+            continue
+        png = folder / "png" / f"{name}.png"
+        path = png if _is_usable(png) else svg
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            listing.skipped["unreadable picture"] += 1
+            continue
+        owners.setdefault(digest, set()).add(label)
+        found.append((Picture(name, label, path, title="", concept=""), digest))
+    kept: dict[str, Picture] = {}
+    for picture, digest in found:
+        try:
+            _require_one_class(owners[digest], repeated=digest in kept)
+            kept[digest] = replace(picture, title=_read_title(folder / "svg" / f"{picture.id}.svg"))
+        except _LeftOutError as reason:
+            listing.skipped[str(reason)] += 1
+    if not kept:
+        raise UserError(f"{folder} holds no picture with a title.", remedy=REMEDY)
+    concept = concepts((picture.id, picture.title) for picture in kept.values())
+    listing.pictures = [replace(picture, concept=concept[picture.id]) for picture in kept.values()]
+    return listing
+
+
+class _LeftOutError(Exception):
+    """A picture does not become a sample; the message is the reason to count."""
+
+
+def _require_one_class(owners: set[str], *, repeated: bool) -> None:
+    if owners & set(SERIES):
+        raise _LeftOutError("one of a series of near-identical pictures")
+    if len(owners) > 1:
+        raise _LeftOutError("in more than one class")
+    if repeated:
+        raise _LeftOutError("the same picture again")
+
+
+def _label(name: str) -> str:
+    """The class, or the series, of the innermost folder that has one; empty if none has."""
+    folders = (folder.as_posix() for folder in PurePosixPath(name).parents)
+    return next((_LABELS[folder] for folder in folders if folder in _LABELS), "")
+
+
+def _is_usable(png: Path) -> bool:
+    """Whether there is a PNG, by its first bytes, that has at most :data:`PIXELS`."""
+    try:
+        with png.open("rb") as file:
+            signature, width, height = struct.unpack(">8s8x2I", file.read(24))
+    except (OSError, struct.error):
+        return False
+    return bool(signature == b"\x89PNG\r\n\x1a\n" and width * height <= PIXELS)
+
+
+def _read_title(svg: Path) -> str:
+    """The title of a picture in the Public Domain, from its block of RDF.
+
+    Raises:
+        _LeftOutError: If there is none, the licence is another one or not stated, or the picture shows
+            an image that is not there.
+    """
+    try:
+        root = ET.parse(svg).getroot()  # noqa: S314  (expat itself stops entities that expand without end)
+    except (OSError, ET.ParseError, ValueError) as error:
+        raise _LeftOutError("unreadable description") from error
+    works = list(root.iter(f"{_CC}Work"))
+    licences = {value for work in works for licence in work.iter(f"{_CC}license") for value in licence.attrib.values()}
+    if not licences or licences - _PUBLIC_DOMAIN:
+        raise _LeftOutError("not stated to be in the Public Domain")
+    if any(not image.get(_HREF, "data:").startswith("data:") for image in root.iter(f"{_SVG}image")):
+        raise _LeftOutError("with an image that is in another file")
+    # Some titles were escaped twice.
+    title = " ".join(html.unescape(works[0].findtext(f"{_DC}title", default="")).split())
+    if not title:
+        raise _LeftOutError("without a title")
+    return title
+
+
+#: How the titles and the names of twins differ: numbers, and black and white.
+_VARIANT = re.compile(r"\b(b and w|b w|bw|colou?r|contour|ganson)\b|\d+\b")
+
+#: Near-identical pictures whose titles differ. Found by comparing shapes, edges and features of all pairs of
+#: pictures, plain and mirrored, and then by looking at them.
+_FAMILIES = (
+    r"animals/birds/(baby|ninja)_tux_rory_mccann_01",
+    r"animals/birds/(emperor_penguin_ralf_ste|ralf_ark\.in-berlin\.de_ra)_01",
+    r"animals/lucchetto_\w+",
+    r"animals/mammals/(angry|happy)_monkey_benji_park_01",
+    r"animals/mammals/bears/sleeping_bear_\w+",
+    r"computer/hardware/(8port_)?hub_ruairi_hann_r",
+    r"computer/hardware/(computer_)?keyboard_01",
+    r"computer/hardware/joystick_(beige_gray|black_red)_petr\w+",
+    r"education/books/(help-)?books-aj.*",
+    r"electronics/bulb/lightbulb_\w+_benj\w+",
+    r"food/(galette|sugarbox)_01",
+    r"food/(large|small)_plate(_bw)?",
+    r"food/apple_(bitten|with_worm)_dan_gerh\w+",
+    r"food/beverages/(apple|orange)_juice_box(_bw)?",
+    r"food/breads_and_carbs/muffin_?\d(_bw)?",
+    r"food/fruit/(apple_martin_schmidt-li|pear_jean-victor_balin)_01r",
+    r"food/fruit/((lemon|lime)_\w+_ganson|orange_wedge(_bw)?)",
+    r"food/fruit/rondelle_(d_)?orange_01",
+    r"food/meats_and_eggs/(chicken_|ham)burger(_bw|_ganson)?",
+    r"food/pizza_(cheese|pepperoni)(_bw)?",
+    r"food/\w+/\w+_mateya_01",
+    r"geography/astronomy/0\d_\w+_openc.*",
+    r"geography/astronomy/southen_cross_\w+",
+    r"geography/.*(australia|new.south.wales|northern.territory|queensland|tasmania|victoria).*",
+    r"geography/brazil_\w+",
+    r"geography/(spain|spanish|rios_de_espana)_\w+",
+    r"office/paper(face)?\d",
+    r"office/pin_-.*",
+    r"office/telephone/telephone_(lutte_incendi|sauvetage_yves)_01",
+    r"people/(adult_astrid_graeber_01|boy_astrid_graeber_)",
+    r"people/(boy_symbol_01_01|symbolic_boy_hans_derago_01)",
+    r"people/bodypart/(left|right)_(foot|hand)_print_\w+",
+    r"people/clothing/hats/(simple|bejewelled)_crown_\w+",
+    r"people/clothing/pantyhose/\w+",
+    r"people/signor(e|ina)_architetto_\w+",
+    r"people/silhouette_(fe)?male_\d",
+    r"people/smilies/smiley\w*_nicolas_\w+",
+    r"plants/trees/evergreen/(plain_tree_01|tree_02)",
+    r"recreation/(nitrox_)?scuba_tank_01",
+    r"recreation/games/chess/(yet_another_)?chess_game_01",
+    r"recreation/games/chess/black_and_white_\w+",
+    r"recreation/holiday/christmas/(evergreen_wreath|wreath_of_evergreen)_\w+",
+    r"recreation/holiday/fireworks_ganson\d",
+    r"recreation/holiday/valentines/heart_.*jon.*",
+    r"recreation/music/(double|simple)_croche_\w.*",
+    r"recreation/music/double_note_.*",
+    r"recreation/music/piano_theory_.*",
+    r"recreation/music/trumpet_(b_flat|pocket)_\w+",
+    r"recreation/sports/table_tennis_.*",
+    r"recreation/toys/(simple|stylized)_teddy_bear_\w+",
+    r"recreation/toys/rubber_duck\d_ganson",
+    r"recreation/toys/rubik\w*",
+    r"tools/(lock_-_open_afief_halumi|padlock_aj_ashton)_01",
+    r"tools/lente_\w+",
+    r"tools/ruota_dentata_\w+",
+    r"transportation/(vehicles/)?shelby_cobra_\w+",
+    r"transportation/boating/sailboat_illustration(_labels)?",
+    r"transportation/dodge_neon_\w+",
+)
+
+
+def concepts(titles: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Groups pictures that must not be torn apart by a split.
+
+    Two pictures share a concept if their titles or their file names are equal but for case, punctuation,
+    articles, colours and numbers, or if they belong to the same family of near-identical pictures,
+    directly or through others.
+
+    Args:
+        titles: Id and title of each picture.
+
+    Returns:
+        For each id its concept: the alphabetically first title of the group, normalised.
+    """
+    keys = {}
+    for name, title in titles:
+        families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
+        file = f"file:{_normalise(PurePosixPath(name).name)}"
+        keys[name] = [_normalise(title), file, *families]
+    return join_groups(keys)
+
+
+def _normalise(title: str) -> str:
+    text = normalise(title)
+    return " ".join(_VARIANT.sub(" ", text).split()) or text
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Decodes a PNG or SVG, cuts off the margins, and fits it into a white square.
+
+    Many pictures are small drawings on a large page.
+
+    Returns:
+        RGB values. uint8 ``[224, 224, 3]``
+
+    Raises:
+        UnreadableError: If the file is damaged, the renderer refuses it, or nothing is drawn.
+        UserError: If ``mlabench[prepare]`` is not installed.
+    """
+    picture = pictures.read_picture(path)
+    drawn = (picture != 255).any(axis=2)
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        raise UnreadableError("blank picture")
+    picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return pictures.resize(picture, PICTURE_SIZE, "contain").transpose(1, 2, 0)

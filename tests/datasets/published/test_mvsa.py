@@ -1,0 +1,319 @@
+"""MVSA-Single, from its archive's layout to listed samples."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlabench.datasets.published.mvsa import MVSA, pair_label, read_labels, read_tweet
+from mlabench.datasets.published.base import Listing
+from mlabench.datasets.published.text_image import plain_text
+from mlabench.errors import UserError
+from mlabench.media import Image, Text
+from tests.datasets.published import mvsa_tree as tree
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree that no test changes."""
+    folder = tree.make_tree(tmp_path_factory.mktemp("mvsa"))
+    tree.write_qmf_lists(folder.parent / "qmf lists")
+    tree.write_mla_lists(folder.parent / "mla")
+    return folder
+
+
+@pytest.fixture
+def folder(official: Path, tmp_path: Path) -> Path:
+    """A tree of the test's own."""
+    return Path(shutil.copytree(official, tmp_path / "with a space" / official.name))
+
+
+def dataset(root: Path | None, **options: Any) -> MVSA:
+    return MVSA(MVSA.Config(root=root, **options))
+
+
+def listing(root: Path, **options: Any) -> Listing:
+    return dataset(root, **options).listing()
+
+
+def splits(found: Listing) -> dict[str, set[str]]:
+    return {
+        split: {sample.id for sample in found.samples if sample.split == split}
+        for split in ("train", "validation", "test")
+    }
+
+
+def listed(split: str) -> set[str]:
+    return {row[0] for number, row in enumerate(tree.agreeing()) if tree.split_of(number) == split}
+
+
+# Labels. The right columns were filled in by hand.
+@pytest.mark.parametrize(
+    ("text", "image", "agreeing", "polar"),
+    [
+        ("negative", "negative", "negative", "negative"),
+        ("negative", "neutral", "(labels differ)", "negative"),
+        ("negative", "positive", "(contradictory labels)", "(contradictory labels)"),
+        ("neutral", "negative", "(labels differ)", "negative"),
+        ("neutral", "neutral", "neutral", "neutral"),
+        ("neutral", "positive", "(labels differ)", "positive"),
+        ("positive", "negative", "(contradictory labels)", "(contradictory labels)"),
+        ("positive", "neutral", "(labels differ)", "positive"),
+        ("positive", "positive", "positive", "positive"),
+        ("joyful", "positive", "(unknown label)", "(unknown label)"),
+        ("joyful", "joyful", "(unknown label)", "(unknown label)"),
+    ],
+)
+def test_both_label_rules(text: str, image: str, agreeing: str, polar: str) -> None:
+    for rule, expected in (("agreeing", agreeing), ("polar", polar)):
+        label, dropped = pair_label(text, image, rule)
+        assert (label or f"({dropped})") == expected
+        assert not (label and dropped)
+
+
+def test_agreeing_pairs_are_samples(official: Path) -> None:
+    found = listing(official)
+    assert found.skipped == {"labels differ": 4, "contradictory labels": 2}
+    assert [(sample.id, sample.label) for sample in found.samples] == [row[:2] for row in tree.agreeing()]
+    for sample, row in zip(found.samples, tree.agreeing(), strict=True):
+        text = Text(tree.tweet(*row))
+        assert sample.items == {"text": text, "image": Image(official / "data" / f"{sample.id}.jpg")}
+
+
+def test_a_neutral_label_yields_to_a_polar_one(official: Path) -> None:
+    found = listing(official, labels="polar")
+    assert found.skipped == {"contradictory labels": 2}
+    assert Counter(sample.label for sample in found.samples) == {"negative": 22, "neutral": 20, "positive": 22}
+
+
+def test_our_own_split_is_stratified_and_fixed(official: Path) -> None:
+    found = listing(official)
+    for split, size in (("train", 12), ("validation", 4), ("test", 4)):
+        labels = Counter(sample.label for sample in found.samples if sample.split == split)
+        assert labels == dict.fromkeys(tree.LABELS, size)
+    assert listing(official).samples == found.samples
+
+
+def test_tweets_of_the_same_text_are_in_one_split(folder: Path) -> None:
+    for number in range(1, 31):
+        (folder / "data" / f"{number}.txt").write_text(
+            f"Take the QUIZ   {number % 3}" if number % 2 else f"take the quiz {number % 3}"
+        )
+    data = dataset(folder).load()
+    groups = {split: set(getattr(data, split).groups) for split in ("train", "validation", "test")}
+    assert len(groups["train"] | groups["validation"] | groups["test"]) == 33
+    assert not groups["train"] & groups["validation"] | groups["test"] & (groups["train"] | groups["validation"])
+
+
+def test_load_gives_the_modalities_in_the_papers_order(official: Path) -> None:
+    data = dataset(official).load()
+    assert data.task.modalities == ("text", "image")
+    assert data.task.classes == ("negative", "neutral", "positive")
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [36, 12, 12]
+    alone = dataset(official, modalities=["text"])
+    assert dict(alone.media) == {"text": "text"}
+    assert alone.load().test.ids == data.test.ids
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["same label", "mlabench's own"]),
+        ({"labels": "polar"}, ["neutral label yields", "mlabench's own"]),
+        ({"split": "mla", "lists": "mla"}, ["same label", "32 of its 519"]),
+        ({"split": "qmf", "lists": "qmf lists"}, ["same label"]),
+    ],
+)
+def test_notes_say_what_the_numbers_are(official: Path, options: dict[str, str], said: list[str]) -> None:
+    lists = {"lists": official.parent / options["lists"]} if "lists" in options else {}
+    notes = dataset(official, **options | lists).load().notes
+    assert len(notes) == len(said)
+    for note, words in zip(notes, said, strict=True):
+        assert words in note
+
+
+# Published lists.
+
+
+def test_qmf_lists_decide_the_splits(official: Path) -> None:
+    for rule in ("agreeing", "polar"):
+        found = listing(official, split="qmf", lists=official.parent / "qmf lists", labels=rule)
+        assert splits(found) == {"train": listed("train"), "validation": listed("dev"), "test": listed("test")}
+        assert not found.skipped
+
+
+def test_mla_lists_decide_the_splits(official: Path) -> None:
+    found = listing(official, split="mla", lists=official.parent / "mla")
+    parts = splits(found)
+    assert parts["train"] | parts["validation"] == listed("train")
+    # 12 of each class: the middle of sample 0 lies at 4 %, that of sample 1 at 12.5 %.
+    validation = [sample.label for sample in found.samples if sample.split == "validation"]
+    assert sorted(validation) == list(tree.LABELS)
+    assert parts["test"] == listed("test")
+
+
+def test_listed_tweets_that_cannot_be_used_are_counted(folder: Path) -> None:
+    tree.write_mla_lists(folder)
+    with (folder / "my_test_mvsa.txt").open("a") as file:
+        # One that has no label, one whose labels differ, and one of the training list.
+        file.write(f"999.jpg positive\n{len(tree.agreeing()) + 1}.jpg positive\n1.jpg negative\n")
+    found = listing(folder, split="mla")
+    assert found.skipped == {"no label": 1, "labels differ": 1, "listed twice": 1}
+    assert "1" not in splits(found)["test"]
+
+
+@pytest.mark.parametrize(("split", "name"), [("qmf", "train.jsonl"), ("mla", "my_train_mvsa.txt")])
+def test_missing_lists_come_with_a_remedy(official: Path, split: str, name: str) -> None:
+    with pytest.raises(UserError, match=rf"dataset\.lists: no list {name} in .*github\.com.*dataset\.lists=DIR"):
+        listing(official, split=split)
+
+
+# Skips and folders.
+
+
+def test_every_skip_is_counted_by_reason(folder: Path) -> None:
+    data = folder / "data"
+    (data / "1.jpg").unlink()
+    (data / "2.jpg").write_bytes(b"")
+    (data / "3.txt").unlink()
+    (data / "4.txt").write_bytes(b" \r\n\x00")
+    (data / "5.jpg").unlink()
+    (data / "5.jpg").symlink_to(data / "nowhere.jpg")
+    (data / "6.txt").unlink()
+    (data / "6.txt").symlink_to("6.txt")
+    (data / "7.txt").write_bytes(b"")
+    (data / "._8.jpg").write_bytes(b"Mac OS X")
+    lines = tree.rows()
+    tree.write_labels(folder, [*lines, lines[8], ("5000", "joyful", "joyful"), ("5001", "neutral", "neutral")])
+    found = listing(folder)
+    assert found.skipped == {
+        "no picture": 3,
+        "empty picture file": 1,
+        "no text file": 2,
+        "empty text": 2,
+        "listed twice": 1,
+        "unknown label": 1,
+        "labels differ": 4,
+        "contradictory labels": 2,
+    }
+    assert len(found.samples) == 60 - 7
+
+
+def test_the_folder_is_found_however_it_is_given(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder.parent)
+    expected = dataset(folder).fingerprint()
+    for root in (folder.parent, tmp_path / "link"):
+        assert dataset(root).fingerprint() == expected
+    (folder / "data/9.txt").write_text("another text")
+    assert dataset(folder).fingerprint() != expected
+
+
+def test_links_and_folders_without_write_permission_are_fine(folder: Path, tmp_path: Path) -> None:
+    for suffix in ("jpg", "txt"):
+        (folder / f"data/3.{suffix}").rename(tmp_path / f"elsewhere.{suffix}")
+        (folder / f"data/3.{suffix}").symlink_to(tmp_path / f"elsewhere.{suffix}")
+    (folder / "data").chmod(0o555)
+    try:
+        assert len(listing(folder).samples) == 60
+    finally:
+        (folder / "data").chmod(0o755)
+
+
+@pytest.mark.parametrize("gone", ["data", "labelResultAll.txt"])
+def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
+    path = folder / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(
+        UserError, match=r"dataset\.root: .*labelResultAll\.txt not found in .*mcrlab.*--dataset clipart"
+    ):
+        listing(folder)
+
+
+def test_no_folder_comes_with_a_remedy() -> None:
+    with pytest.raises(UserError, match=r"no folder was given.*mvsasingle.*dataset\.root=DIR"):
+        dataset(None).load()
+
+
+def test_a_tree_without_a_usable_tweet_says_why(folder: Path) -> None:
+    for path in folder.glob("data/*.txt"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"no sample is left for train, validation, test \(.*no text file: 60"):
+        dataset(folder).load()
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"plain\r\n", "plain"),
+        ("\u4f60\u597d caf\u00e9 \U0001f600".encode(), "\u4f60\u597d caf\u00e9 \U0001f600"),
+        (b"\xef\xbb\xbfwith a mark", "with a mark"),
+        # These stand in QMF's lists, their bytes shown as Latin-1.
+        (b"#bol\xa8\xaagrafo #creative \xa1\xad", "#bol\u00edgrafo #creative \u2026"),
+        (b"HILLARY STRONG \xa8C Real Aren\xa1\xaft", "HILLARY STRONG \u2013 Real Aren\u2019t"),
+        ("caf\u00e9".encode("latin-1"), "caf\u00e9"),
+        (b"it\x92", "it\u2019"),
+        ("wide \u4f60".encode("utf-16"), "wide \u4f60"),
+        (b"a &amp; b <b>c</b>", "a & b c"),
+        (b"RT @me: <3 http://t.co/x \xff\x00", "RT @me: <3 http://t.co/x \u00ff"),
+    ],
+)
+def test_tweets_of_any_encoding_are_read(tmp_path: Path, data: bytes, expected: str) -> None:
+    (tmp_path / "1.txt").write_bytes(data)
+    assert plain_text(read_tweet(tmp_path / "1.txt")) == expected
+
+
+def test_the_label_file_may_have_a_mark_other_line_ends_and_blanks(tmp_path: Path) -> None:
+    path = tmp_path / "labelResultAll.txt"
+    path.write_bytes(
+        b"\xef\xbb\xbfID\ttext,image\r\n1\tpositive,neutral\r\n\r\n 2\tNegative , negative \r\n2\tneutral,neutral"
+    )
+    skipped: Counter[str] = Counter()
+    assert read_labels(path, skipped) == {"1": ("positive", "neutral"), "2": ("negative", "negative")}
+    assert skipped == {"listed twice": 1}
+
+
+@pytest.mark.parametrize("line", ["3", "3\tpositive", "3\tpositive,", "positive,negative", "3\tpositive negative"])
+def test_a_damaged_line_is_located(folder: Path, line: str) -> None:
+    (folder / "labelResultAll.txt").write_text(f"ID\ttext,image\n1\tneutral,neutral\n{line}\n")
+    with pytest.raises(UserError, match=r"labelResultAll\.txt:3: this line does not read .*Unpack MVSA-Single again"):
+        listing(folder)
+
+
+def test_mvsa_multiple_is_recognised(folder: Path) -> None:
+    pairs = "\tpositive,neutral" * 3
+    (folder / "labelResultAll.txt").write_text(f"ID\ttext,image\ttext,image\ttext,image\n1{pairs}\n")
+    with pytest.raises(UserError, match=r"labelResultAll\.txt:1: .*MVSA-Multiple\. Give the folder of MVSA-Single"):
+        listing(folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=60) | st.text("12\t, \nIDpositve", max_size=60).map(str.encode))
+def test_no_label_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "labels.txt"
+    path.write_bytes(data)
+    try:
+        found = read_labels(path, Counter())
+    except UserError as error:
+        assert error.line is not None
+    else:
+        for pair in found.values():
+            for rule in ("agreeing", "polar"):
+                label, dropped = pair_label(*pair, rule)
+                assert bool(label) != bool(dropped)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=60))
+def test_no_text_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "tweet.txt"
+    path.write_bytes(data)
+    text = plain_text(read_tweet(path))
+    text.encode()
+    assert text == " ".join(text.split())
