@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 
 __all__ = ["BackboneOptions", "Encoder", "Hyperparameters"]
 

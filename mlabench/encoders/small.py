@@ -13,10 +13,10 @@ from torch.nn import functional
 from mlabench.encoders import Encoder, Hyperparameters
 from mlabench.encoders.augmentation import PictureInput
 from mlabench.media import Medium
-from mlabench.preprocessing import Preprocessing
-from mlabench.preprocessing.pictures import Frames, Picture
-from mlabench.preprocessing.sound import LogMel
-from mlabench.preprocessing.text import Characters
+from mlabench.media.preprocessing import Preprocessing
+from mlabench.media.preprocessing.pictures import Frames, Picture
+from mlabench.media.preprocessing.sound import LogMel
+from mlabench.media.preprocessing.text import Characters
 
 #: Channels of the convolutions before the last, each of which halves both sides.
 _CHANNELS = (16, 32, 64)

@@ -23,7 +23,7 @@ from mlabench.datasets import Data, Progress, Split, StoredRows
 from mlabench.errors import UserError
 from mlabench.media import Item, UnreadableError
 from mlabench.media.items import identity
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 
 #: Items that a worker process decodes in one go.
 CHUNK = 16

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlabench.encoders import cav_mae
 from mlabench.encoders.cav_mae import CAVMAE
 from mlabench.errors import UserError
-from mlabench.preprocessing.sound import Fbank
+from mlabench.media.preprocessing.sound import Fbank
 from tests.encoders.numpy_transformer import (
     Array,
     RunsCode,

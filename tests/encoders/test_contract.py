@@ -21,7 +21,7 @@ from mlabench.encoders.from_timm import TimmEncoder
 from mlabench.encoders.from_torchaudio import TorchaudioEncoder
 from mlabench.encoders.small import CNN, TextCNN
 from mlabench.media import Medium
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 from tests.encoders import saved_models
 
 

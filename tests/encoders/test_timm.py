@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from mlabench.encoders.from_timm import TimmEncoder
 from mlabench.errors import UserError
-from mlabench.preprocessing.pictures import Frames, Picture
-from mlabench.preprocessing.sound import Fbank, LogMel, Spectrogram
+from mlabench.media.preprocessing.pictures import Frames, Picture
+from mlabench.media.preprocessing.sound import Fbank, LogMel, Spectrogram
 
 MODEL = "test_resnet"
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

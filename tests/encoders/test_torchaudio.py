@@ -15,7 +15,7 @@ from mlabench.encoders import from_torchaudio
 from mlabench.encoders.from_torchaudio import TorchaudioEncoder, WaveformNetwork
 from mlabench.errors import UserError
 from mlabench.media import Audio
-from mlabench.preprocessing.sound import LogMel, Mfcc, Waveform
+from mlabench.media.preprocessing.sound import LogMel, Mfcc, Waveform
 
 
 def tiny(*, large=False):

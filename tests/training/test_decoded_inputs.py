@@ -15,7 +15,7 @@ from mlabench.datasets import Data, Split, StoredRows, Task
 from mlabench.training.decoded_inputs import decode_inputs
 from mlabench.errors import UserError
 from mlabench.media import Item, Text, UnreadableError
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What datasets that are read from their published files have in common. Free of torch.
 
 Such a dataset lists its samples, says where each modality of each lies, and decodes nothing: how a
-picture or a sound becomes numbers is the encoder's business (:mod:`mlabench.preprocessing`).
+picture or a sound becomes numbers is the encoder's business (:mod:`mlabench.media.preprocessing`).
 """
 
 from __future__ import annotations

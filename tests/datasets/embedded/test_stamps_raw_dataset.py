@@ -12,9 +12,9 @@ from mlabench.datasets.embedded.stamps.rebuild import check_stamps
 from mlabench.datasets.embedded.stamps.raw_files import PACKAGE
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text
-from mlabench.preprocessing.pictures import Picture
-from mlabench.preprocessing.sound import LogMel
-from mlabench.preprocessing.text import Characters
+from mlabench.media.preprocessing.pictures import Picture
+from mlabench.media.preprocessing.sound import LogMel
+from mlabench.media.preprocessing.text import Characters
 from tests.datasets.embedded.debian import unpacked
 from tests.datasets.embedded.stamps_tree import make_splittable_tree
 from tests.datasets.embedded.test_stamps_rebuild import VERSION

@@ -28,7 +28,7 @@ from mlabench.datasets.published.iemocap_files import (
 from mlabench.datasets.published.base import Listing, Sample
 from mlabench.errors import UserError
 from mlabench.media import Audio, Text, UnreadableError, Video
-from mlabench.preprocessing.pictures import Picture
+from mlabench.media.preprocessing.pictures import Picture
 from tests.datasets.published.iemocap_tree import (
     DIALOGUES,
     HEADER,

@@ -7,7 +7,7 @@ import pytest
 
 from mlabench.media import Audio, Image, Text, UnreadableError, Video
 from mlabench.media.pictures import read_picture, resize
-from mlabench.preprocessing.pictures import Frames, Picture
+from mlabench.media.preprocessing.pictures import Frames, Picture
 from tests.datasets.media_files import COLOURS, write_picture, write_video
 
 

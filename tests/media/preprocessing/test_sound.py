@@ -9,8 +9,8 @@ import soundfile
 
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, UnreadableError
-from mlabench.preprocessing import Preprocessing
-from mlabench.preprocessing.sound import Fbank, LogMel, Mfcc, Spectrogram, Waveform
+from mlabench.media.preprocessing import Preprocessing
+from mlabench.media.preprocessing.sound import Fbank, LogMel, Mfcc, Spectrogram, Waveform
 from tests.datasets.media_files import write_wav
 
 #: Half precision has ten bits after the first one; values are below 32.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.media import Audio, Item, missing_package
 from mlabench.media.sound import read_sound
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlabench.media import Image, Item, Video
 from mlabench.media.pictures import Fit, read_picture, resize
 from mlabench.media.video import middle_frame, read_frames
-from mlabench.preprocessing import Preprocessing
+from mlabench.media.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

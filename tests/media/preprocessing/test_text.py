@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mlabench.errors import UserError
 from mlabench.media import Image, Text, UnreadableError
-from mlabench.preprocessing.text import Characters, Tokens
+from mlabench.media.preprocessing.text import Characters, Tokens
 
 FOLDER = str(get_model_path())
 
@@ -96,7 +96,7 @@ def test_without_the_hub_it_says_what_to_do(tmp_path: Path) -> None:
     code = (
         "from mlabench.errors import UserError\n"
         "from mlabench.media import Text\n"
-        "from mlabench.preprocessing.text import Tokens\n"
+        "from mlabench.media.preprocessing.text import Tokens\n"
         "try:\n    Tokens('nobody/nothing', 8)(Text('a'))\nexcept UserError as error:\n    print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
