@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlabench.suite.plan import Question
-from mlabench.report.statistics import Interval
+from mlabench.statistics.comparisons import Interval
 from mlabench.report.table import Table
 
 Verdict = Literal["supported", "contradicted", "not decided"]

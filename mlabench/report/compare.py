@@ -19,7 +19,7 @@ from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.files import Writer
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
-from mlabench.report.statistics import Comparison, Outcomes, compare, difference_of_means, holm
+from mlabench.statistics.comparisons import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.store.records import Store
 from mlabench.trial import Evaluation, Record, Trial

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlabench.report import wording
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import summarise
+from mlabench.statistics.comparisons import summarise
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.trial import Record
 

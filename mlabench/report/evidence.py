@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlabench.missing import Missing
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Outcomes
+from mlabench.statistics.comparisons import Outcomes
 from mlabench.store.records import PREDICTIONS, Arrays, Store
 
 _COMPLETE = Missing().key

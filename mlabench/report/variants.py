@@ -13,7 +13,7 @@ from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL
-from mlabench.report.statistics import Comparison, averaged
+from mlabench.statistics.comparisons import Comparison, averaged
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 #: The mean over all missing rates, in place of one of them.

@@ -24,7 +24,7 @@ from mlabench.report.questions.common import (
     verdict,
 )
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Comparison, contrast, holm, summarise
+from mlabench.statistics.comparisons import Comparison, contrast, holm, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 RAISES, WITHSTANDS = "raises the weak modality", "withstands missing modalities"

@@ -12,7 +12,7 @@ from mlabench.suite.plan import Question
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
 from mlabench.report.html_content import PageContent, Picture, SuiteContent, TrialLine
 from mlabench.report.looks import looks
-from mlabench.report.statistics import Interval, Summary
+from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 
 METHODS = ("Concat", "Late fusion", "QMF", "MMIN", "MLA")

@@ -20,7 +20,7 @@ from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, certainty
 from mlabench.report.results import load
-from mlabench.report.statistics import effects_2x2
+from mlabench.statistics.comparisons import effects_2x2
 from mlabench.report.table import Table
 from mlabench.store.records import Store
 from mlabench.trial import Component, Record

@@ -11,7 +11,7 @@ from mlabench.suite.plan import Cell, Plan
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.statistics import compare
+from mlabench.statistics.comparisons import compare
 from mlabench.store.records import PREDICTIONS, Arrays, Store
 from mlabench.trial import Record, Scores
 from tests.report.synthetic import MODALITIES, failed, record, sweep, trial

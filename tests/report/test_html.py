@@ -19,7 +19,7 @@ from mlabench.report.html_content import PageContent, trial_lines
 from mlabench.report.html_elements import Markup, bullets, data, element, identifier, joined, prose, source
 from mlabench.report.html_tables import table, tables
 from mlabench.report.results import load
-from mlabench.report.statistics import Interval
+from mlabench.statistics.comparisons import Interval
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.store.records import Store
 from tests.report import answers

@@ -11,7 +11,7 @@ from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.leaderboard import Leaderboard, leaderboard
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.statistics import averaged, compare, holm
+from mlabench.statistics.comparisons import averaged, compare, holm
 from mlabench.store.records import Store
 from mlabench.trial import Component
 from tests.report.predicted import SAMPLES, Skill, hits, sweep

@@ -11,7 +11,7 @@ import pytest
 from mlabench.missing import Missing
 from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.statistics import summarise
+from mlabench.statistics.comparisons import summarise
 from mlabench.store.records import RECORD, Store
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 

@@ -18,7 +18,7 @@ from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.statistics import Interval, Summary
+from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.store.records import Store

@@ -11,7 +11,7 @@ from mlabench.missing import Missing
 from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
-from mlabench.report.statistics import compare, holm
+from mlabench.statistics.comparisons import compare, holm
 from mlabench.report.table import Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.report.variants import reference, variant_tables

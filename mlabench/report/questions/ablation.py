@@ -13,7 +13,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Comparison, contrast
+from mlabench.statistics.comparisons import Comparison, contrast
 from mlabench.report.table import Cell, Column, Row, Table
 
 _CLAIM = "Gradient modification (HGM) and dynamic fusion (DF) each raise MLA's fused accuracy."

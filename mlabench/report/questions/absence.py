@@ -15,7 +15,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import Results
-from mlabench.report.statistics import Comparison
+from mlabench.statistics.comparisons import Comparison
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 _UNIT = "points per 10 points of missing rate"

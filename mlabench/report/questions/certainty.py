@@ -17,7 +17,7 @@ from mlabench.report.answer import Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Comparison, Outcomes, contrast, summarise
+from mlabench.statistics.comparisons import Comparison, Outcomes, contrast, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 #: Equal-width bins of the reliability diagram, and the fewest predictions for which a bin is drawn.

@@ -16,7 +16,7 @@ from mlabench.report import wording
 from mlabench.report.answer import Finding, Series, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import (
+from mlabench.statistics.comparisons import (
     Comparison,
     Interval,
     Outcomes,

@@ -15,7 +15,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Comparison, shapley, summarise
+from mlabench.statistics.comparisons import Comparison, shapley, summarise
 from mlabench.report.table import Cell, Column, Row, Table
 
 #: The setting in which all modalities are there.

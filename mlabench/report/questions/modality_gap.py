@@ -11,7 +11,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.statistics import Comparison, Interval, summarise
+from mlabench.statistics.comparisons import Comparison, Interval, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
 
 _CLAIM = "MLA enlarges the gap between the modalities' embeddings, compared with concatenation."

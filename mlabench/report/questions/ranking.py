@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.questions import common
-from mlabench.report.statistics import critical_difference, win_rates
+from mlabench.statistics.comparisons import critical_difference, win_rates
 from mlabench.report.table import Cell, Column, Row, Table
 
 Floats = NDArray[np.floating[Any]]

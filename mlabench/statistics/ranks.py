@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.report.resampling import LEVEL, RESAMPLES, Interval, student_quantile
+from mlabench.statistics.resampling import LEVEL, RESAMPLES, Interval, student_quantile
 
 Floats = NDArray[np.floating[Any]]
 

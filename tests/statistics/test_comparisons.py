@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlabench.report.resampling import ConfidenceDistribution
-from mlabench.report.statistics import (
+from mlabench.statistics.resampling import ConfidenceDistribution
+from mlabench.statistics.comparisons import (
     Interval,
     Outcomes,
     accuracy_interval,

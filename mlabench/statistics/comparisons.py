@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlabench.report.ranks import (
+from mlabench.statistics.ranks import (
     Ranks,
     critical_difference,
     interquartile_mean,
     probability_of_improvement,
     win_rates,
 )
-from mlabench.report.resampling import (
+from mlabench.statistics.resampling import (
     LEVEL,
     POWER,
     ConfidenceDistribution,
@@ -138,7 +138,7 @@ def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float] | Non
 def accuracy_interval(outcomes: Outcomes) -> Interval:
     """The accuracy in percent, and its 95 % interval over seeds and groups of samples.
 
-    See :func:`mlabench.report.resampling.confidence_distribution` for the method and its simulated coverage. With
+    See :func:`mlabench.statistics.resampling.confidence_distribution` for the method and its simulated coverage. With
     one seed the interval is over the samples alone: the spread over seeds is unknown, not zero.
     """
     interval = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, scale=100.0).interval
