@@ -1,20 +1,16 @@
-"""A trial: one training, fully resolved, and the record of what came of it. Free of torch."""
+"""A trial: one training, fully resolved and content-hashed. Free of torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import traceback
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlabench.missing import Missing
-
-#: Version of the record format; readers refuse newer ones. 2: linear probes. 3: best possible accuracies.
-SCHEMA_VERSION = 3
 
 #: Increase it whenever a change to the training loop, the missing patterns or the evaluation changes results;
 #: all trials then run again. A single method, encoder or dataset has a version of its own.
@@ -120,7 +116,7 @@ class DatasetComponent(Component):
     fingerprint: str
 
 
-class Inputs(_Frozen):
+class InputSpec(_Frozen):
     """What is learned from, and the networks that read it.
 
     Attributes:
@@ -136,7 +132,7 @@ class Inputs(_Frozen):
     limit: int | None = None
 
 
-class Trial(Inputs):
+class Trial(InputSpec):
     """One training: everything that decides its result, and nothing else.
 
     Attributes:
@@ -173,152 +169,3 @@ def _digest(content: dict[str, Any]) -> str:
     """First 12 hex digits of the SHA-256 of the canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-#: JSON has no other numbers.
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Scores(_Frozen):
-    """Quality of one set of predictions.
-
-    Attributes:
-        n: Number of samples.
-        accuracy: Share of correct predictions, in [0, 1].
-        macro_f1: Unweighted mean of the classes' F1.
-        uar: Unweighted average recall (balanced accuracy) over the classes that occur.
-        ece: Expected calibration error of the soft-max confidence, 15 bins.
-    """
-
-    n: int = Field(ge=0)
-    accuracy: Share
-    macro_f1: Share
-    uar: Share
-    ece: Share
-
-
-class Evaluation(_Frozen):
-    """One trained model on the test split under one missing pattern.
-
-    Attributes:
-        missing: The recipe of the test pattern.
-        missing_rate: The realised share of absent cells.
-        pattern_sha256: Hash of the pattern table.
-        multimodal: The fused prediction, over all test samples.
-        unimodal: Each modality's own prediction, over the samples where it is present (None: nowhere).
-        fusion_weight: Mean weight of each modality over the samples where it is present, if the method has weights.
-        modality_gap: Distance between the centroids of the L2-normalised embeddings, per pair ``a|b``.
-        probe: A linear probe on each frozen encoder (:mod:`mlabench.training.probe`), fitted to the complete training split;
-            for the complete test split only.
-        bayes: The best accuracy that any method can have under this pattern, of ``multimodal`` and of each modality
-            on the samples that have it, in [0, 1]; empty where it is not known, as in all real data.
-    """
-
-    missing: Missing
-    missing_rate: Share
-    pattern_sha256: str
-    multimodal: Scores
-    unimodal: dict[str, Scores | None]
-    fusion_weight: dict[str, Finite] | None = None
-    modality_gap: dict[str, Finite] = Field(default_factory=dict)
-    probe: dict[str, Scores] | None = None
-    bayes: dict[str, Share] = Field(default_factory=dict)
-
-
-class Epoch(_Frozen):
-    """One point of the learning curves.
-
-    Attributes:
-        stage: Name of the training stage.
-        epoch: Counted from 1 within the stage.
-        logs: Mean over the epoch of what the training step returned.
-        validation: Accuracy on the validation split: ``multimodal`` and each modality.
-        test: Fused test accuracy per test pattern key. For the oracle gap only; nothing is chosen by it
-            unless ``selection: best_test`` says so.
-    """
-
-    stage: str
-    epoch: int = Field(ge=1)
-    logs: dict[str, Finite]
-    validation: dict[str, Share]
-    test: dict[str, Share]
-
-
-class Failure(_Frozen):
-    """Why a trial failed."""
-
-    kind: str
-    message: str
-    traceback: str = ""
-
-    @classmethod
-    def of(cls, error: Exception) -> Self:
-        """What an exception says of itself, if it can, with all that JSON cannot hold written out."""
-        try:
-            message = str(error)
-        except Exception:
-            message = "its message cannot be made"
-        texts = (type(error).__name__, message, "".join(traceback.format_exception(error)))
-        kind, message, trace = (text.encode(errors="backslashreplace").decode() for text in texts)
-        return cls(kind=kind, message=message, traceback=trace)
-
-    @property
-    def summary(self) -> str:
-        """Kind and message in one line."""
-        return " ".join(f"{self.kind}: {self.message}".split())
-
-
-class Record(_Frozen):
-    """What came of a trial. ``cost`` and ``environment`` may differ between two runs; nothing else does.
-
-    Attributes:
-        trial: The trial.
-        status: ``ok`` or ``failed``.
-        failure: The reason, if failed.
-        selected_epoch: Epoch (from 1, in the last stage) whose weights were evaluated.
-        evaluations: By key of the test pattern (:attr:`Missing.key`).
-        curves: One entry per epoch.
-        parameters: Number of trainable parameters.
-        cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
-            phase ``train`` includes its evaluations after each epoch. All else is about the training alone, with what
-            the method does between epochs, on average over its steps: ``wall_seconds_per_step``,
-            ``cpu_seconds_per_step``, and ``forward_passes_MODALITY``, ``backward_passes_MODALITY``, the passes through
-            that modality's encoder (and copies of it) per sample that has it. ``training_memory_mib``: the highest
-            memory above that before the training, of the device on CUDA, else of the process; on Linux only.
-            ``epochs_resumed``: epochs that were done before a crash and are in none of these, if there were any.
-        environment: Versions, device, threads, git commit, source hash of the method.
-        files: SHA-256 of the files beside the record.
-    """
-
-    schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    trial: Trial
-    status: Literal["ok", "failed"]
-    failure: Failure | None = None
-    selected_epoch: int | None = None
-    evaluations: dict[str, Evaluation] = Field(default_factory=dict)
-    curves: list[Epoch] = Field(default_factory=list)
-    parameters: int | None = None
-    notes: list[str] = Field(default_factory=list)
-    cost: dict[str, Finite] = Field(default_factory=dict)
-    environment: dict[str, Any] = Field(default_factory=dict)
-    files: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if any(key != evaluation.missing.key for key, evaluation in self.evaluations.items()):
-            raise ValueError("an evaluation stands under the key of another test pattern")
-        if self.curves and self.selected_epoch is not None:
-            last = [epoch.epoch for epoch in self.curves if epoch.stage == self.curves[-1].stage]
-            if last != list(range(1, len(last) + 1)) or self.selected_epoch not in last:
-                raise ValueError("the selected epoch is none of the last stage's")
-        return self
-
-    def oracle_gap(self, key: str) -> float | None:
-        """What choosing the epoch on the test split would have added to the fused accuracy under ``key``.
-
-        None if the test curve was not recorded under that pattern.
-        """
-        last_stage = self.curves[-1].stage if self.curves else ""
-        curve = [epoch.test[key] for epoch in self.curves if epoch.stage == last_stage and key in epoch.test]
-        return max(curve) - curve[self.selected_epoch - 1] if curve and self.selected_epoch else None

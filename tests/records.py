@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from mlabench.missing import Missing
-from mlabench.trial import (
-    Component,
-    DatasetComponent,
-    Evaluation,
-    Record,
-    Scores,
-    Trial,
-)
+from mlabench.record import Evaluation, Record, Scores
+from mlabench.trial import Component, DatasetComponent, Trial
 
 
 def make_trial(method: str = "concat", seed: int = 0, rate: float = 0.0) -> Trial:

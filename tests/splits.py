@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from mlabench.datasets import Split, Task
-from mlabench.training.tensors import SplitTensors
 from mlabench.testing import make_batch
+from mlabench.training.tensors import SplitTensors
 
 
 def random_split(task: Task, size: int, *, missing: float, seed: int) -> SplitTensors:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlabench.suite.expansion import expand
 from mlabench.suite import load_suite
+from mlabench.suite.expansion import expand
 from mlabench.testing import CHECKS, Check
 from tests.command_line import ROOT, mlabench
 

@@ -16,20 +16,20 @@ import torch
 from rich.console import Console
 
 from mlabench.cli import data as cli_data
-from mlabench.store import cache
-from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.manifest.feature_files import read_array, read_arrays
 from mlabench.encoders.weights import load_weights
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Failure, Record
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.build import build_report
 from mlabench.report.render import file_name
+from mlabench.store import cache
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
 from mlabench.suite import Suite
-from mlabench.trial import Failure, Record
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.training.checkpoint import Checkpoints
 from tests.command_line import ROOT
 from tests.records import make_record, make_trial
 from tests.report.browser import EXECUTABLE, browser
@@ -303,7 +303,7 @@ def evil_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             else:
                 record = make_record(trial, 0.5 + 0.1 * number)
                 store.write(record.model_copy(update={"notes": [EVIL], "environment": {EVIL: EVIL, "x": [EVIL]}}))
-            cells.append(Cell(label=label, trial=trial, tests=complete))
+            cells.append(PlannedTrial(label=label, trial=trial, tests=complete))
     plan = Plan(
         name="evil", title=EVIL, questions=("Q1", "Q2", "Q4"), paper=EVIL, modalities=("audio",),
         cells=tuple(cells), source=f"title: {EVIL}\n", command=f"mlabench run {EVIL}",

@@ -20,7 +20,6 @@ import typer
 from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_wishes, submit_plans, worker
 from mlabench.cli.data import data_app, masks_app
 from mlabench.cli.listing_commands import list_methods, list_registered, schema, version
-from mlabench.cli.start import doctor, init, new_app
 from mlabench.cli.options import (
     DEVICES,
     AsJson,
@@ -42,11 +41,12 @@ from mlabench.cli.options import (
     overrides,
     use_plugins,
 )
+from mlabench.cli.start import doctor, init, new_app
 from mlabench.cli.tune import tune
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.store.records import Store
+    from mlabench.store import Store
 
 app = typer.Typer(
     name="mlabench",
@@ -138,14 +138,18 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.cli.console import make_console
-    from mlabench.training.environment import require_compiler, require_device
-    from mlabench.running.session import Overwrite, Session, default_jobs, run_plan, visible_gpus
-    from mlabench.training.job import RunOptions
-    from mlabench.training.stopping import Leave, SuspendedError
-    from mlabench.training.loggers import NAMES as LOGGERS
-    from mlabench.training.loggers import require_loggers
-    from mlabench.report.build import print_tables
-    from mlabench.store.records import Store
+    from mlabench.report import print_tables
+    from mlabench.running import Overwrite, Session, default_jobs, run_plan, visible_gpus
+    from mlabench.store import Store
+    from mlabench.training import (
+        LOGGERS,
+        Leave,
+        RunOptions,
+        SuspendedError,
+        require_compiler,
+        require_device,
+        require_loggers,
+    )
 
     choice("--device", device, DEVICES)
     wishes = slurm_wishes(launcher, slurm, time_budget)
@@ -216,9 +220,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
-    from mlabench.cli.console import counted, duration, make_console, print_listing
-    from mlabench.running.session import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
-    from mlabench.store.records import Store
+    from mlabench.cli.console import make_console, print_listing
+    from mlabench.running import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
+    from mlabench.store import Store
+    from mlabench.words import counted, duration
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
@@ -258,9 +263,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
-    from mlabench.cli.console import duration, make_console, print_listing
-    from mlabench.running.status import find_status
-    from mlabench.store.records import Store
+    from mlabench.cli.console import make_console, print_listing
+    from mlabench.running import find_status
+    from mlabench.store import Store
+    from mlabench.words import duration
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
@@ -291,7 +297,7 @@ def show(
 ) -> None:
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.cli.console import make_console, print_listing
-    from mlabench.store.records import Store
+    from mlabench.store import Store
     from mlabench.suite import describe, load_suite, members
 
     use_plugins(plugin)
@@ -318,7 +324,7 @@ def show(
 @app.command()
 def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     """Check suites without running them."""
-    from mlabench.cli.console import counted
+    from mlabench.words import counted
 
     use_plugins(plugin)
     for path, plan in load_plans(suites).items():
@@ -352,9 +358,8 @@ def report(
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.cli.console import make_console
-    from mlabench.report.build import build_report
-    from mlabench.report.compare import compare_folders
-    from mlabench.store.records import Store
+    from mlabench.report import build_report, compare_folders
+    from mlabench.store import Store
 
     use_plugins(plugin)
     console = make_console()

@@ -15,11 +15,10 @@ from mlabench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlabench.running.session import Overwrite
-    from mlabench.training.job import Job, RunOptions
-    from mlabench.training.job.slurm import Wishes
-    from mlabench.suite.plan import Plan
-    from mlabench.store.records import Store
+    from mlabench.running import Overwrite, Wishes
+    from mlabench.store import Store
+    from mlabench.suite import Plan
+    from mlabench.training import Job, RunOptions
 
 
 def slurm_wishes(launcher: str, wishes: str | None, time_budget: float | None) -> Wishes | None:
@@ -28,7 +27,7 @@ def slurm_wishes(launcher: str, wishes: str | None, time_budget: float | None) -
     Raises:
         UserError: If Slurm is not there, or the options do not go together.
     """
-    from mlabench.training.job.slurm import read_wishes, require_slurm
+    from mlabench.running import read_wishes, require_slurm
 
     if choice("--launcher", launcher, ("local", "slurm")) == "local":
         if wishes is not None:
@@ -55,10 +54,8 @@ def submit_plans(
     Raises:
         UserError: If Slurm does not take it.
     """
-    from mlabench.cli.console import counted
-    from mlabench.running.session import jobs_to_run, survey
-    from mlabench.training.job.orders import Order
-    from mlabench.training.job.slurm import submit
+    from mlabench.running import Order, jobs_to_run, submit, survey
+    from mlabench.words import counted
 
     jobs: dict[str, Job] = {}
     names = []
@@ -83,7 +80,7 @@ def print_submissions(results: Path, console: Console) -> None:
     """One line for each array of Slurm jobs that works for a results folder, or will."""
     if not (results / "slurm").is_dir():
         return
-    from mlabench.training.job.slurm import submissions
+    from mlabench.running import submissions
 
     try:
         found = submissions(results)
@@ -102,11 +99,10 @@ def worker(
 ) -> None:
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
     from mlabench.cli.console import make_console
-    from mlabench.running.session import Session, run_jobs, visible_gpus
-    from mlabench.training.stopping import Leave, SuspendedError
-    from mlabench.training.job.orders import read_order
     from mlabench.plugins import register
-    from mlabench.store.records import Store
+    from mlabench.running import Session, read_order, run_jobs, visible_gpus
+    from mlabench.store import Store
+    from mlabench.training import Leave, SuspendedError
 
     with Leave() as leave:
         found, store = read_order(order), Store(results)
@@ -132,9 +128,9 @@ def cancel(
     everything: Annotated[bool, typer.Option("--all", help="All jobs that work for the results folder.")] = False,
 ) -> None:
     """Cancel the Slurm jobs of suites; what they have done stays, and `run` goes on from there."""
-    from mlabench.cli.console import counted
-    from mlabench.training.job.slurm import cancel as cancel_jobs
-    from mlabench.training.job.slurm import submissions
+    from mlabench.running import cancel as cancel_jobs
+    from mlabench.running import submissions
+    from mlabench.words import counted
 
     if bool(suites) == everything:
         raise UserError("say which suites, or --all.", field="cancel")
@@ -159,8 +155,8 @@ def merge(
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the results go; may hold some already.")],
 ) -> None:
     """Join results folders of several machines; refuses two that contradict each other."""
-    from mlabench.cli.console import counted
-    from mlabench.store.merge import merge_folders
+    from mlabench.store import merge_folders
+    from mlabench.words import counted
 
     outcome = merge_folders(folders, into)
     for warning in outcome.warnings:

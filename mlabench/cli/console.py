@@ -1,28 +1,17 @@
-"""What the command line shows while trials run, and its listings. Free of torch."""
+"""Consoles and listings of the command line. Free of torch."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-from mlabench.training.job import Event, Finished, Left, Progressed, Waiting
+from mlabench.words import as_written
 
 #: Wide enough for a table when the output goes to a file or a pipe, where there is no terminal to ask.
 WIDTH_WITHOUT_TERMINAL = 140
@@ -34,132 +23,6 @@ def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_WITHOUT_TERMINAL
     return console
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-class Watch:
-    """Follows the events of a launcher: bars on a terminal, one line per finished trial elsewhere."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self._console = console
-        self._total = total
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[count]}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
-            disable=not console.is_terminal or console.quiet,
-        )
-        self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
-        self._tasks: dict[str, TaskID] = {}
-        self._start = time.monotonic()
-        self.problems: list[Finished] = []
-        self.finished = 0
-
-    def __enter__(self) -> Watch:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def see(self, event: Event) -> None:
-        """Shows one event."""
-        if isinstance(event, Finished):
-            self._finish(event)
-        elif isinstance(event, Waiting):
-            self._console.print(f"another process is working on {event.trial_id}", soft_wrap=True)
-        elif isinstance(event, Left):
-            self._console.print(f"left {event.trial_id}, to go on from its last epoch", soft_wrap=True)
-        elif isinstance(event, Progressed):
-            self._progress(event)
-
-    def _progress(self, event: Progressed) -> None:
-        if event.trial_id not in self._tasks:
-            self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total, count=0)
-        description = f"{event.trial_id} [dim]{escape(event.stage)}[/]"
-        task = self._tasks[event.trial_id]
-        self._bars.update(task, completed=event.done, count=event.done, description=description)
-        self._advance()
-
-    def _finish(self, event: Finished) -> None:
-        self.finished += 1
-        if event.trial_id in self._tasks:
-            self._bars.remove_task(self._tasks.pop(event.trial_id))
-        self._advance()
-        if event.problem:
-            self.problems.append(event)
-            # In one go: what a second print would continue is gone, where bars are redrawn in between.
-            line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
-            console = make_console(stderr=True) if self._console.quiet else self._console
-            console.print(line, soft_wrap=True)
-        elif event.elsewhere:
-            self._console.print(f"{self.finished}/{self._total} {event.trial_id} by another process", soft_wrap=True)
-        elif not self._console.is_terminal:
-            left = (time.monotonic() - self._start) / self.finished * (self._total - self.finished)
-            self._console.print(
-                f"{self.finished}/{self._total} {event.trial_id} in {duration(event.seconds)}, {duration(left)} left"
-            )
-
-    def _advance(self) -> None:
-        """Moves the bar of all trials; those that are running count in part, so that time left is known early."""
-        running = set(self._tasks.values())
-        parts = sum(task.completed / (task.total or 1) for task in self._bars.tasks if task.id in running)
-        self._bars.update(self._overall, completed=self.finished + parts, count=self.finished)
-
-
-class Bars:
-    """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done.
-
-    Args:
-        console: Where it is shown.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal or console.quiet,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def report(self, stage: str, done: int, total: int) -> None:
-        """``done`` of ``total`` items of a stage are finished."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(escape(stage), total=total)
-        self._bars.update(self._tasks[stage], completed=done)
-        if done == total and not self._console.is_terminal:
-            self._console.print(f"{stage}: {total:,} prepared", markup=False)
 
 
 def print_listing(
@@ -178,10 +41,3 @@ def print_listing(
         table.add_row(*[Text(as_written(cell)) for cell in row])
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
-
-
-def as_written(value: Any) -> str:
-    """A value as one would write it in a suite, text without quotes; empty for None."""
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None else str(value)

@@ -74,8 +74,8 @@ def stats(
 @data_app.command()
 def check(name: Name, root: Root = None, settings: SetOption = None, plugin: PluginOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
-    from mlabench.datasets.published.base import RawDataset
     from mlabench.cli.console import make_console, print_listing
+    from mlabench.datasets import RawDataset
 
     use_plugins(plugin)
     dataset = _dataset(name, root, settings)
@@ -113,23 +113,21 @@ def prepare(
     plugin: PluginOption = None,
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
-    from mlabench.datasets.published.base import RawDataset
-    from mlabench.cli.console import Bars, make_console
-    from mlabench.running.session import default_jobs, prepare_inputs
-    from mlabench.suite.expansion import with_content, with_fingerprint
-    from mlabench.suite import load_inputs
-    from mlabench.suite.components import instantiate
-    from mlabench.trial import Inputs
+    from mlabench.cli.console import make_console
+    from mlabench.datasets import RawDataset, instantiate
+    from mlabench.running import Bars, default_jobs, prepare_inputs
+    from mlabench.suite import load_inputs, with_content, with_fingerprint
+    from mlabench.trial import InputSpec
 
     use_plugins(plugin)
     console = make_console()
     if Path(what).suffix in (".yaml", ".yml"):
         plans = load_plans([Path(what)], overrides(settings, limit=limit)).values()
-        wanted: list[Inputs] = [cell.trial for plan in plans for cell in plan.cells]
+        wanted: list[InputSpec] = [cell.trial for plan in plans for cell in plan.cells]
     elif issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
         dataset = with_fingerprint(component, instantiate(component))
-        wanted = [Inputs(dataset=dataset, encoders=with_content(encoders), limit=limit)]
+        wanted = [InputSpec(dataset=dataset, encoders=with_content(encoders), limit=limit)]
     else:
         with Bars(console) as bars:
             made = _dataset(what, None, settings).prepare(root, out, bars.report)
@@ -198,7 +196,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
     Raises:
         UserError: If a suite has a mistake, nothing is missing in any, or two of their datasets share a name.
     """
-    from mlabench.suite.components import instantiate
+    from mlabench.datasets import instantiate
 
     recipes = {
         (cell.trial.dataset.model_dump_json(), missing.key): (cell.trial.dataset, missing)
@@ -244,8 +242,8 @@ def _dataset(name: str, root: Path | None, settings: list[str] | None) -> Datase
     Raises:
         UserError: If an option is unknown or has a wrong value.
     """
+    from mlabench.datasets import instantiate
     from mlabench.suite import load_dataset
-    from mlabench.suite.components import instantiate
 
     return instantiate(load_dataset(name, _overrides(name, root, settings)))
 

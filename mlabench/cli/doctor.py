@@ -14,10 +14,10 @@ from typing import NamedTuple
 import psutil
 
 from mlabench import __version__, registry
-from mlabench.store.cache import cache_folder
-from mlabench.training.environment import require_device
-from mlabench.running.session import default_jobs
 from mlabench.cli.listings import data_state
+from mlabench.running import default_jobs
+from mlabench.store import cache_folder
+from mlabench.training import require_device
 
 #: Whoever reads a bug report wants to know these.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

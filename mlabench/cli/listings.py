@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlabench import registry
-from mlabench.cli.console import as_written, counted, make_console, print_listing
+from mlabench.cli.console import make_console, print_listing
 from mlabench.errors import UserError
 from mlabench.registry import Entry, Kind
 from mlabench.search_space import declared
+from mlabench.words import as_written, counted
 
 if TYPE_CHECKING:
     from mlabench.datasets import Dataset

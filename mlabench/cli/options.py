@@ -11,8 +11,7 @@ import typer
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.suite.plan import Plan
-    from mlabench.suite import Overrides
+    from mlabench.suite import Overrides, Plan
 
 #: What trials can run on; with ``auto``, on the fastest of what is there.
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -94,8 +93,7 @@ def load_plans(paths: Iterable[Path], changes: Overrides | None = None) -> dict[
     Raises:
         UserError: If anything is wrong with any of them; it lists all mistakes, and all data that are not there.
     """
-    from mlabench.suite.expansion import expand
-    from mlabench.suite import load_suite, members
+    from mlabench.suite import expand, load_suite, members
 
     plans: dict[Path, Plan] = {}
     errors: list[UserError] = []

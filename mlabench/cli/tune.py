@@ -65,13 +65,11 @@ def tune(
     those of --seeds and --rates. Interrupt and run again to resume.
     """
     from mlabench.cli.console import make_console, print_listing
-    from mlabench.training.environment import require_device
-    from mlabench.running.session import Session, default_jobs, visible_gpus
-    from mlabench.training.job import RunOptions
-    from mlabench.store.records import Store
+    from mlabench.running import Session, default_jobs, visible_gpus
+    from mlabench.store import Store
     from mlabench.suite import load_suite
-    from mlabench.tuning import result
-    from mlabench.tuning.search import search
+    from mlabench.training import RunOptions, require_device
+    from mlabench.tuning import result, search
 
     require_device(choice("--device", device, DEVICES))
     plugins = use_plugins(plugin, imported=True)

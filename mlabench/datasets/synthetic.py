@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from mlabench.datasets import Data, Dataset, Split, Task, subset_key
+from mlabench.datasets.contract import Data, Dataset, Split, Task, subset_key
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
 

@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from mlabench.encoders import BackboneOptions, Encoder
+from mlabench.encoders.contract import Encoder
+from mlabench.hyperparameters import BackboneOptions
 
 
 class BackboneEncoder(Encoder):

@@ -20,8 +20,7 @@ from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.sound import Fbank
+from mlabench.media.preprocessing import Fbank, Preprocessing
 
 WIDTH = 768
 HEADS = 12

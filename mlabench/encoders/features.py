@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from mlabench.encoders import Encoder, Hyperparameters
+from mlabench.encoders.contract import Encoder
+from mlabench.hyperparameters import Hyperparameters
 
 
 class MLP(Encoder):

@@ -19,10 +19,7 @@ from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, s
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium, missing_package
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.pictures import Picture
-from mlabench.media.preprocessing.sound import Fbank, Waveform
-from mlabench.media.preprocessing.text import Tokens
+from mlabench.media.preprocessing import Fbank, Picture, Preprocessing, Tokens, Waveform
 
 _OFFLINE = "Go online once, or give the folder of the saved model (config, tokenizer, weights) as `pretrained: PATH`."
 _OTHER = "Choose another model; pictures, videos and spectrograms are also read by timm:NAME."

@@ -19,9 +19,7 @@ from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium, missing_package
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.pictures import Frames, Picture
-from mlabench.media.preprocessing.sound import Fbank, LogMel, Spectrogram
+from mlabench.media.preprocessing import Fbank, Frames, LogMel, Picture, Preprocessing, Spectrogram
 
 _OFFLINE = (
     "Go online once, or give the file with its weights as `pretrained: PATH`, or take random ones: `pretrained: false`."

@@ -18,8 +18,7 @@ from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium, missing_package
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.sound import LogMel, Mfcc, Waveform
+from mlabench.media.preprocessing import LogMel, Mfcc, Preprocessing, Waveform
 
 #: Pre-trained bundles of torchaudio: the function that builds the network, and whether waveforms are standardised
 #: and padding is masked (it is where the first layer was not trained with group normalisation).

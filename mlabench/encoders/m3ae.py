@@ -32,9 +32,7 @@ from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.pictures import Picture
-from mlabench.media.preprocessing.text import Tokens
+from mlabench.media.preprocessing import Picture, Preprocessing, Tokens
 
 #: Width, number of blocks and number of attention heads.
 VARIANTS: dict[str, tuple[int, int, int]] = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}

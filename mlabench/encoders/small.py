@@ -10,13 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlabench.encoders import Encoder, Hyperparameters
 from mlabench.encoders.augmentation import PictureInput
+from mlabench.encoders.contract import Encoder
+from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
-from mlabench.media.preprocessing import Preprocessing
-from mlabench.media.preprocessing.pictures import Frames, Picture
-from mlabench.media.preprocessing.sound import LogMel
-from mlabench.media.preprocessing.text import Characters
+from mlabench.media.preprocessing import Characters, Frames, LogMel, Picture, Preprocessing
 
 #: Channels of the convolutions before the last, each of which halves both sides.
 _CHANNELS = (16, 32, 64)

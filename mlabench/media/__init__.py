@@ -7,12 +7,30 @@ video       frames of videos
 containers  files with video and sound, opened by PyAV
 faces       the largest face in a picture
 texts       text files of unknown encoding
+preprocessing  from raw items to the arrays that encoders read
+
+Datasets list items, encoders choose a preprocessing, training applies it.
 """
 
 from mlabench.errors import UserError, missing_extra
-from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video
+from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video, identity
+from mlabench.media.texts import decode_text, one_line, read_text
 
-__all__ = ["Audio", "Half", "Image", "Item", "Medium", "Text", "UnreadableError", "Video", "missing_package"]
+__all__ = [
+    "Audio",
+    "Half",
+    "Image",
+    "Item",
+    "Medium",
+    "Text",
+    "UnreadableError",
+    "Video",
+    "decode_text",
+    "identity",
+    "missing_package",
+    "one_line",
+    "read_text",
+]
 
 
 def missing_package(error: ImportError) -> UserError:

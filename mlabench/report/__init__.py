@@ -1,1 +1,11 @@
-"""Tables, figures and pages from a plan and a store of records. Free of torch."""
+"""From a plan and a store of records to answers, tables, figures and one page.
+
+``results`` reads records into frames, ``evidence`` adds which predictions are right, ``questions`` answer Q1 to Q4 with
+the tools of :mod:`mlabench.statistics`; ``build`` writes it all down. The command line and the Python API call
+:func:`build_report`, :func:`print_tables` and :func:`compare_folders`. Free of torch.
+"""
+
+from mlabench.report.build import build_report, print_tables
+from mlabench.report.compare import compare_folders
+
+__all__ = ["build_report", "compare_folders", "print_tables"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlabench.suite.plan import Question
-from mlabench.statistics.comparisons import Interval
 from mlabench.report.table import Table
+from mlabench.statistics import Interval
+from mlabench.suite import Question
 
 Verdict = Literal["supported", "contradicted", "not decided"]
 

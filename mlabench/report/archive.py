@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mlabench.store.records import Arrays
+from mlabench.store import Arrays
 
 #: An array of version 1.0 of the format begins with this, and with the length of its header in two bytes.
 _MAGIC = npy.magic(1, 0)

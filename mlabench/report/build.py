@@ -17,7 +17,6 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.suite.plan import Plan
 from mlabench.report import files, page, render
 from mlabench.report.across import Across, across, conditions
 from mlabench.report.answer import Verdict
@@ -26,7 +25,8 @@ from mlabench.report.parallel import collecting_seldom, side_by_side
 from mlabench.report.published import load_published
 from mlabench.report.suite import Suite, read_suite
 from mlabench.report.table import Table
-from mlabench.store.records import Store
+from mlabench.store import Store
+from mlabench.suite import Plan
 
 #: Name of the section about all suites together.
 ACROSS = "All suites together"

@@ -13,16 +13,17 @@ from rich.console import Console
 from rich.text import Text
 
 from mlabench import __version__
-from mlabench.cli.console import counted
 from mlabench.errors import UserError, cannot_write
-from mlabench.suite.plan import Plan
+from mlabench.record import Evaluation, Record
 from mlabench.report import render
 from mlabench.report.files import Writer
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
-from mlabench.statistics.comparisons import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.report.table import Cell, Column, Row, Table, measure
-from mlabench.store.records import Store
-from mlabench.trial import Evaluation, Record, Trial
+from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
+from mlabench.store import Store
+from mlabench.suite import Plan
+from mlabench.trial import Trial
+from mlabench.words import counted
 
 #: A cell of a suite: suite, label, missing pattern of the training, seed.
 Place = tuple[str, str, str, int]

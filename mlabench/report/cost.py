@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from mlabench.record import Record
 from mlabench.report import wording
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import summarise
 from mlabench.report.table import Cell, Column, Row, Table
-from mlabench.trial import Record
+from mlabench.statistics import summarise
 
 _RATIO, _MEMORY = "z.2f", "training_memory_mib"
 #: Below this, a process's memory is no yardstick: it varies by so much for other reasons. In MiB.

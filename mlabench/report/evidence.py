@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mlabench.missing import Missing
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Outcomes
-from mlabench.store.records import PREDICTIONS, Arrays, Store
+from mlabench.statistics import Outcomes
+from mlabench.store import PREDICTIONS, Arrays, Store
 
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"

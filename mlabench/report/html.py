@@ -5,12 +5,12 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterator
 
-from mlabench.cli.console import counted
 from mlabench.report import html_answers, html_tables
 from mlabench.report.html_charts import chart, static
 from mlabench.report.html_content import PageContent, SuiteContent
 from mlabench.report.html_document import commands, document
 from mlabench.report.html_elements import Markup, bullets, element, identifier, prose, source
+from mlabench.words import counted
 
 
 def render_page(report: PageContent) -> str:

@@ -12,7 +12,7 @@ from mlabench.report.html_tables import tables
 from mlabench.report.looks import Look
 from mlabench.report.page import QUESTIONS
 from mlabench.report.questions.common import ends, p_value, points
-from mlabench.statistics.comparisons import Interval
+from mlabench.statistics import Interval
 
 #: A tick, a cross and a question mark in a box from 0 to 16.
 _ICONS: dict[Verdict, str] = {

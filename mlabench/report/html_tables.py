@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from mlabench.cli.console import counted
 from mlabench.report.html_content import TrialLine
 from mlabench.report.html_elements import Markup, element, identifier, joined, prose
 from mlabench.report.table import Cell, Row, Table
+from mlabench.words import counted
 
 #: Longer tables are folded away; every method has room for a row.
 _LONG = 32

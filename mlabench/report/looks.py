@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from mlabench.suite.plan import Plan
 from mlabench.report.answer import Chart
+from mlabench.suite import Plan
 
 #: Method that all figures point out.
 HIGHLIGHT = "MLA"

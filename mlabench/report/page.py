@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlabench.cli.console import counted
-from mlabench.suite.plan import Plan
 from mlabench.report import render, wording
 from mlabench.report.answer import Answer
 from mlabench.report.results import Results
 from mlabench.report.table import Table
+from mlabench.suite import Plan
+from mlabench.words import counted
 
 if TYPE_CHECKING:
     from mlabench.report.suite import Suite

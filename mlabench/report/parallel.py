@@ -15,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from mlabench.errors import UserError
-from mlabench.running.session import default_jobs
+from mlabench.running import default_jobs
 
 #: More processes than this, this one among them, would find too little to do.
 _PROCESSES = 8

@@ -23,7 +23,7 @@ from mlabench.report.figure_layout import OnePass, arrange
 from mlabench.report.fonts import families
 from mlabench.report.looks import HIGHLIGHT, Look, short
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import summarise
+from mlabench.statistics import summarise
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType

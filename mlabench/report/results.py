@@ -12,9 +12,9 @@ import pandas as pd
 
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
-from mlabench.store.records import Store
-from mlabench.trial import Record, Scores
+from mlabench.record import Record, Scores
+from mlabench.store import Store
+from mlabench.suite import Plan, PlannedTrial
 
 #: The target of the fused prediction; the other targets are the modalities.
 MULTIMODAL = "multimodal"
@@ -167,7 +167,7 @@ class _Naming:
         suffix = f" ({pattern.protocol})" if self._several_protocols else ""
         return f"{100 * pattern.rate:g} %{suffix}"
 
-    def axis(self, cell: Cell, test: Missing) -> Missing | None:
+    def axis(self, cell: PlannedTrial, test: Missing) -> Missing | None:
         """The pattern that gives this cell and test its place on the axis, or None beside the axis."""
         if self._by_test:
             return test if test.protocol != "subset" else None
@@ -181,7 +181,7 @@ class _Naming:
         return pattern.rate if pattern and pattern.protocol in ("complete", "balanced", "independent") else np.nan
 
 
-def _score_rows(cell: Cell, record: Record | None, plan: Plan, naming: _Naming) -> list[tuple[object, ...]]:
+def _score_rows(cell: PlannedTrial, record: Record | None, plan: Plan, naming: _Naming) -> list[tuple[object, ...]]:
     trial = cell.trial
     rows: list[tuple[object, ...]] = []
     for test in cell.tests:
@@ -223,7 +223,7 @@ def _status(record: Record | None, *, measured: bool) -> tuple[str, str]:
     return "missing", "not evaluated under this test pattern"
 
 
-def _curve_rows(cell: Cell, record: Record | None, naming: _Naming) -> list[tuple[object, ...]]:
+def _curve_rows(cell: PlannedTrial, record: Record | None, naming: _Naming) -> list[tuple[object, ...]]:
     if record is None or record.status != "ok" or not record.curves:
         return []
     last_stage = record.curves[-1].stage

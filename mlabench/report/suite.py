@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlabench.suite.plan import Plan
 from mlabench.report import page
 from mlabench.report.across import Block, blocks
 from mlabench.report.answer import Answer, Chart
@@ -17,7 +16,8 @@ from mlabench.report.published.table import published_table
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
-from mlabench.store.records import Store
+from mlabench.store import Store
+from mlabench.suite import Plan
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from mlabench.statistics.comparisons import Interval, Outcomes, Summary, distinguishable, summarise
+from mlabench.statistics import Interval, Outcomes, Summary, distinguishable, summarise
 
 _NOTHING = Summary()
 

@@ -8,13 +8,13 @@ from itertools import product
 
 import numpy as np
 
-from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL
-from mlabench.statistics.comparisons import Comparison, averaged
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import Comparison, averaged
+from mlabench.suite import Plan
 
 #: The mean over all missing rates, in place of one of them.
 AVERAGE = "average"

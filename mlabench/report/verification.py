@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mlabench import registry
-from mlabench.cli.console import counted
 from mlabench.errors import UserError
 from mlabench.report import wording
 from mlabench.report.answer import Verdict
@@ -24,8 +23,9 @@ from mlabench.report.questions.common import (
     verdict,
 )
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Comparison, contrast, holm, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import Comparison, contrast, holm, summarise
+from mlabench.words import counted
 
 RAISES, WITHSTANDS = "raises the weak modality", "withstands missing modalities"
 #: Where the first claim is looked for.

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 from mlabench import registry
-from mlabench.cli.console import counted
 from mlabench.errors import UserError
-from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL
+from mlabench.suite import Plan
+from mlabench.words import counted
 
 DEFINITIONS = (
     "Unimodal accuracy is computed over the samples where that modality is present; "

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlabench.training.job import Event
+from mlabench.running.events import Event
 
 
 @dataclass

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
-from mlabench.training.job import Job, RunOptions
-from mlabench.training.job.worker import done_by_others
-from mlabench.store.records import Store
+from mlabench.running.worker import done_by_others
+from mlabench.store import Store, write_atomically
+from mlabench.training import Job, RunOptions
 from mlabench.trial import Component, Trial
 
 Locations = dict[str, dict[str, str]]
@@ -59,7 +58,7 @@ class Order(BaseModel):
             UserError: If that is not possible.
         """
         try:
-            atomic.write(path, self.model_dump_json().encode())
+            write_atomically(path, self.model_dump_json().encode())
         except OSError as error:
             raise cannot_write("an order", path, error) from error
 

@@ -24,14 +24,13 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from mlabench.cli.console import duration
 from mlabench.errors import UserError
-from mlabench.training.job import Event, Finished, Job, Left, RunOptions, Started, Waiting
-from mlabench.training.stopping import SIGNALS
-from mlabench.training.job.worker import Unwritable, work
-from mlabench.store.leases import is_held, release_of
-from mlabench.store.records import Store
-from mlabench.trial import Failure, Record
+from mlabench.record import Failure, Record
+from mlabench.running.events import Event, Finished, Left, Started, Waiting
+from mlabench.running.worker import Unwritable, work
+from mlabench.store import Store, is_held, release_of
+from mlabench.training import SIGNALS, Job, RunOptions
+from mlabench.words import duration
 
 #: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
 _ENVIRONMENT = {

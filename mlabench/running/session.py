@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,21 +13,16 @@ from statistics import median
 from rich.console import Console
 
 from mlabench import registry
-from mlabench.datasets import Data
-from mlabench.cli.console import Bars, Watch, counted, duration
-from mlabench.errors import UserError
-from mlabench.running.event_log import EventLog
-from mlabench.training.job import Job, RunOptions
-from mlabench.training.stopping import SuspendedError
-from mlabench.training.job.local import launch
-from mlabench.store.leases import holders
-from mlabench.store.cleanup import tidy
+from mlabench.datasets import Data, has_raw_inputs
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
-from mlabench.store.records import Store
-from mlabench.suite.components import has_raw_inputs
-from mlabench.store.header import Summary, TrialSummary
-from mlabench.trial import Inputs, Trial
+from mlabench.running.event_log import EventLog
+from mlabench.running.pool import launch
+from mlabench.running.progress import Bars, Watch
+from mlabench.store import RecordHeader, Store, TrialHeader, holders, tidy
+from mlabench.suite import Plan
+from mlabench.training import Job, RunOptions, SuspendedError
+from mlabench.trial import InputSpec, Trial
+from mlabench.words import counted, duration
 
 
 class Overwrite(StrEnum):
@@ -62,7 +52,7 @@ class Standing:
         trial: The trial.
         tests: The test patterns that the plan asks for.
         state: Where it stands.
-        summary: What its record says, if there is one.
+        header: What its record says, if there is one.
         stale: The method's source has changed since, without a new version.
         seal: Tells this record from one that comes later.
     """
@@ -70,7 +60,7 @@ class Standing:
     trial: Trial
     tests: tuple[Missing, ...]
     state: State
-    summary: Summary | None
+    header: RecordHeader | None
     stale: bool
     seal: str
 
@@ -81,22 +71,22 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
     standings = []
     for trial, tests in plan.trials():
         seal = store.seal(trial.id)
-        summary = store.summary(trial.id)
+        header = store.header(trial.id)
         stale = False
         if trial.id in busy:
             state = State.RUNNING
-        elif summary is None:
+        elif header is None:
             state = State.MISSING
-        elif summary.status == "failed":
+        elif header.status == "failed":
             state = State.FAILED
-        elif all(test.key in summary.evaluations for test in tests):
+        elif all(test.key in header.evaluations for test in tests):
             state = State.DONE
         else:
             state = State.INCOMPLETE
-        if summary is not None and summary.status == "ok":
+        if header is not None and header.status == "ok":
             source = registry.get("methods", trial.method.name).source_hash
-            stale = summary.environment.method_source != source
-        standings.append(Standing(trial, tests, state, summary, stale, seal))
+            stale = header.environment.method_source != source
+        standings.append(Standing(trial, tests, state, header, stale, seal))
     return standings
 
 
@@ -129,13 +119,13 @@ def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: 
         store: Where all trials are.
         workers: How many there will be.
     """
-    known = {standing.trial.id: standing.summary for standing in standings}
+    known = {standing.trial.id: standing.header for standing in standings}
     others = sorted(set(store.ids()) - known.keys()) if jobs else ()
     seconds: dict[tuple[object, ...], list[float]] = {}
-    for summary in (*known.values(), *map(store.summary, others)):
-        if summary and summary.status == "ok" and (trained := summary.cost.wall_seconds_train):
-            for likeness in _likenesses(summary.trial):
-                seconds.setdefault(likeness, []).append(trained / summary.trial.training.epochs)
+    for header in (*known.values(), *map(store.header, others)):
+        if header and header.status == "ok" and (trained := header.cost.wall_seconds_train):
+            for likeness in _likenesses(header.trial):
+                seconds.setdefault(likeness, []).append(trained / header.trial.training.epochs)
     total = 0.0
     for job in jobs:
         closest = next((seconds[likeness] for likeness in _likenesses(job.trial) if likeness in seconds), None)
@@ -145,53 +135,13 @@ def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: 
     return total / max(workers, 1)
 
 
-def _likenesses(trial: Trial | TrialSummary) -> list[tuple[object, ...]]:
+def _likenesses(trial: Trial | TrialHeader) -> list[tuple[object, ...]]:
     """What trials share whose epochs take about as long, the closest first."""
     samples = (trial.dataset.name, trial.limit)
     return [(*samples, trial.method.name), samples]
 
 
-def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
-    """The GPUs that trials may run on, ``per_trial`` ids each, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        per_trial: GPUs of one trial; those left over are not used.
-
-    Raises:
-        UserError: If there are GPUs, but fewer than one trial wants.
-    """
-    program = shutil.which("nvidia-smi")
-    if device not in ("auto", "cuda") or program is None:
-        return ()
-    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        found = [gpu.strip() for gpu in chosen.split(",") if gpu.strip()]
-    else:
-        command = [program, "--query-gpu=index", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        found = listed.stdout.split() if listed.returncode == 0 else []
-    if 0 < len(found) < per_trial:
-        raise UserError(f"there are {len(found)} GPUs here, fewer than {per_trial}.", field="--devices-per-trial")
-    return tuple(",".join(found[at : at + per_trial]) for at in range(0, len(found) - per_trial + 1, per_trial))
-
-
-def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per_trial: int = 1) -> int:
-    """``per_device`` workers for each GPU; where there is none, one per core (or ``per_trial`` of them) to be used.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        gpus: What :func:`visible_gpus` found.
-        per_device: Trials that share a GPU.
-        per_trial: Devices that share a trial.
-    """
-    apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
-        return max(len(gpus), 1) * per_device
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // per_trial)
-
-
-def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, device: str) -> list[Data]:
+def prepare_inputs(trials: Sequence[InputSpec], console: Console, workers: int, device: str) -> list[Data]:
     """Decodes raw inputs that are not in the cache yet, with progress, so that no trial has to.
 
     Returns:
@@ -203,8 +153,7 @@ def prepare_inputs(trials: Sequence[Inputs], console: Console, workers: int, dev
     trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
     if not trials:
         return []
-    from mlabench.training.inputs import prepare
-    from mlabench.training.one_trial import make_fabric
+    from mlabench.training import make_fabric, prepare
 
     with Bars(console) as bars:
         return prepare(trials, make_fabric(device, "32").device, workers, bars.report)

@@ -1,6 +1,6 @@
 """Runs jobs on a cluster with Slurm, as an array of jobs that work off one order together. Free of torch.
 
-    RESULTS/slurm/<time of submission>/order.json    what is to be run (:mod:`mlabench.training.job.orders`)
+    RESULTS/slurm/<time of submission>/order.json    what is to be run (:mod:`mlabench.running.job_file`)
                                        job           the array's id
                                        *_log.out     what each job printed; all else is submitit's
 
@@ -32,8 +32,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlabench.errors import UserError, missing_extra
-from mlabench.training.stopping import TIME_IS_UP
-from mlabench.training.job.orders import Order, read_order
+from mlabench.running.job_file import Order, read_order
+from mlabench.training import TIME_IS_UP
 
 ORDER = "order.json"
 JOB = "job"

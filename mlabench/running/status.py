@@ -9,19 +9,10 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from mlabench.running.session import (
-    Overwrite,
-    Standing,
-    State,
-    default_jobs,
-    estimate_seconds,
-    jobs_to_run,
-    survey,
-    visible_gpus,
-)
-from mlabench.store.leases import Holder, holders
-from mlabench.suite.plan import Plan
-from mlabench.store.records import Store
+from mlabench.running.devices import default_jobs, visible_gpus
+from mlabench.running.session import Overwrite, Standing, State, estimate_seconds, jobs_to_run, survey
+from mlabench.store import Holder, Store, holders
+from mlabench.suite import Plan
 
 
 @dataclass(frozen=True)
@@ -48,9 +39,9 @@ class Status:
     def failures(self) -> dict[str, str]:
         """Why trials failed, by trial id."""
         return {
-            entry.trial.id: f"{entry.summary.failure.kind}: {entry.summary.failure.message}"
+            entry.trial.id: f"{entry.header.failure.kind}: {entry.header.failure.message}"
             for entry in self.standings
-            if entry.state == State.FAILED and entry.summary and entry.summary.failure
+            if entry.state == State.FAILED and entry.header and entry.header.failure
         }
 
     def as_json(self) -> dict[str, Any]:

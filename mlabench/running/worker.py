@@ -15,12 +15,11 @@ from pathlib import Path
 import psutil
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.training.job import Event, Finished, Job, Left, Progressed, RunOptions, Started, Waiting
-from mlabench.training.stopping import Leave, SuspendedError
-from mlabench.store.leases import held
 from mlabench.plugins import register
-from mlabench.store.records import Store
-from mlabench.trial import Record
+from mlabench.record import Record
+from mlabench.running.events import Event, Finished, Left, Progressed, Started, Waiting
+from mlabench.store import Store, held
+from mlabench.training import Job, Leave, RunOptions, SuspendedError
 
 #: A worker whose memory has grown by so much since its first trial is replaced: something in it leaks.
 LEAK_BYTES = 2**30
@@ -68,7 +67,7 @@ def _run(
     job: Job, store: Store, options: RunOptions, connection: Connection, leave: Leave
 ) -> Finished | Waiting | Left:
     """Runs one job, unless somebody else does, or has done so since the job was made."""
-    from mlabench.training.one_trial import run_trial
+    from mlabench.training import run_trial
 
     start = time.monotonic()
     trial_id = job.trial.id

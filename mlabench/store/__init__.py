@@ -1,1 +1,40 @@
-"""store."""
+"""The results folder: records that are written in one step and verified when read, leases, the cache, merging.
+
+Training writes one record per trial; running asks what is done and who works on what; statistics and reports read.
+The folders are the truth: there is no index to fall out of step with them. Free of torch.
+"""
+
+from mlabench.store.atomic import remove_file, write_atomically
+from mlabench.store.cache import VALUES, CachedArray, Draft, cache_folder, cached_array, open_array
+from mlabench.store.cleanup import checkpoint, tidy
+from mlabench.store.header import RecordHeader, TrialHeader
+from mlabench.store.leases import Holder, held, holders, is_held, release_of
+from mlabench.store.merge import merge_folders
+from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+
+__all__ = [
+    "MODEL",
+    "PREDICTIONS",
+    "VALUES",
+    "Arrays",
+    "CachedArray",
+    "CorruptRecordError",
+    "Draft",
+    "Holder",
+    "RecordHeader",
+    "Store",
+    "TrialHeader",
+    "cache_folder",
+    "cached_array",
+    "checkpoint",
+    "held",
+    "holders",
+    "is_held",
+    "merge_folders",
+    "open_array",
+    "read_record",
+    "release_of",
+    "remove_file",
+    "tidy",
+    "write_atomically",
+]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write(path: Path, *parts: bytes) -> None:
+def write_atomically(path: Path, *parts: bytes) -> None:
     """Writes a file, one part after the other; if that fails, the old one stays.
 
     Raises:
@@ -29,7 +29,7 @@ def write(path: Path, *parts: bytes) -> None:
         raise
 
 
-def remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Removes a file, and what killed processes wrote of it. Nobody else may be writing to it.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlabench.store import atomic
+from mlabench.store.atomic import remove_file
 from mlabench.store.leases import held
 from mlabench.store.records import Store
 
@@ -32,4 +32,4 @@ def tidy(store: Store, done: Iterable[str]) -> None:
             with held(store.root, trial_id) as lease:
                 if lease is not None:
                     store.recover(trial_id)
-                    atomic.remove(checkpoint(store, trial_id))
+                    remove_file(checkpoint(store, trial_id))

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlabench.trial import SCHEMA_VERSION, Failure, Finite, Training
+from mlabench.record import SCHEMA_VERSION, Failure, Finite
+from mlabench.trial import Training
 
 
 class _Part(BaseModel):
@@ -23,7 +24,7 @@ class _Training(_Part):
     epochs: int = Field(default=Training().epochs, ge=1)
 
 
-class TrialSummary(_Part):
+class TrialHeader(_Part):
     """What says how long a trial may take."""
 
     dataset: _Named
@@ -40,11 +41,11 @@ class _Environment(_Part):
     method_source: str = ""
 
 
-class Summary(_Part):
+class RecordHeader(_Part):
     """A small part of a :class:`mlabench.trial.Record`, read in a fifth of the time; the fields are called alike."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    trial: TrialSummary
+    trial: TrialHeader
     status: Literal["ok", "failed"]
     failure: Failure | None = None
     evaluations: dict[str, _Part] = Field(default_factory=dict)

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from mlabench.errors import UserError
+from mlabench.record import Record
 from mlabench.store.leases import held
-from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
-from mlabench.trial import Record
+from mlabench.suite import Plan, PlannedTrial
 
 #: Numbers of two records that differ by less are the same: processors round differently.
 TOLERANCE = 1e-6
@@ -27,7 +27,7 @@ _LISTED = 10
 
 
 @dataclass
-class Outcome:
+class MergeResult:
     """What a merge did.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Version:
         return (self.folder / name).is_file()
 
 
-def merge_folders(folders: Sequence[Path], into: Path) -> Outcome:
+def merge_folders(folders: Sequence[Path], into: Path) -> MergeResult:
     """Joins the trials and plans of ``folders`` into ``into``.
 
     A good record is kept before a failed one. Records of the same trial whose trainings agree are joined: each brings
@@ -76,7 +76,7 @@ def merge_folders(folders: Sequence[Path], into: Path) -> Outcome:
             raise UserError("this folder holds no results.", file=str(folder))
         if folder.resolve() == into.resolve():
             raise UserError("a folder cannot be merged into itself.", file=str(folder), field="--into")
-    target, outcome = Store(into), Outcome()
+    target, outcome = Store(into), MergeResult()
     sources = [Store(folder) for folder in folders]
     plans = list(_joined_plans([target, *sources], outcome))
     trial_ids = list(dict.fromkeys(trial_id for store in sources for trial_id in store.ids()))
@@ -87,7 +87,7 @@ def merge_folders(folders: Sequence[Path], into: Path) -> Outcome:
                 outcome.warnings.append(f"{trial_id}: left out, since a run is on it; merge again when that has ended")
                 continue
             target.recover(trial_id)
-            _join(target, _versions(trial_id, target, sources, Outcome()), outcome)
+            _join(target, _versions(trial_id, target, sources, MergeResult()), outcome)
     for plan in plans:
         target.write_plan(plan)
     return outcome
@@ -96,7 +96,7 @@ def merge_folders(folders: Sequence[Path], into: Path) -> Outcome:
 # -- trials --------------------------------------------------------------------------------------
 
 
-def _versions(trial_id: str, target: Store, sources: Sequence[Store], outcome: Outcome) -> list[_Version]:
+def _versions(trial_id: str, target: Store, sources: Sequence[Store], outcome: MergeResult) -> list[_Version]:
     """The records of a trial that can be read, that of the target first if it has one."""
     found = []
     for store in (target, *sources):
@@ -181,7 +181,7 @@ def _difference(a: object, b: object) -> float:
     return math.inf
 
 
-def _join(target: Store, versions: Sequence[_Version], outcome: Outcome) -> None:
+def _join(target: Store, versions: Sequence[_Version], outcome: MergeResult) -> None:
     """Writes what the records of a trial give together, unless the target has it already."""
     if not versions:
         return
@@ -221,7 +221,7 @@ def _predictions(version: _Version) -> Arrays:
 # -- plans ---------------------------------------------------------------------------------------
 
 
-def _joined_plans(stores: Sequence[Store], outcome: Outcome) -> Iterator[Plan]:
+def _joined_plans(stores: Sequence[Store], outcome: MergeResult) -> Iterator[Plan]:
     """What was asked for in each suite, in all folders together.
 
     Raises:
@@ -253,7 +253,7 @@ def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
             f"the suite {a.name!r} is not the same in {folders[0]} and {folders[1]}: {', '.join(differ)} differ.",
             remedy="Give one of them another name and run it again, or merge them into different folders.",
         )
-    cells: dict[tuple[str, str], Cell] = {}
+    cells: dict[tuple[str, str], PlannedTrial] = {}
     for cell in (*a.cells, *b.cells):
         key = (cell.label, cell.trial.id)
         tests = {test.key: test for test in (*(cells[key].tests if key in cells else ()), *cell.tests)}

@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mlabench.store import atomic
 from mlabench.errors import UserError, cannot_write
-from mlabench.suite.plan import Plan
-from mlabench.store.header import Summary
-from mlabench.trial import SCHEMA_VERSION, Record
+from mlabench.record import SCHEMA_VERSION, Record
+from mlabench.store.atomic import write_atomically
+from mlabench.store.header import RecordHeader
+from mlabench.suite import Plan
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.npz"
@@ -40,7 +40,7 @@ MODEL = "model.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
 
-_Read = TypeVar("_Read", Record, Summary)
+_Read = TypeVar("_Read", Record, RecordHeader)
 
 
 class CorruptRecordError(Exception):
@@ -82,9 +82,9 @@ class Store:
         """The record of a trial, verified, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
         return self._read(trial_id, read_record)
 
-    def summary(self, trial_id: str) -> Summary | None:
-        """The same of what a survey needs, in a fifth of the time; see :func:`read_summary`."""
-        return self._read(trial_id, read_summary)
+    def header(self, trial_id: str) -> RecordHeader | None:
+        """The same of what a survey needs, in a fifth of the time; see :func:`read_header`."""
+        return self._read(trial_id, read_header)
 
     def _read(self, trial_id: str, read: Callable[[Path], _Read]) -> _Read | None:
         try:
@@ -226,7 +226,7 @@ class Store:
         """Saves what a suite asked for."""
         path = self.root / "plans" / f"{plan.name}.json"
         try:
-            atomic.write(path, plan.model_dump_json(indent=1).encode())
+            write_atomically(path, plan.model_dump_json(indent=1).encode())
         except OSError as error:
             raise cannot_write("results", self.root, error) from error
 
@@ -269,7 +269,7 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def read_summary(folder: Path) -> Summary:
+def read_header(folder: Path) -> RecordHeader:
     """Reads a few fields of a record, whose own checksum is verified.
 
     Surveys of thousands of trials need not read gigabytes: the checksums of predictions and weights are computed where
@@ -278,12 +278,10 @@ def read_summary(folder: Path) -> Summary:
     Raises:
         FileNotFoundError, CorruptRecordError, UserError: As :func:`read_record`.
     """
-    summary = _parse(folder, Summary)
+    header = _parse(folder, RecordHeader)
     written = (folder / RECORD).stat().st_mtime_ns
-    _check_files(
-        folder, summary.files, lambda path: path.name not in summary.files or path.stat().st_mtime_ns > written
-    )
-    return summary
+    _check_files(folder, header.files, lambda path: path.name not in header.files or path.stat().st_mtime_ns > written)
+    return header
 
 
 def _parse(folder: Path, model: type[_Read]) -> _Read:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mlabench import registry
-from mlabench.datasets import Dataset
+from mlabench.datasets import instantiate
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
@@ -124,26 +124,6 @@ def _title(method: Component, training: Node | None) -> str:
     own = leaves(training.plain(), ("training",)) if training else ()
     changed += [f"{dotted(path)}={json.dumps(value)}" for path, value in own]
     return f"{entry.title} ({', '.join(changed)})" if changed else entry.title
-
-
-def instantiate(component: Component) -> Dataset:
-    """The dataset itself, its data not loaded yet.
-
-    Raises:
-        UserError: If its options name something that is not there.
-    """
-    dataset = registry.get("datasets", component.name).load()
-    instance: Dataset = dataset(dataset.Config(**component.options))
-    return instance
-
-
-def has_raw_inputs(component: Component) -> bool:
-    """Whether a dataset has inputs that need decoding.
-
-    Raises:
-        UserError: As :func:`instantiate`.
-    """
-    return any(medium != "features" for medium in instantiate(component).media.values())
 
 
 def resolve_encoders(

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from mlabench.datasets import Data, Dataset
+from mlabench.datasets import Data, Dataset, instantiate
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
-from mlabench.suite import Suite
-from mlabench.suite.components import instantiate
 from mlabench.suite.content import content_hash
+from mlabench.suite.model import Suite
+from mlabench.suite.plan import Plan, PlannedTrial
 from mlabench.trial import Component, DatasetComponent, Trial
 
 
@@ -31,7 +30,7 @@ def expand(suite: Suite) -> Plan:
     if suite.missing.protocol == "file":
         _check_pattern_file(suite, conditions[0], source.load())
     cells = [
-        Cell(
+        PlannedTrial(
             label=entry.label,
             trial=Trial(
                 dataset=dataset,

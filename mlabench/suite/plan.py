@@ -44,7 +44,7 @@ class Tuned(BaseModel):
     )
 
 
-class Cell(BaseModel):
+class PlannedTrial(BaseModel):
     """One training of a suite and the test patterns under which it is evaluated.
 
     Attributes:
@@ -82,7 +82,7 @@ class Plan(BaseModel):
     questions: tuple[Question, ...] = ()
     paper: str = ""
     modalities: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedTrial, ...]
     source: str = Field(default="", repr=False)
     command: str = ""
     tuned: Tuned | None = None

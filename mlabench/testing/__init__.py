@@ -16,7 +16,7 @@ from mlabench.testing.checks import CHECKS, check_method
 from mlabench.testing.fitting import Samples, adam, build_method, fit, parameters, predict, sgd
 from mlabench.testing.subject import Which
 from mlabench.testing.toys import TinyEncoder, fill_absent, make_batch, make_task, only, take
-from mlabench.training.loop import Updater
+from mlabench.training import Updater
 
 __all__ = [
     "CHECKS",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlabench import registry
 from mlabench.method import Batch, Method, Prediction, Progress, Task
 from mlabench.testing.toys import TinyEncoder, take
-from mlabench.training.loop import Updater
+from mlabench.training import Updater
 
 
 class Samples:

@@ -19,10 +19,10 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from mlabench.store import atomic
 from mlabench.errors import cannot_write
+from mlabench.record import Epoch
+from mlabench.store import remove_file, write_atomically
 from mlabench.training.stopping import SuspendedError
-from mlabench.trial import Epoch
 
 #: Without another wish, a snapshot is taken at the end of an epoch when the last one is so old.
 SECONDS_BETWEEN = 60.0
@@ -96,7 +96,7 @@ class Checkpoints:
         """
         content = _encode(snapshot, self.identity)
         try:
-            atomic.write(self.path, hashlib.sha256(content).hexdigest().encode(), content)
+            write_atomically(self.path, hashlib.sha256(content).hexdigest().encode(), content)
         except OSError as error:
             raise cannot_write("a checkpoint", self.path, error) from error
         self._last = time.monotonic()
@@ -121,7 +121,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes the snapshot: the trial has its record, or is to be trained afresh."""
-        atomic.remove(self.path)
+        remove_file(self.path)
 
 
 def _encode(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:

@@ -18,23 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
-from mlabench.datasets import Data, Progress, Split, StoredRows
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows
 from mlabench.errors import UserError
-from mlabench.media import Item, UnreadableError
-from mlabench.media.items import identity
+from mlabench.media import Item, UnreadableError, identity
 from mlabench.media.preprocessing import Preprocessing
+from mlabench.store import VALUES, CachedArray, Draft, cached_array, open_array
 
 #: Items that a worker process decodes in one go.
 CHUNK = 16
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody sees."""
+    """ReportProgress that nobody sees."""
 
 
 def decode_inputs(
-    data: Data, preprocessing: Mapping[str, Preprocessing], workers: int = 1, progress: Progress = silent
+    data: Data, preprocessing: Mapping[str, Preprocessing], workers: int = 1, progress: ReportProgress = silent
 ) -> Data:
     """The data with raw modalities decoded, and without the samples of which an item is unreadable.
 
@@ -90,7 +89,7 @@ def _by_id(data: Data, modality: str) -> dict[str, Item]:
 
 
 def _decode_all(
-    modality: str, items: Mapping[str, Item], step: Preprocessing, workers: int, progress: Progress
+    modality: str, items: Mapping[str, Item], step: Preprocessing, workers: int, progress: ReportProgress
 ) -> CachedArray:
     content = hashlib.sha256()
     for sample, item in items.items():

@@ -80,7 +80,7 @@ def _machine() -> dict[str, Any]:
 
 def _git_commit() -> str:
     """Commit of the checkout that mlabench runs from, with ``+`` if it has changes; empty outside of one."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
     try:

@@ -11,17 +11,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from mlabench.store.cache import Draft, cached_array
-from mlabench.datasets import Data, Progress, Split, StoredRows
-from mlabench.training.decoded_inputs import silent
-from mlabench.encoders import Encoder
-from mlabench.encoders.backbone import BackboneEncoder
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows
+from mlabench.encoders import BackboneEncoder, Encoder
 from mlabench.hyperparameters import BackboneOptions
+from mlabench.store import Draft, cached_array
+from mlabench.training.decoded_inputs import silent
 from mlabench.training.tensors import prediction_batch
 
 
 def drop_frozen_networks(
-    data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: Progress = silent
+    data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: ReportProgress = silent
 ) -> Data:
     """Replaces inputs of frozen networks by the networks' representations, and drops those networks.
 
@@ -41,7 +40,9 @@ def drop_frozen_networks(
     return data
 
 
-def _represented(data: Data, modality: str, encoder: BackboneEncoder, device: torch.device, progress: Progress) -> Data:
+def _represented(
+    data: Data, modality: str, encoder: BackboneEncoder, device: torch.device, progress: ReportProgress
+) -> Data:
     parts: dict[str, Split] = {name: getattr(data, name) for name in ("train", "validation", "test")}
     # A network reads raw inputs, and decoded ones lie on disk.
     stored = {name: cast(StoredRows, part.inputs[modality]) for name, part in parts.items()}

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, Progress, Split, Task
-from mlabench.training.decoded_inputs import decode_inputs, silent
+from mlabench.datasets import Data, ReportProgress, Split, Task, instantiate
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
+from mlabench.training.decoded_inputs import decode_inputs, silent
 from mlabench.training.frozen_features import drop_frozen_networks
-from mlabench.suite.components import instantiate
 from mlabench.training.loop import stable_seed
-from mlabench.trial import Component, DatasetComponent, Inputs
+from mlabench.trial import Component, DatasetComponent, InputSpec
 
 
-def load_data(trial: Inputs, workers: int = 1, progress: Progress = silent) -> Data:
+def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = silent) -> Data:
     """The trial's dataset, cut to ``trial.limit`` samples per split, raw inputs decoded for its encoders.
 
     Args:
@@ -40,7 +39,7 @@ def load_data(trial: Inputs, workers: int = 1, progress: Progress = silent) -> D
     return _decode(_Key(trial.dataset), encoders, trial.limit, workers, progress)
 
 
-def build_encoders(trial: Inputs, task: Task) -> dict[str, Encoder]:
+def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
     """The untrained encoders, each with a seed of its own, so all methods of one seed start from the same ones."""
     encoders: dict[str, Encoder] = {}
     for modality in task.modalities:
@@ -51,7 +50,7 @@ def build_encoders(trial: Inputs, task: Task) -> dict[str, Encoder]:
     return encoders
 
 
-def prepare(trials: Iterable[Inputs], device: torch.device, workers: int, progress: Progress) -> list[Data]:
+def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, progress: ReportProgress) -> list[Data]:
     """Decodes the inputs of trials and computes what their frozen networks make of them, so that trials need not.
 
     Returns:
@@ -96,7 +95,7 @@ def _load(key: _Key) -> tuple[Data, Mapping[str, Medium]]:
 
 @lru_cache(maxsize=2)
 def _decode(
-    dataset: _Key, encoders: tuple[tuple[str, _Key], ...], limit: int | None, workers: int, progress: Progress
+    dataset: _Key, encoders: tuple[tuple[str, _Key], ...], limit: int | None, workers: int, progress: ReportProgress
 ) -> Data:
     data, media = _load(dataset)
     steps = {}

@@ -1,8 +1,4 @@
-"""Launchers run jobs somewhere and tell what happens. Free of torch.
-
-A launcher is a generator of events; closing it stops its workers. Results go to the store, not
-through the events, so a launcher that loses contact loses nothing.
-"""
+"""A job: one trial to run, the patterns to evaluate it under, and how. Free of torch."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ class Job:
         tests: The test patterns under which to evaluate it. If there are none, as in tuning, the trial never sees
             the test split: no test curve, no predictions, no kept weights.
         afresh: Train again even if a record exists.
-        known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.records.Store.seal`). One
+        known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.Store.seal`). One
             that has come since is somebody else's work on the same job.
     """
 
@@ -43,11 +39,12 @@ class RunOptions:
         wait_for_others: Come back to trials that other processes are on, in case they die; else these are left to them.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
         checkpoint_every: Epochs after which a training's state is saved, again and again; None: about every minute.
-        loggers: Where learning curves are sent as well; some of :data:`mlabench.training.loggers.NAMES`.
-        devices_per_trial: Devices that share the encoders' work of one trial (:mod:`mlabench.training.data_parallel`); the one
-            option that changes results, by rounding and, in encoders with batch statistics or dropout, by more.
-        compile: Compile the encoders (:mod:`mlabench.training.compilation`), which changes results by rounding, and draws other
-            random numbers in encoders with dropout; the record says so.
+        loggers: Where learning curves are sent as well; some of :data:`mlabench.training.loggers.LOGGERS`.
+        devices_per_trial: Devices that share the encoders' work of one trial
+            (:mod:`mlabench.training.data_parallel`); the one option that changes results, by rounding and, in encoders
+            with batch statistics or dropout, by more.
+        compile: Compile the encoders (:mod:`mlabench.training.compilation`), which changes results by rounding, and
+            draws other random numbers in encoders with dropout; the record says so.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
     """
@@ -63,54 +60,3 @@ class RunOptions:
     compile: bool = False
     gpus: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Started:
-    """A worker has begun with a trial."""
-
-    trial_id: str
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A trial has finished ``done`` of ``total`` epochs."""
-
-    trial_id: str
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Another process is working on a trial; the launcher comes back to it."""
-
-    trial_id: str
-
-
-@dataclass(frozen=True)
-class Left:
-    """A trial was left in good order; whoever takes it up next goes on from its last epoch."""
-
-    trial_id: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A trial has a record now.
-
-    Attributes:
-        trial_id: The trial.
-        problem: Why it failed, in one line; empty if it did not.
-        seconds: Wall-clock seconds it took.
-        elsewhere: Another process has done it.
-    """
-
-    trial_id: str
-    problem: str
-    seconds: float
-    elsewhere: bool = False
-
-
-Event = Started | Progressed | Waiting | Left | Finished

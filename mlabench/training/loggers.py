@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlabench.errors import UserError, missing_extra
-from mlabench.trial import Epoch, Trial
+from mlabench.record import Epoch
+from mlabench.trial import Trial
 
 if TYPE_CHECKING:
     from lightning_fabric.loggers.logger import Logger
@@ -24,7 +25,7 @@ _NEEDS = {
     "wandb": ("pytorch_lightning", "wandb"),
     "mlflow": ("pytorch_lightning", "mlflow"),
 }
-NAMES = tuple(_NEEDS)
+LOGGERS = tuple(_NEEDS)
 
 
 def require_loggers(names: Sequence[str]) -> None:
@@ -50,7 +51,7 @@ def sending_curves(names: Sequence[str], root: Path, trial: Trial) -> Iterator[C
     """Opens the logs of one trial and closes them, so that the next trial of this process gets logs of its own.
 
     Args:
-        names: Some of :data:`NAMES`.
+        names: Some of :data:`LOGGERS`.
         root: The results folder; logs that live on disk go to ``RESULTS/curves``.
         trial: The trial.
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mlabench.training.checkpoint import Checkpoints, Snapshot
 from mlabench.encoders import Encoder
 from mlabench.method import Method, Progress, Stage
+from mlabench.record import Epoch
+from mlabench.training.checkpoint import Checkpoints, Snapshot
 from mlabench.training.tensors import SplitTensors
-from mlabench.trial import SGD, Adam, Cosine, Epoch, Step, Training
+from mlabench.trial import SGD, Adam, Cosine, Step, Training
 
 
 class TrainingDivergedError(Exception):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing, missing_rate
-from mlabench.trial import Evaluation, Scores
+from mlabench.record import Evaluation, Scores
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]

@@ -18,29 +18,29 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench import registry
+from mlabench.datasets import Data, Split, best_accuracies
+from mlabench.encoders import Encoder
+from mlabench.method import Method
+from mlabench.missing import Missing
+from mlabench.plugins import register
+from mlabench.record import Epoch, Evaluation, Failure, Record, Scores
+from mlabench.store import MODEL, Arrays, Store, checkpoint
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.compilation import compile_encoders
 from mlabench.training.cost import Meter
 from mlabench.training.data_parallel import share_out
-from mlabench.datasets import Data, Split, best_accuracies
-from mlabench.encoders import Encoder
 from mlabench.training.environment import describe_environment
-from mlabench.training.metrics import evaluate, score
+from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
-from mlabench.training.stopping import SuspendedError
-from mlabench.training.ranks import ranks
-from mlabench.store.cleanup import checkpoint
 from mlabench.training.loggers import sending_curves
-from mlabench.method import Method
-from mlabench.missing import Missing
-from mlabench.plugins import register
-from mlabench.training.probe import linear_probe, project
-from mlabench.training.frozen_features import drop_frozen_networks
-from mlabench.store.records import MODEL, Arrays, Store
-from mlabench.training.tensors import SplitTensors, accuracies, predict
 from mlabench.training.loop import Observers, fit, stable_seed
-from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Trial
+from mlabench.training.metrics import evaluate, score
+from mlabench.training.probe import linear_probe, project
+from mlabench.training.ranks import ranks
+from mlabench.training.stopping import SuspendedError
+from mlabench.training.tensors import SplitTensors, accuracies, predict
+from mlabench.trial import Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
 SMALL_MODEL_MIB = 8.0

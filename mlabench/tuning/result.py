@@ -11,17 +11,16 @@ from typing import Any
 import yaml
 
 from mlabench import __version__
-from mlabench.store import atomic
-from mlabench.cli.console import as_written
 from mlabench.errors import cannot_write
-from mlabench.suite.plan import Tuned
-from mlabench.suite import Suite
-from mlabench.tuning.search import OBJECTIVE, Outcome
+from mlabench.store import write_atomically
+from mlabench.suite import Suite, Tuned
+from mlabench.tuning.search import OBJECTIVE, TuningResult
+from mlabench.words import as_written
 
 COLUMNS = ("Method", "Default", "Tuned", "Tries", "Failed", "Values")
 
 
-def rows(outcomes: Sequence[Outcome], *, as_json: bool) -> list[tuple[Any, ...]]:
+def rows(outcomes: Sequence[TuningResult], *, as_json: bool) -> list[tuple[Any, ...]]:
     """One row per method for :data:`COLUMNS`: accuracies in percent, or in [0, 1] for JSON."""
     found: list[tuple[Any, ...]] = []
     for one in outcomes:
@@ -36,7 +35,9 @@ def rows(outcomes: Sequence[Outcome], *, as_json: bool) -> list[tuple[Any, ...]]
     return found
 
 
-def tuned_suite(suite: Suite, searched: Suite, outcomes: Sequence[Outcome], extends: Path | None) -> dict[str, Any]:
+def tuned_suite(
+    suite: Suite, searched: Suite, outcomes: Sequence[TuningResult], extends: Path | None
+) -> dict[str, Any]:
     """The suite with the best try of each method, as a document.
 
     Args:
@@ -91,6 +92,6 @@ def write(document: Mapping[str, Any], out: Path) -> None:
     plain = json.loads(json.dumps(document))  # so that equal parts are not written as anchors and aliases
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
     try:
-        atomic.write(out, f"# Written by `mlabench tune`.\n{text}".encode())
+        write_atomically(out, f"# Written by `mlabench tune`.\n{text}".encode())
     except OSError as error:
         raise cannot_write("the tuned suite", out, error) from error

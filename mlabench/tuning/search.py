@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mlabench.errors import UserError
-from mlabench.running.session import Session, run_jobs
-from mlabench.training.job import Job
-from mlabench.suite.expansion import expand
-from mlabench.store.records import Store
-from mlabench.suite import Suite
-from mlabench.trial import Record, Trial
+from mlabench.record import Record
+from mlabench.running import Session, run_jobs
+from mlabench.store import Store
+from mlabench.suite import Suite, expand
+from mlabench.training import Job
+from mlabench.trial import Trial
 from mlabench.tuning.space import Candidate, tunables
 from mlabench.tuning.study import GENERATION, Study
 
@@ -35,7 +35,7 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuningResult:
     """All tries of a method, in the order in which they were proposed; the first is the suite as it was."""
 
     label: str
@@ -58,7 +58,7 @@ class Outcome:
         return sum(one.score is None for one in self.tries)
 
 
-def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> list[Outcome]:
+def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> list[TuningResult]:
     """Tries ``suite.tuning.tries`` configurations of each method; all methods advance together.
 
     A search that was interrupted goes on where it stopped: its proposals follow from the seed and from the scores of
@@ -102,7 +102,7 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
             scored = [Try(candidate, each, _score(each, store)) for candidate, each in method]
             study.tell([one.score for one in scored])
             done.extend(scored)
-    return [Outcome(one.entry.label, tuple(done)) for one, done in zip(found, tries, strict=True)]
+    return [TuningResult(one.entry.label, tuple(done)) for one, done in zip(found, tries, strict=True)]
 
 
 def _check(suite: Suite) -> None:

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.search_space import Values, declared
-from mlabench.suite import Suite
-from mlabench.suite.model import LabelledMethod
+from mlabench.suite import LabelledMethod, Suite
 from mlabench.trial import Component, Training
 
 #: How far from the suite's own value a rate is searched, as a factor in both directions.

@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from mlabench.cli import console as display
-from mlabench.cli.console import WIDTH_WITHOUT_TERMINAL, Watch, duration, make_console, print_listing
-from mlabench.training.job import Event, Finished, Progressed
+from mlabench.cli.console import WIDTH_WITHOUT_TERMINAL, make_console, print_listing
+from mlabench.running.events import Event, Finished, Progressed
+from mlabench.running.progress import Watch
+from mlabench.words import duration
 
 #: Text that Rich would take for markup, and choke on.
 MARKUP = "no [red] in [/blue], [B, C] is [bold]not[/] a tag"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import ROOT, mlabench
-from tests.datasets.published import crema_d_tree
-from tests.datasets.published import mvsa_tree
+from tests.datasets.published import crema_d_tree, mvsa_tree
 
 SUITES = ROOT / "suites"
 

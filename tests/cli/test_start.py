@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from mlabench.cli import doctor
-from mlabench.errors import UserError
 from mlabench.cli.scaffold import write_method, write_suite
+from mlabench.errors import UserError
 from tests.command_line import MLABENCH, ROOT, mlabench
 
 PROGRAMS = {"mlabench": [MLABENCH], "pytest": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]}

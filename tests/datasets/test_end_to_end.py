@@ -11,11 +11,7 @@ import numpy as np
 import pytest
 
 from tests.command_line import mlabench
-from tests.datasets.published import crema_d_tree
-from tests.datasets.published import food101_tree
-from tests.datasets.published import iemocap_tree
-from tests.datasets.published import kinetics_sounds_tree
-from tests.datasets.published import mvsa_tree
+from tests.datasets.published import crema_d_tree, food101_tree, iemocap_tree, kinetics_sounds_tree, mvsa_tree
 
 SUITES = Path(__file__).parents[2] / "suites"
 SMALL = {

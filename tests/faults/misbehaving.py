@@ -14,8 +14,8 @@ from torch import Tensor
 from baselines.concat import Concat
 from mlabench.datasets import Task
 from mlabench.encoders import Encoder
-from mlabench.training.job import worker
 from mlabench.method import Batch, Prediction
+from mlabench.running import worker
 
 BEHAVES = bool(os.environ.get("MLABENCH_TEST_BEHAVE"))
 worker.LEAK_BYTES = 60 * 2**20

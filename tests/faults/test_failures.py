@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.training.checkpoint import Checkpoints
 from mlabench.errors import UserError
-from mlabench.store.leases import claim
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.store.leases import claim
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.training.checkpoint import Checkpoints
 from tests.command_line import lasting, mlabench
 from tests.records import make_record, make_trial
 from tests.training.test_checkpoint import snapshot
@@ -167,7 +167,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 def test_what_cannot_be_written_in_full_is_not_there_at_all(tmp_path: Path) -> None:
     store, trial = Store(tmp_path), make_trial()
     noise = np.random.default_rng(0).random(10_000)
-    plan = Plan(name="one", modalities=("audio",), cells=(Cell(label="a", trial=trial, tests=(Missing(),)),))
+    plan = Plan(name="one", modalities=("audio",), cells=(PlannedTrial(label="a", trial=trial, tests=(Missing(),)),))
     checkpoints = Checkpoints(tmp_path / "checkpoints" / trial.id, {})
     for size in (0, 1, 1000, 5000):
         with file_size_limit(size):

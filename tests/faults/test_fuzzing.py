@@ -15,24 +15,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mlabench.store import leases
-from mlabench.training.checkpoint import Checkpoints
 from mlabench.datasets.manifest.dataset import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Record
 from mlabench.report.build import build_report, print_tables
 from mlabench.report.published import load_published
+from mlabench.store import leases
 from mlabench.store.records import RECORD, Store, _seal
 from mlabench.suite import Overrides, load_suite
-from mlabench.trial import Record
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.training.checkpoint import Checkpoints
 from tests.records import make_record, make_trial
 from tests.training.test_checkpoint import IDENTITY, snapshot
 
 fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
 
 TRIAL = make_trial(rate=0.5)
-PLAN = Plan(name="one", modalities=("audio",), cells=(Cell(label="Concat", trial=TRIAL, tests=(TRIAL.missing,)),))
+PLAN = Plan(
+    name="one", modalities=("audio",), cells=(PlannedTrial(label="Concat", trial=TRIAL, tests=(TRIAL.missing,)),)
+)
 RECORD_TEXT = make_record(TRIAL).model_dump_json(indent=1)
 QUIET = Console(file=io.StringIO())
 

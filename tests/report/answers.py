@@ -8,12 +8,12 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlabench.suite.plan import Question
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
 from mlabench.report.html_content import PageContent, Picture, SuiteContent, TrialLine
 from mlabench.report.looks import looks
-from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.statistics.comparisons import Interval, Summary
+from mlabench.suite.plan import Question
 
 METHODS = ("Concat", "Late fusion", "QMF", "MMIN", "MLA")
 RATES = (0.0, 20.0, 40.0, 60.0, 80.0)

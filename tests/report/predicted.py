@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.training.metrics import evaluate
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan, Question
+from mlabench.record import Record, Scores
 from mlabench.store.records import Store
-from mlabench.trial import Component, Record, Scores
+from mlabench.suite.plan import Plan, PlannedTrial, Question
+from mlabench.training.metrics import evaluate
+from mlabench.trial import Component
 from tests.report.synthetic import MODALITIES, failed, trial
 
 SAMPLES = 400
@@ -69,7 +70,7 @@ def sweep(
             for seed in seeds:
                 tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
                 changes = {"method": methods[label]} if methods and label in methods else {}
-                cell = Cell(label=label, trial=trial(label, seed, rate, **changes), tests=tuple(tests.values()))
+                cell = PlannedTrial(label=label, trial=trial(label, seed, rate, **changes), tests=tuple(tests.values()))
                 cells.append(cell)
                 if (label, seed) in failing:
                     store.write(failed(cell.trial))
@@ -79,7 +80,7 @@ def sweep(
     return Plan(name="predicted", questions=questions, modalities=MODALITIES, cells=tuple(cells))
 
 
-def _write(store: Store, cell: Cell, skill: Skill, probe: Probe | None, *, salt: int, keep: bool) -> None:
+def _write(store: Store, cell: PlannedTrial, skill: Skill, probe: Probe | None, *, salt: int, keep: bool) -> None:
     seed = cell.trial.seed
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(IDS), "labels": LABELS, "groups": np.array(IDS)}
     evaluations = {}

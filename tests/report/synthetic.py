@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan, Question
+from mlabench.record import Epoch, Evaluation, Failure, Record, Scores
 from mlabench.store.records import Store
-from mlabench.trial import Epoch, Evaluation, Failure, Record, Scores, Selection, Training, Trial
+from mlabench.suite.plan import Plan, PlannedTrial, Question
+from mlabench.trial import Selection, Training, Trial
 from tests.records import make_trial
 
 MODALITIES = ("audio", "image", "text")
@@ -116,7 +117,7 @@ def sweep(
                 own = trial(label, seed, rate, limit=limit, training=Training(epochs=EPOCHS, selection=selection))
                 own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"name": dataset})})
                 tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
-                cells.append(Cell(label=label, trial=own, tests=tuple(tests.values())))
+                cells.append(PlannedTrial(label=label, trial=own, tests=tuple(tests.values())))
     plan = Plan(
         name=name,
         title="A made-up suite",

@@ -12,18 +12,19 @@ from scipy.special import softmax
 from scipy.stats import entropy, pointbiserialr
 from sklearn.metrics import roc_auc_score
 
-from mlabench.training.metrics import evaluate
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Record
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, certainty
 from mlabench.report.results import load
-from mlabench.statistics.comparisons import effects_2x2
 from mlabench.report.table import Table
+from mlabench.statistics.comparisons import effects_2x2
 from mlabench.store.records import Store
-from mlabench.trial import Component, Record
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.training.metrics import evaluate
+from mlabench.trial import Component
 from tests.records import make_trial
 from tests.report.synthetic import failed
 
@@ -92,7 +93,7 @@ def suite(
                 trial = make_trial("mla", seed, rate).model_copy(
                     update={"method": Component(name="mla", config=config)}
                 )
-                cell = Cell(label=label, trial=trial, tests=(trial.missing,))
+                cell = PlannedTrial(label=label, trial=trial, tests=(trial.missing,))
                 cells.append(cell)
                 if (label, rate, seed) in failing:
                     store.write(failed(trial))
@@ -201,8 +202,8 @@ def test_variants_are_found_by_their_options(store: Store) -> None:
     cells = []
     for label, config in variants.items():
         trial = make_trial("mla").model_copy(update={"method": Component(name="mla", config=config)})
-        cells.append(Cell(label=label, trial=trial, tests=(Missing(),)))
-    cells.append(Cell(label="Concat", trial=make_trial("concat"), tests=(Missing(),)))
+        cells.append(PlannedTrial(label=label, trial=trial, tests=(Missing(),)))
+    cells.append(PlannedTrial(label="Concat", trial=make_trial("concat"), tests=(Missing(),)))
     plan = Plan(name="s", questions=("Q3",), modalities=MODALITIES, cells=tuple(cells))
     assert ablation.find_design(plan) == ablation.Design(both="MLA", only_hgm="c", only_df="b", neither="a")
     without = plan.model_copy(update={"cells": tuple(cell for cell in cells if cell.label != "a")})

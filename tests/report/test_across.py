@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from mlabench.suite.plan import Plan
 from mlabench.report.across import Across, across, blocks, conditions
 from mlabench.report.build import build_report
 from mlabench.report.results import load
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from tests.report.synthetic import accuracy, failed, sweep
 
 SEEDS = (0, 1, 2)

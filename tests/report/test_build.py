@@ -13,11 +13,11 @@ from rich.console import Console
 
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
+from mlabench.record import SCHEMA_VERSION, Record
 from mlabench.report.build import Report, build_report, print_tables
 from mlabench.report.results import SCORE_COLUMNS
 from mlabench.store.records import PREDICTIONS, RECORD, Store
-from mlabench.trial import SCHEMA_VERSION, Record
+from mlabench.suite.plan import Plan
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 
 

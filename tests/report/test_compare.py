@@ -12,10 +12,11 @@ from rich.console import Console
 from scipy import stats
 
 from mlabench.errors import UserError
-from mlabench.suite.plan import Plan
+from mlabench.record import Record
 from mlabench.report.compare import changes, compare_folders
 from mlabench.store.records import RECORD, Store
-from mlabench.trial import Record, Training
+from mlabench.suite.plan import Plan
+from mlabench.trial import Training
 from tests.report.synthetic import accuracy, failed, record, sweep, trial
 
 

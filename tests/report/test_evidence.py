@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Record, Scores
 from mlabench.report.archive import ArchiveReader
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.statistics.comparisons import compare
 from mlabench.store.records import PREDICTIONS, Arrays, Store
-from mlabench.trial import Record, Scores
+from mlabench.suite.plan import Plan, PlannedTrial
 from tests.report.synthetic import MODALITIES, failed, record, sweep, trial
 
 SAMPLES, CLASSES = 60, 4
@@ -47,7 +47,7 @@ def arrays(label: str, seed: int, tests: Sequence[Missing], *, groups: bool = Tr
     return found
 
 
-def scored(cell: Cell) -> Record:
+def scored(cell: PlannedTrial) -> Record:
     """A record whose accuracies are those of :func:`right`."""
 
     def accuracy(label: str, target: str, seed: int, rate: float) -> float:
@@ -246,7 +246,7 @@ def test_what_archives_say_is_right_needs_no_logits(columns: int, store: Store) 
 
 def test_runs_that_differ_in_their_patterns_alone(store: Store) -> None:
     cells = [
-        Cell(label="MLA", trial=trial("MLA", 0).model_copy(update={"missing": missing}), tests=(missing,))
+        PlannedTrial(label="MLA", trial=trial("MLA", 0).model_copy(update={"missing": missing}), tests=(missing,))
         for missing in (Missing.at("balanced", 0.5, seed) for seed in (0, 1))
     ]
     plan = Plan(name="patterns", modalities=MODALITIES, cells=tuple(cells))

@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
-from mlabench.suite.expansion import expand
+from mlabench.record import Evaluation, Record, Scores
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import absence, gap
@@ -17,7 +16,8 @@ from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
-from mlabench.trial import Evaluation, Record, Scores
+from mlabench.suite.expansion import expand
+from mlabench.suite.plan import Plan, PlannedTrial
 from tests.report.synthetic import failed, trial
 
 MODALITIES = ("audio", "image", "text")
@@ -50,9 +50,9 @@ def write(
     accuracy: Mapping[str, float] | None = None,
     gaps: tuple[float, float, float] | None = None,
     projections: bool = False,
-) -> Cell:
+) -> PlannedTrial:
     """One training, tested on complete samples."""
-    cell = Cell(label=label, trial=trial(label, seed).model_copy(update={"missing": train}), tests=(COMPLETE,))
+    cell = PlannedTrial(label=label, trial=trial(label, seed).model_copy(update={"missing": train}), tests=(COMPLETE,))
     accuracy = accuracy or dict.fromkeys(MODALITIES, 50.0)
     names = ("audio|image", "audio|text", "image|text")
     evaluation = Evaluation(
@@ -103,7 +103,7 @@ def absence_suite(
     return plan_of(cells)
 
 
-def plan_of(cells: Sequence[Cell]) -> Plan:
+def plan_of(cells: Sequence[PlannedTrial]) -> Plan:
     return Plan(name="gap", questions=("Q4",), modalities=MODALITIES, cells=tuple(cells))
 
 

@@ -19,8 +19,8 @@ from mlabench.report.html_content import PageContent, trial_lines
 from mlabench.report.html_elements import Markup, bullets, data, element, identifier, joined, prose, source
 from mlabench.report.html_tables import table, tables
 from mlabench.report.results import load
-from mlabench.statistics.comparisons import Interval
 from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.statistics.comparisons import Interval
 from mlabench.store.records import Store
 from tests.report import answers
 from tests.report.answers import HOSTILE

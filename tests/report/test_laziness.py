@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions.laziness import COMPLETE, answer
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.statistics.comparisons import compare
 from mlabench.report.table import Table
+from mlabench.statistics.comparisons import compare
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from mlabench.trial import Component
 from tests.report.predicted import SAMPLES, Skill, hits, sweep
 from tests.report.synthetic import MODALITIES

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.leaderboard import Leaderboard, leaderboard
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.statistics.comparisons import averaged, compare, holm
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from mlabench.trial import Component
 from tests.report.predicted import SAMPLES, Skill, hits, sweep
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions.missing import answer
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from tests.report.predicted import IDS, SAMPLES, Skill, hits, sweep
 from tests.report.synthetic import MODALITIES
 from tests.report.synthetic import sweep as sweep_without_predictions

@@ -10,14 +10,14 @@ import pytest
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.suite.plan import Cell as PlanCell
-from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.published import CONFIDENCES, DATASETS, METHODS, ORIGINS, Number, load_published
 from mlabench.report.published.table import published_table
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
+from mlabench.suite.plan import PlannedTrial as PlanCell
 from mlabench.trial import SGD, Component, DatasetComponent, Step, Training, Trial
 from tests.report.synthetic import failed, record, sweep
 

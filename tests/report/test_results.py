@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.statistics.comparisons import summarise
 from mlabench.store.records import RECORD, Store
+from mlabench.suite.plan import Plan
 from tests.report.synthetic import MODALITIES, accuracy, failed, record, sweep
 
 

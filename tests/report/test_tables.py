@@ -13,15 +13,14 @@ import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell as PlanCell
-from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import build_tables
+from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan, PlannedTrial
 from tests.report import predicted
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, record, sweep, trial
 
@@ -294,7 +293,7 @@ def test_a_table_of_rates_says_where_modalities_are_missing(
     cells = []
     for place in (0.0, 1.0):
         tests = (Missing.at("balanced", place * test),)
-        cells.append(PlanCell(label="MLA", trial=trial("MLA", rate=place * train), tests=tests))
+        cells.append(PlannedTrial(label="MLA", trial=trial("MLA", rate=place * train), tests=tests))
     plan = Plan(name="s", modalities=MODALITIES, cells=tuple(cells))
     for one in cells:
         store.write(record(one.trial, one.label, [test for cell in cells for test in cell.tests]))

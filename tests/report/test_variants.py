@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
-from mlabench.statistics.comparisons import compare, holm
 from mlabench.report.table import Row, Table
 from mlabench.report.tables import build_tables
 from mlabench.report.variants import reference, variant_tables
+from mlabench.statistics.comparisons import compare, holm
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from mlabench.trial import Component
 from tests.report.predicted import sweep
 

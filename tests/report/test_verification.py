@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Plan
 from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.report.verification import _tail, verification_tables
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
 from tests.report.predicted import SAMPLES, Skill, sweep
 from tests.report.synthetic import MODALITIES
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.training.job import Finished, Job, Left, Progressed, RunOptions, Started, Waiting, local
-from mlabench.training.stopping import TERMINATED, TIME_IS_UP, Leave
-from mlabench.training.job.local import launch
+from mlabench.running.events import Finished, Left, Progressed, Started, Waiting
+from mlabench.running.pool import launch
 from mlabench.store.records import Store
+from mlabench.training.job import Job, RunOptions, local
+from mlabench.training.stopping import TERMINATED, TIME_IS_UP, Leave
 from tests.records import make_trial
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

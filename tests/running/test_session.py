@@ -12,24 +12,17 @@ import pytest
 from rich.console import Console
 
 from mlabench import registry
-from mlabench.running import session as execution
-from mlabench.running.session import (
-    Overwrite,
-    Session,
-    State,
-    default_jobs,
-    estimate_seconds,
-    jobs_to_run,
-    run_plan,
-    survey,
-    visible_gpus,
-)
-from mlabench.training.job import Event, Finished, Job, RunOptions
-from mlabench.store.leases import held
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Failure, Record
+from mlabench.running import session as execution
+from mlabench.running.devices import default_jobs, visible_gpus
+from mlabench.running.events import Event, Finished
+from mlabench.running.session import Overwrite, Session, State, estimate_seconds, jobs_to_run, run_plan, survey
+from mlabench.store.leases import held
 from mlabench.store.records import Store
-from mlabench.trial import Failure, Record, Training, Trial
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.training.job import Job, RunOptions
+from mlabench.trial import Training, Trial
 from tests.records import make_record, make_trial
 
 COMPLETE, HALF = Missing(), Missing.at("balanced", 0.5)
@@ -57,7 +50,7 @@ def failure(trial: Trial) -> Record:
 
 def plan(*trials: Trial) -> Plan:
     tests = {INCOMPLETE.id: (COMPLETE, HALF)}
-    cells = [Cell(label="Concat", trial=trial, tests=tests.get(trial.id, (COMPLETE,))) for trial in trials]
+    cells = [PlannedTrial(label="Concat", trial=trial, tests=tests.get(trial.id, (COMPLETE,))) for trial in trials]
     return Plan(name="some", modalities=("audio",), cells=tuple(cells))
 
 
@@ -78,8 +71,8 @@ def test_survey(store: Store) -> None:
         (NEW, State.MISSING),
     ]
     assert standings[1].tests == (COMPLETE, HALF)
-    assert standings[0].summary == store.summary(DONE.id)
-    assert standings[4].summary is None
+    assert standings[0].header == store.header(DONE.id)
+    assert standings[4].header is None
     assert not any(entry.stale for entry in standings)
 
 

@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.training.job import Job, RunOptions, slurm
-from mlabench.training.job.orders import Order, read_order
-from mlabench.training.job.slurm import Wishes, read_wishes
+from mlabench.running.job_file import Order, read_order
+from mlabench.running.slurm import Wishes, read_wishes
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
+from mlabench.training.job import Job, RunOptions, slurm
 from tests.command_line import SMALL, lasting, mlabench
-from tests.running.slurm_cluster import Cluster, running_cluster, why_not
 from tests.records import make_record, make_trial
+from tests.running.slurm_cluster import Cluster, running_cluster, why_not
 
 TRIALS = 8
 #: A single trial, long enough to be interrupted, that soon leaves a checkpoint.

@@ -17,8 +17,8 @@ def worker(path: str, connection: multiprocessing.connection.Connection) -> None
     """What a worker does on data that lie on disk: read batches of all rows, and say what that took."""
     import torch
 
-    from mlabench.store.cache import open_array
     from mlabench.datasets import Split, StoredRows
+    from mlabench.store.cache import open_array
     from mlabench.training.one_trial import make_fabric
     from mlabench.training.tensors import SplitTensors
 

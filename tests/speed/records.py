@@ -14,11 +14,11 @@ import numpy as np
 
 from mlabench import registry
 from mlabench.running.session import Overwrite, estimate_seconds, jobs_to_run, survey
-from mlabench.suite.plan import Plan
-from mlabench.suite.expansion import expand
 from mlabench.running.status import find_status
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
+from mlabench.suite.expansion import expand
+from mlabench.suite.plan import Plan
 from tests.command_line import mlabench
 from tests.report.synthetic import record
 

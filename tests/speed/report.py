@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan, Question
 from mlabench.report.build import build_report
 from mlabench.store.records import Store
+from mlabench.suite.plan import Plan, PlannedTrial, Question
 from mlabench.trial import Component, Training
 from tests.command_line import mlabench
 from tests.report.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial
@@ -37,7 +37,7 @@ VARIANTS = {
 }
 
 
-def predictions(cell: Cell) -> dict[str, np.ndarray]:
+def predictions(cell: PlannedTrial) -> dict[str, np.ndarray]:
     """Logits that are right about as often as the records say, for every test pattern."""
     generator = np.random.default_rng([cell.trial.seed, len(cell.label), round(100 * cell.trial.missing.rate)])
     labels = np.random.default_rng(0).integers(CLASSES, size=TEST_SAMPLES)
@@ -72,7 +72,7 @@ def make_suites(store: Store, seeds: range) -> list[Plan]:
             for rate in RATES:
                 for seed in seeds:
                     own = trial(label, seed, rate, method=method, training=Training(epochs=12 + place))
-                    cells.append(Cell(label=label, trial=own, tests=(Missing.at("balanced", rate),)))
+                    cells.append(PlannedTrial(label=label, trial=own, tests=(Missing.at("balanced", rate),)))
         for cell in cells:
             store.write(record(cell.trial, cell.label, cell.tests), predictions(cell))
         plans.append(

@@ -6,12 +6,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from mlabench.training.job import Job, RunOptions
-from mlabench.suite.plan import Plan
-from mlabench.suite.expansion import expand
-from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
+from mlabench.suite.expansion import expand
+from mlabench.suite.plan import Plan
+from mlabench.training.job import Job, RunOptions
+from mlabench.training.one_trial import run_trial
 
 EPOCHS = 3
 

@@ -20,9 +20,9 @@ from mlabench import registry
 from mlabench.encoders.features import MLP
 from mlabench.method import Batch, Method
 from mlabench.missing import Missing
+from mlabench.training.loop import Observers, fit, stable_seed
 from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors
-from mlabench.training.loop import Observers, fit, stable_seed
 from mlabench.trial import Adam, Training
 
 EPOCHS, BATCH, REPEATS, SEED = 1, 64, 9, 0

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlabench.statistics.resampling import ConfidenceDistribution
 from mlabench.statistics.comparisons import (
     Interval,
     Outcomes,
@@ -28,6 +27,7 @@ from mlabench.statistics.comparisons import (
     shapley,
     win_rates,
 )
+from mlabench.statistics.resampling import ConfidenceDistribution
 
 SIZES = np.random.default_rng(5).geometric(1 / 8, size=130)
 GROUPS = np.repeat(np.arange(130), SIZES)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlabench.errors import UserError
 from mlabench.store import cache
 from mlabench.store.cache import CachedArray, Draft, cache_folder, cached_array
-from mlabench.errors import UserError
 
 FLOAT = np.dtype(np.float32)
 

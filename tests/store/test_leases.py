@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.store import leases
 from mlabench.errors import UserError
+from mlabench.store import leases
 from mlabench.store.leases import claim, held, holders, is_held, release_of
 
 

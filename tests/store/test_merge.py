@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
+from mlabench.missing import Missing
+from mlabench.record import Epoch, Failure, Record
 from mlabench.store.leases import held
 from mlabench.store.merge import merge_folders
-from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
 from mlabench.store.records import MODEL, RECORD, Store
-from mlabench.trial import Epoch, Failure, Record, Trial
+from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.trial import Trial
 from tests.command_line import mlabench
 from tests.records import make_record, make_trial
 
@@ -55,7 +56,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 
 def plan(*trials: Trial, name: str = "suite", **fields: object) -> Plan:
-    cells = tuple(Cell(label="Concat", trial=trial, tests=(Missing(),)) for trial in trials)
+    cells = tuple(PlannedTrial(label="Concat", trial=trial, tests=(Missing(),)) for trial in trials)
     source = yaml.safe_dump({"name": name, "seeds": [trial.seed for trial in trials]}, sort_keys=False)
     return Plan.model_validate({"name": name, "modalities": ("audio",), "cells": cells, "source": source, **fields})
 
@@ -232,7 +233,7 @@ def test_a_suite_that_was_shared_out_is_one_again(stores: tuple[Store, Store, St
 
 def test_cells_keep_the_order_of_methods(stores: tuple[Store, Store, Store]) -> None:
     one, two, into = stores
-    other = [Cell(label="MLA", trial=make_trial("mla", seed=seed), tests=(Missing(),)) for seed in range(2)]
+    other = [PlannedTrial(label="MLA", trial=make_trial("mla", seed=seed), tests=(Missing(),)) for seed in range(2)]
     first, second = plan(A), plan(B)
     one.write_plan(first.model_copy(update={"cells": (*first.cells, other[0])}))
     tests = (Missing(), AUDIO)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.suite.plan import Cell, Plan
+from mlabench.record import Failure, Record
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, _seal, _unseal, read_record
-from mlabench.trial import Failure, Record
+from mlabench.suite.plan import Plan, PlannedTrial
 from tests.records import make_record, make_trial
 
 
@@ -131,9 +131,9 @@ def test_a_survey_computes_the_checksums_of_what_was_written_to_after_the_record
     path.write_bytes(b"waights")
     written = (store.folder(trial.id) / RECORD).stat().st_mtime
     os.utime(path, (written - 1, written - 1))
-    assert store.summary(trial.id) is not None
+    assert store.header(trial.id) is not None
     os.utime(path, (written + 1, written + 1))
-    assert store.summary(trial.id) is None
+    assert store.header(trial.id) is None
     assert MODEL in store.set_aside[0][1]
 
 
@@ -143,7 +143,7 @@ def test_a_summary_says_what_the_record_says(store: Store):
         update={"cost": {"wall_seconds_train": 1.5}, "environment": {"method_source": "abc", "torch": "2"}}
     )
     store.write(record, {"ids": np.array(["a"])})
-    summary, record = store.summary(trial.id), store.read(trial.id)
+    summary, record = store.header(trial.id), store.read(trial.id)
     assert summary is not None
     assert record is not None
     assert (summary.status, summary.failure, summary.files) == ("ok", None, record.files)
@@ -154,10 +154,10 @@ def test_a_summary_says_what_the_record_says(store: Store):
     assert (summary.trial.limit, summary.trial.training.epochs) == (trial.limit, trial.training.epochs)
     failed = Record(trial=trial, status="failed", failure=Failure(kind="E", message="m"))
     store.write(failed)
-    summary = store.summary(trial.id)
+    summary = store.header(trial.id)
     assert summary is not None
     assert summary.failure == failed.failure
-    assert store.summary("other") is None
+    assert store.header("other") is None
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_summary_of_a_damaged_record_is_none(store: Store, old: str, new: str)
     path = store.folder(trial.id) / RECORD
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert store.summary(trial.id) is None
+    assert store.header(trial.id) is None
     assert store.set_aside[0][0] == trial.id
 
 
@@ -180,7 +180,7 @@ def test_a_forged_summary_is_refused(store: Store):
     path = store.folder(trial.id) / RECORD
     body, _ = _unseal(path.read_text())
     path.write_text(_seal(body.replace('"status": "ok"', '"status": "good"')))
-    assert store.summary(trial.id) is None
+    assert store.header(trial.id) is None
     assert "fields" in store.set_aside[0][1]
 
 
@@ -206,7 +206,7 @@ def test_a_newer_schema_asks_for_an_upgrade(store: Store):
     with pytest.raises(UserError, match="Upgrade"):
         store.read(trial.id)
     with pytest.raises(UserError, match="Upgrade"):
-        store.summary(trial.id)
+        store.header(trial.id)
 
 
 def test_recovery_after_a_crash_between_the_two_renames(store: Store):
@@ -250,7 +250,9 @@ def test_pickled_arrays_are_refused(store: Store):
 
 def test_plans_survive(store: Store):
     trial = make_trial()
-    plan = Plan(name="s", modalities=("audio",), cells=(Cell(label="Concat", trial=trial, tests=(trial.missing,)),))
+    plan = Plan(
+        name="s", modalities=("audio",), cells=(PlannedTrial(label="Concat", trial=trial, tests=(trial.missing,)),)
+    )
     store.write_plan(plan)
     assert store.plans() == [plan]
     store.write_plan(plan.model_copy(update={"name": "t"}))

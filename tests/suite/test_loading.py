@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.suite.expansion import expand
 from mlabench.suite import Overrides, Suite, describe, load_suite, members
+from mlabench.suite.expansion import expand
 from mlabench.trial import Training
 from tests.suite.fakes import MASK, Captions
 

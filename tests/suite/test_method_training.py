@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from mlabench.suite.expansion import expand
 from mlabench.suite import Suite, describe
+from mlabench.suite.expansion import expand
 from mlabench.trial import SGD, Adam, Cosine, Step, Training
 
 TEXT = """

@@ -6,14 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench.missing import Missing
-from mlabench.suite.plan import Cell, Plan
+from mlabench.suite.plan import Plan, PlannedTrial
 from tests.records import make_trial
 
 COMPLETE, HALF, AUDIO = Missing(), Missing.at("balanced", 0.5), Missing(protocol="subset", keep=("audio",))
 
 
-def cell(label: str, method: str, *tests: Missing, seed: int = 0) -> Cell:
-    return Cell(label=label, trial=make_trial(method, seed), tests=tests)
+def cell(label: str, method: str, *tests: Missing, seed: int = 0) -> PlannedTrial:
+    return PlannedTrial(label=label, trial=make_trial(method, seed), tests=tests)
 
 
 PLAN = Plan(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mlabench import registry
-from mlabench.suite import expansion as planning
 from mlabench.errors import UserError
-from mlabench.suite.plan import Plan
-from mlabench.suite.expansion import expand
 from mlabench.suite import Overrides, Suite, load_suite, members
+from mlabench.suite import expansion as planning
+from mlabench.suite.expansion import expand
+from mlabench.suite.plan import Plan
 from tests.suite.fakes import MASK
 
 SUITES = Path(__file__).parents[2] / "suites"

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from mlabench import registry
-from mlabench.training.checkpoint import Checkpoints, Snapshot
 from mlabench.errors import UserError
 from mlabench.method import Method
+from mlabench.record import Epoch
+from mlabench.testing import build_method, make_task
+from mlabench.training.checkpoint import Checkpoints, Snapshot
+from mlabench.training.loop import Observers, fit
 from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import accuracies
-from mlabench.testing import build_method, make_task
-from mlabench.training.loop import Observers, fit
-from mlabench.trial import SGD, Adam, Cosine, Epoch, Training
+from mlabench.trial import SGD, Adam, Cosine, Training
 from tests.splits import random_split
 
 TASK = make_task(3)

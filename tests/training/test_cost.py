@@ -15,14 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mlabench.training import cost
-from mlabench.training.cost import Meter
 from mlabench.datasets import Split
 from mlabench.method import Batch, Method, Optimization, Prediction
+from mlabench.testing import build_method, make_task
+from mlabench.training import cost
+from mlabench.training.cost import Meter
+from mlabench.training.loop import Observers, fit
 from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors, accuracies
-from mlabench.testing import build_method, make_task
-from mlabench.training.loop import Observers, fit
 from mlabench.trial import Training
 from tests.command_line import ROOT
 

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlabench import registry
-from mlabench.training.data_parallel import share_out
-from mlabench.training.ranks import ranks
-from mlabench.training.one_trial import make_fabric
 from mlabench.store.records import Store
-from mlabench.training.tensors import accuracies
 from mlabench.testing import build_method, make_task
+from mlabench.training.data_parallel import share_out
 from mlabench.training.loop import Observers, fit
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.ranks import ranks
+from mlabench.training.tensors import accuracies
 from mlabench.trial import SGD, Training
 from tests.command_line import mlabench
 from tests.splits import random_split

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlabench.training import decoded_inputs as decoding
 from mlabench.datasets import Data, Split, StoredRows, Task
-from mlabench.training.decoded_inputs import decode_inputs
 from mlabench.errors import UserError
 from mlabench.media import Item, Text, UnreadableError
 from mlabench.media.preprocessing import Preprocessing
+from mlabench.training import decoded_inputs as decoding
+from mlabench.training.decoded_inputs import decode_inputs
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from mlabench import registry
-from mlabench.training import inputs
 from mlabench.datasets import Data, StoredRows
+from mlabench.datasets.opening import instantiate
 from mlabench.encoders.backbone import BackboneEncoder
-from mlabench.training.inputs import build_encoders, load_data, prepare
-from mlabench.training.job import Job, RunOptions
 from mlabench.missing import Missing
-from mlabench.suite.expansion import with_content, with_fingerprint
-from mlabench.training.frozen_features import drop_frozen_networks
-from mlabench.training.one_trial import run_trial
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, load_inputs
-from mlabench.suite.components import instantiate
+from mlabench.suite.expansion import with_content, with_fingerprint
+from mlabench.training import inputs
+from mlabench.training.frozen_features import drop_frozen_networks
+from mlabench.training.inputs import build_encoders, load_data, prepare
+from mlabench.training.job import Job, RunOptions
+from mlabench.training.one_trial import run_trial
 from mlabench.trial import Adam, Component, Training, Trial
 from tests.datasets.published import mvsa_tree
 

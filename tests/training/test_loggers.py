@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.training.loggers import NAMES, flat, metrics, require_loggers, sending_curves
-from mlabench.trial import Epoch
+from mlabench.record import Epoch
+from mlabench.training.loggers import LOGGERS, flat, metrics, require_loggers, sending_curves
 from tests.command_line import ROOT
 from tests.records import make_trial
 
@@ -62,7 +62,8 @@ def test_wandb(tmp_path: Path) -> None:
     pytest.importorskip("pytorch_lightning")
     pytest.importorskip("wandb")
     program = (
-        "import sys; from pathlib import Path; from tests.training.test_loggers import send; send('wandb', Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from tests.training.test_loggers import send;"
+        "send('wandb', Path(sys.argv[1]))"
     )
     environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     command = [sys.executable, "-c", program, tmp_path]
@@ -83,4 +84,4 @@ def test_mlflow_is_told_where_to_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
-        require_loggers(NAMES)
+        require_loggers(LOGGERS)

@@ -19,8 +19,7 @@ from mlabench import registry
 from mlabench.datasets import Split, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.method import Batch, LabelledSplit, Method, Optimization, Progress, Stage
-from mlabench.training.one_trial import make_fabric
-from mlabench.training.tensors import SplitTensors
+from mlabench.record import Epoch
 from mlabench.testing import TinyEncoder, build_method, make_task
 from mlabench.training.loop import (
     Observers,
@@ -31,7 +30,9 @@ from mlabench.training.loop import (
     make_optimizer,
     stable_seed,
 )
-from mlabench.trial import SGD, Adam, AdamW, Constant, Cosine, Epoch, Step, Training
+from mlabench.training.one_trial import make_fabric
+from mlabench.training.tensors import SplitTensors
+from mlabench.trial import SGD, Adam, AdamW, Constant, Cosine, Step, Training
 
 Array = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from mlabench.training.metrics import calibration_error, evaluate, modality_gap, score, softmax
 from mlabench.missing import Missing
+from mlabench.training.metrics import calibration_error, evaluate, modality_gap, score, softmax
 
 
 def random_logits(samples: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from mlabench import __version__, registry
+from mlabench.datasets import Data, Split
+from mlabench.missing import Missing
+from mlabench.record import Epoch, Record
+from mlabench.store.records import MODEL, Store
 from mlabench.training import inputs
 from mlabench.training import one_trial as runner
-from mlabench.datasets import Data, Split
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
-from mlabench.missing import Missing
 from mlabench.training.one_trial import build_method, run_trial
-from mlabench.store.records import MODEL, Store
 from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors
-from mlabench.trial import Component, DatasetComponent, Epoch, Record, Training, Trial
+from mlabench.trial import Component, DatasetComponent, Training, Trial
 from tests.command_line import lasting
 from tests.records import make_record, make_trial
 from tests.spies import Spy
@@ -332,7 +333,10 @@ def test_small_models_are_kept_and_large_ones_on_demand(store: Store, monkeypatc
 
 @pytest.mark.parametrize(
     ("method", "kind", "place"),
-    [("failing", "ArithmeticError", "tests/spies.py"), ("diverging", "TrainingDivergedError", "mlabench/training/loop.py")],
+    [
+        ("failing", "ArithmeticError", "tests/spies.py"),
+        ("diverging", "TrainingDivergedError", "mlabench/training/loop.py"),
+    ],
 )
 def test_a_failure_becomes_a_record(method: str, kind: str, place: str, spies: None, store: Store) -> None:
     trial = small_trial(method)

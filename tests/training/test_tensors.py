@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlabench.training import tensors
-from mlabench.store.cache import open_array
-from mlabench.datasets import Inputs, Split, StoredRows, Task
+from mlabench.datasets import ModalityInputs, Split, StoredRows, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Text
 from mlabench.method import Batch, Method, Prediction
+from mlabench.store.cache import open_array
+from mlabench.training import tensors
 from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
 
@@ -55,7 +55,7 @@ def split(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Two samples per batch when predicting."""
     monkeypatch.setattr(tensors, "PREDICTION_BATCH", 2)
     names = tuple("vwxyz")
-    inputs: dict[str, Inputs] = {"audio": AUDIO, "text": TEXT}
+    inputs: dict[str, ModalityInputs] = {"audio": AUDIO, "text": TEXT}
     if request.param != "memory":
         inputs["audio"] = _on_disk(AUDIO, tmp_path / "audio.npy")
     if request.param == "disk":

@@ -10,13 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
+from mlabench.record import Epoch, Failure, Record
 from mlabench.running.session import Session
-from mlabench.training.job import Job, RunOptions
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
-from mlabench.trial import Epoch, Failure, Record, Trial
+from mlabench.training.job import Job, RunOptions
+from mlabench.trial import Trial
 from mlabench.tuning import search as module
-from mlabench.tuning.search import Outcome
+from mlabench.tuning.search import TuningResult
 
 TEXT = """
 dataset: stamps
@@ -73,6 +74,6 @@ def suite_of(tmp_path: Path, text: str = TEXT, **overrides: Any) -> Suite:
     return load_suite(path, Overrides(**overrides))
 
 
-def tried(suite: Suite, root: Path, runner: Invented, monkeypatch: Any, **options: Any) -> list[Outcome]:
+def tried(suite: Suite, root: Path, runner: Invented, monkeypatch: Any, **options: Any) -> list[TuningResult]:
     monkeypatch.setattr(module, "run_jobs", runner)
     return module.search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)

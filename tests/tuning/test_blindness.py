@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlabench.training import one_trial as runner
 from mlabench.datasets import Data, Split
+from mlabench.missing import Missing
+from mlabench.record import Record
+from mlabench.store.records import Store
+from mlabench.training import one_trial as runner
 from mlabench.training.inputs import load_data
 from mlabench.training.job import Job, RunOptions
-from mlabench.missing import Missing
 from mlabench.training.one_trial import run_trial
-from mlabench.store.records import Store
-from mlabench.trial import Record
 from tests.spies import Spy
 from tests.training.test_one_trial import small_trial
 

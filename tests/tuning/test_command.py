@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlabench.suite.expansion import expand
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
+from mlabench.suite.expansion import expand
 from tests.command_line import mlabench, start
 
 #: Two methods, six tries, in two generations.

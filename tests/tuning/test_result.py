@@ -9,14 +9,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mlabench.suite.plan import Plan
-from mlabench.suite.expansion import expand
 from mlabench.report.build import print_tables
 from mlabench.report.wording import tuning_sentence
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
+from mlabench.suite.expansion import expand
+from mlabench.suite.plan import Plan
 from mlabench.tuning import result
-from mlabench.tuning.search import Outcome
+from mlabench.tuning.search import TuningResult
 from tests.tuning.invented import Invented, suite_of, tried
 
 ENTRIES = """
@@ -33,7 +33,7 @@ tuning: {tries: 6}
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Suite, list[Outcome]]:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Suite, list[TuningResult]]:
     tried_with: dict[str, Any] = {"seeds": "0", "rates": "0"}
     searched = suite_of(tmp_path, ENTRIES, **tried_with)
     outcomes = tried(searched, tmp_path / "r", Invented(), monkeypatch)
@@ -45,7 +45,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Suite, list[O
 
 @pytest.mark.parametrize("name", ["short.yaml", "long.yaml"])
 def test_it_loads_with_what_was_found_and_nothing_else_changed(
-    made: tuple[Suite, list[Outcome]], tmp_path: Path, name: str
+    made: tuple[Suite, list[TuningResult]], tmp_path: Path, name: str
 ):
     whole, outcomes = made
     tuned = load_suite(tmp_path / name)
@@ -60,7 +60,7 @@ def test_it_loads_with_what_was_found_and_nothing_else_changed(
     assert expand(tuned).tuned_labels() == expand(tuned).labels
 
 
-def test_it_is_short_where_it_can_be(made: tuple[Suite, list[Outcome]], tmp_path: Path):
+def test_it_is_short_where_it_can_be(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
     document = yaml.safe_load((tmp_path / "short.yaml").read_text())
     assert list(document) == ["extends", "methods", "tuned"]
     assert "&" not in (tmp_path / "long.yaml").read_text()
@@ -70,7 +70,7 @@ def planned(tmp_path: Path, **overrides: Any) -> Plan:
     return expand(load_suite(tmp_path / "short.yaml", Overrides(**overrides)))
 
 
-def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[Outcome]], tmp_path: Path):
+def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
     console = Console(record=True, width=400)
     print_tables(planned(tmp_path), Store(tmp_path / "none"), console)
     said = tuning_sentence(planned(tmp_path))
@@ -81,7 +81,7 @@ def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[Outcom
     assert said in console.export_text()
 
 
-def test_the_report_says_defaults(made: tuple[Suite, list[Outcome]]):
+def test_the_report_says_defaults(made: tuple[Suite, list[TuningResult]]):
     assert tuning_sentence(expand(made[0])) == "Hyper-parameters: defaults or what the suite sets; not tuned."
 
 
@@ -98,7 +98,7 @@ def test_the_report_says_defaults(made: tuple[Suite, list[Outcome]]):
     ],
 )
 def test_what_was_changed_since_does_not_pass_for_tuned(
-    made: tuple[Suite, list[Outcome]], tmp_path: Path, overrides: dict[str, Any], tuned: tuple[str, ...]
+    made: tuple[Suite, list[TuningResult]], tmp_path: Path, overrides: dict[str, Any], tuned: tuple[str, ...]
 ):
     plan = planned(tmp_path, **overrides)
     assert plan.tuned_labels() == tuned

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.trial import Record, Trial
-from mlabench.tuning.search import Outcome
+from mlabench.record import Record
+from mlabench.trial import Trial
+from mlabench.tuning.search import TuningResult
 from tests.tuning.invented import Invented, accuracy, failure, record, suite_of, tried
 
 
-def summary(outcomes: list[Outcome]) -> list[object]:
+def summary(outcomes: list[TuningResult]) -> list[object]:
     return [(one.label, [(dict(each.candidate.values), each.score) for each in one.tries]) for one in outcomes]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from mlabench.datasets import Data, Split, Task
+from mlabench.datasets.contract import Data, Split, Task
 from mlabench.errors import UserError
 
 TENSORS, TABLE = "features.safetensors", "samples.csv"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from mlabench.datasets import Progress
+from mlabench.datasets.contract import ReportProgress
 from mlabench.datasets.embedded.base import TABLE, TENSORS, Rows, Tensors
 from mlabench.errors import cannot_write
 from mlabench.media import UnreadableError
@@ -34,7 +34,7 @@ def decode(
     read: Callable[[_Item], _Values],
     kept: list[_Item],
     skipped: Counter[str],
-    report: Progress,
+    report: ReportProgress,
 ) -> Iterator[_Values]:
     """Yields what can be read and appends its item to ``kept``; counts the rest."""
     for done, item in enumerate(items, start=1):

@@ -13,11 +13,11 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from mlabench.datasets import Data, Inventory, Split
+from mlabench.datasets.contract import Data, Inventory, Split
 from mlabench.datasets.manifest.feature_files import Features, read_array, read_arrays
+from mlabench.datasets.manifest.table import Table, read_table
 from mlabench.datasets.published.base import SPLITS, Listing, RawDataset, Sample, SplitName
 from mlabench.datasets.splits import split_groups
-from mlabench.datasets.manifest.table import Table, read_table
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Audio, Image, Item, Medium, Text, UnreadableError, Video

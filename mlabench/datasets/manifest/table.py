@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlabench.errors import UserError
-from mlabench.media import missing_package
-from mlabench.media.texts import decode_text
+from mlabench.media import decode_text, missing_package
 from mlabench.registry import suggest
 
 _DELIMITERS = ",;\t"

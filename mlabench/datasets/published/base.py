@@ -18,11 +18,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mlabench.datasets import Data, Dataset, Inventory, Split, Task
+from mlabench.datasets.contract import Data, Dataset, Inventory, Split, Task
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.media import Item
-from mlabench.media.items import identity
+from mlabench.media import Item, identity
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")

@@ -14,8 +14,7 @@ from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitN
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
-from mlabench.media import Audio, Item, Medium, Video
-from mlabench.media.texts import read_text
+from mlabench.media import Audio, Item, Medium, Video, read_text
 
 #: Class by the code in a clip's name.
 EMOTIONS = {"ANG": "Anger", "DIS": "Disgust", "FEA": "Fear", "HAP": "Happy", "NEU": "Neutral", "SAD": "Sad"}

@@ -26,8 +26,7 @@ from mlabench.datasets.published.text_image import (
 )
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Image, Item, Medium, Text
-from mlabench.media.texts import decode_text
+from mlabench.media import Image, Item, Medium, Text, decode_text
 
 MLA_LISTS: Mapping[SplitName, str] = {"train": "my_train_food.txt", "test": "my_test_food.txt"}
 MLA_SOURCE = "the folder data of github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"

@@ -9,6 +9,7 @@ from typing import Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
 from mlabench.datasets.published.iemocap_files import (
     SESSIONS,
     Session,
@@ -19,12 +20,10 @@ from mlabench.datasets.published.iemocap_files import (
     session_of,
     speaker_of,
 )
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Audio, Half, Item, Medium, Text, UnreadableError, Video
-from mlabench.media.texts import read_text
+from mlabench.media import Audio, Half, Item, Medium, Text, UnreadableError, Video, read_text
 
 LAYOUT = "Session1/dialog/EmoEvaluation/*.txt"
 MLA_REPOSITORY = "https://github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlabench.errors import UserError
-from mlabench.media.texts import one_line, read_text
+from mlabench.media import one_line, read_text
 
 #: Numbers of the sessions; two actors each, a woman (F) and a man (M).
 SESSIONS = (1, 2, 3, 4, 5)

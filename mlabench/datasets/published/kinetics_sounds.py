@@ -16,8 +16,7 @@ from pydantic import Field
 from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, carve_validation
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
-from mlabench.media import Audio, Item, Medium, Video
-from mlabench.media.texts import one_line, read_text
+from mlabench.media import Audio, Item, Medium, Video, one_line, read_text
 
 #: Arandjelovic and Zisserman (ICCV 2017) chose 34 classes of an unpublished version of Kinetics. These are the 31 that
 #: the published Kinetics-400 still has, some renamed ("blowing out" became "blowing out candles"); without

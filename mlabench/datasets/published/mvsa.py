@@ -14,7 +14,6 @@ from typing import Literal, cast
 from pydantic import Field
 
 from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, first_folder
-from mlabench.datasets.splits import split_groups
 from mlabench.datasets.published.text_image import (
     QMF_LISTS,
     files_by_name,
@@ -24,10 +23,10 @@ from mlabench.datasets.published.text_image import (
     read_lines,
     read_lists,
 )
+from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Image, Item, Medium, Text
-from mlabench.media.texts import decode_text
+from mlabench.media import Image, Item, Medium, Text, decode_text
 
 LABELS = ("negative", "neutral", "positive")
 SHARES: Mapping[str, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}

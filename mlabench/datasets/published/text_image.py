@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from mlabench.datasets.published.base import Listing, SplitName, carve_validation
 from mlabench.errors import UserError
-from mlabench.media.texts import decode_text, one_line
+from mlabench.media import decode_text, one_line
 
 #: The lists of QMF (ICML 2023), of the same names for both datasets.
 QMF_LISTS: Mapping[SplitName, str] = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "test.jsonl"}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mlabench.media import Image, Item, Video
 from mlabench.media.pictures import Fit, read_picture, resize
+from mlabench.media.preprocessing.contract import Preprocessing
 from mlabench.media.video import middle_frame, read_frames
-from mlabench.media.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

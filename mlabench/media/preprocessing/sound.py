@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.media import Audio, Item, missing_package
+from mlabench.media.preprocessing.contract import Preprocessing
 from mlabench.media.sound import read_sound
-from mlabench.media.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mlabench.errors import UserError
 from mlabench.media import Item, Text, UnreadableError, missing_package
-from mlabench.media.preprocessing import Preprocessing
+from mlabench.media.preprocessing.contract import Preprocessing
 
 #: What stands where a text has ended.
 PADDING = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mlabench.suite.plan import Cell
+from mlabench.suite import PlannedTrial
 from mlabench.trial import SGD, Component, Step
 
 _RESNET = ("timm", {"model": "resnet18", "pretrained": False})
@@ -26,7 +26,7 @@ _SPLIT = "mla"
 _EPOCHS, _BATCH, _OPTIMIZER, _SCHEDULE = 100, 64, SGD(momentum=0.9, weight_decay=1e-4), Step()
 
 
-def departures(cells: Iterable[Cell]) -> list[str]:
+def departures(cells: Iterable[PlannedTrial]) -> list[str]:
     """What the paper did otherwise, as far as the trials say; each said once."""
     cells = list(cells)
     found = list(dict.fromkeys(sentence for cell in cells for sentence in _departures(cell)))
@@ -36,7 +36,7 @@ def departures(cells: Iterable[Cell]) -> list[str]:
     return found
 
 
-def _departures(cell: Cell) -> Iterator[str]:
+def _departures(cell: PlannedTrial) -> Iterator[str]:
     trial = cell.trial
     dataset, training = trial.dataset, trial.training
     if dataset.name == "kinetics_sounds":

@@ -9,13 +9,13 @@ from math import sqrt
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.suite.plan import Cell as PlanCell
 from mlabench.report import wording
 from mlabench.report.parts import OFF
 from mlabench.report.published import DATASETS, Number, datasets_in
 from mlabench.report.published.protocol import departures
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.suite import PlannedTrial
 from mlabench.trial import Component
 
 _NOT_SOURCED = "not sourced"
@@ -96,7 +96,7 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
 
 
 def _places(
-    results: Results, cells: dict[str, PlanCell], datasets: Iterable[str], numbers: Sequence[Number]
+    results: Results, cells: dict[str, PlannedTrial], datasets: Iterable[str], numbers: Sequence[Number]
 ) -> Iterator[_Place]:
     """Where a number was published, or is known to be, and we have planned one."""
     scores = results.scores

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlabench.suite.plan import Question
 from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, gap, laziness, missing
+from mlabench.suite import Question
 
 _ANSWERED_BY: dict[Question, Callable[[Evidence], Answer | None]] = {
     "Q1": laziness.answer,

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Comparison, contrast
 from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.statistics import Comparison, contrast
+from mlabench.suite import Plan
 
 _CLAIM = "Gradient modification (HGM) and dynamic fusion (DF) each raise MLA's fused accuracy."
 

@@ -9,14 +9,14 @@ from itertools import permutations
 
 import numpy as np
 
-from mlabench.cli.console import counted
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import Results
-from mlabench.statistics.comparisons import Comparison
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import Comparison
+from mlabench.words import counted
 
 _UNIT = "points per 10 points of missing rate"
 #: A modality is hurt if it loses more than this many points of accuracy per 10 points of the other's missing rate:

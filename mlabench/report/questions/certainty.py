@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlabench.cli.console import counted
-from mlabench.training.metrics import softmax
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Comparison, Outcomes, contrast, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import Comparison, Outcomes, contrast, summarise
+from mlabench.training import softmax
+from mlabench.words import counted
 
 #: Equal-width bins of the reliability diagram, and the fewest predictions for which a bin is drawn.
 BINS, FEWEST = 10, 20

@@ -10,13 +10,12 @@ from statistics import fmean
 
 import pandas as pd
 
-from mlabench.cli.console import counted
-from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Finding, Series, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import (
+from mlabench.report.table import Cell, measure
+from mlabench.statistics import (
     Comparison,
     Interval,
     Outcomes,
@@ -27,7 +26,8 @@ from mlabench.statistics.comparisons import (
     holm,
     summarise,
 )
-from mlabench.report.table import Cell, measure
+from mlabench.suite import Plan
+from mlabench.words import counted
 
 #: Label of the method in question, and its registered name.
 LABEL, METHOD = "MLA", "mla"

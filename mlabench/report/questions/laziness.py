@@ -9,14 +9,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from mlabench.suite.plan import Plan
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Comparison, shapley, summarise
 from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.statistics import Comparison, shapley, summarise
+from mlabench.suite import Plan
 
 #: The setting in which all modalities are there.
 COMPLETE = "0 %"

@@ -16,7 +16,8 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common, ranking
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import (
+from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import (
     Comparison,
     Interval,
     Outcomes,
@@ -27,7 +28,6 @@ from mlabench.statistics.comparisons import (
     probability_of_improvement,
     summarise,
 )
-from mlabench.report.table import Cell, Column, Row, Table, measure
 
 CLAIM = "As modalities go missing, MLA keeps the highest fused accuracy."
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlabench.cli.console import counted
 from mlabench.missing import Missing
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.statistics.comparisons import Comparison, Interval, summarise
 from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.statistics import Comparison, Interval, summarise
+from mlabench.words import counted
 
 _CLAIM = "MLA enlarges the gap between the modalities' embeddings, compared with concatenation."
 

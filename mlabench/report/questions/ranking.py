@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.questions import common
-from mlabench.statistics.comparisons import critical_difference, win_rates
 from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.statistics import critical_difference, win_rates
 
 Floats = NDArray[np.floating[Any]]
 

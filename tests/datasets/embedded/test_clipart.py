@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench.datasets import Data, Split
+from mlabench.datasets.embedded.base import read_features
 from mlabench.datasets.embedded.clipart import dataset as clipart
 from mlabench.datasets.embedded.clipart.dataset import SHIPPED, Clipart, image_features
 from mlabench.datasets.embedded.clipart.raw_files import CLASSES
 from mlabench.datasets.embedded.rebuild import SHARES
-from mlabench.datasets.embedded.base import read_features
 from mlabench.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -138,7 +138,8 @@ def test_notes_name_the_twin_and_what_was_left_out(data: Data) -> None:
 
 def test_loading_does_not_import_torch() -> None:
     code = (
-        "import sys; from mlabench.datasets.embedded.clipart.dataset import Clipart; dataset = Clipart(Clipart.Config());"
+        "import sys; from mlabench.datasets.embedded.clipart.dataset import Clipart;"
+        "dataset = Clipart(Clipart.Config());"
         "dataset.load(); dataset.fingerprint(); sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mlabench.datasets import Inventory
-from mlabench.datasets.embedded.clipart.dataset import SHIPPED, image_features
-from mlabench.datasets.embedded.clipart.rebuild import check_clipart, prepare_clipart
-from mlabench.datasets.embedded.clipart.raw_files import list_pictures, read_picture
-from mlabench.datasets.embedded.networks import encode_pictures, encode_sentences
 from mlabench.datasets.embedded.base import read_features
+from mlabench.datasets.embedded.clipart.dataset import SHIPPED, image_features
+from mlabench.datasets.embedded.clipart.raw_files import list_pictures, read_picture
+from mlabench.datasets.embedded.clipart.rebuild import check_clipart, prepare_clipart
+from mlabench.datasets.embedded.networks import encode_pictures, encode_sentences
 from mlabench.errors import UserError
 from tests.datasets.embedded.clipart_tree import make_tree
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mlabench.datasets.embedded import networks as encoders
+from mlabench.datasets.embedded.base import Rows, Tensors, read_features
 from mlabench.datasets.embedded.clipart.dataset import SHIPPED, image_features
-from mlabench.datasets.embedded.clipart.rebuild import split_pictures
 from mlabench.datasets.embedded.clipart.raw_files import (
     CLASSES,
     PACKAGES,
@@ -15,7 +15,7 @@ from mlabench.datasets.embedded.clipart.raw_files import (
     list_pictures,
     read_picture,
 )
-from mlabench.datasets.embedded.base import Rows, Tensors, read_features
+from mlabench.datasets.embedded.clipart.rebuild import split_pictures
 from tests.datasets.embedded.debian import unpacked
 
 VERSION = "1:0.18+dfsg-19"

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from mlabench import registry
 from mlabench.datasets import Data, Dataset, Split
-from mlabench.datasets.embedded.stamps import dataset as stamps
-from mlabench.datasets.embedded.rebuild import SHARES
 from mlabench.datasets.embedded.base import read_features
+from mlabench.datasets.embedded.rebuild import SHARES
+from mlabench.datasets.embedded.stamps import dataset as stamps
 from mlabench.datasets.embedded.stamps.dataset import SHIPPED, Stamps
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
 from mlabench.errors import UserError

@@ -8,9 +8,9 @@ import pytest
 
 from mlabench.datasets import Inventory
 from mlabench.datasets.embedded import networks as frozen_features
+from mlabench.datasets.embedded.base import read_features
 from mlabench.datasets.embedded.networks import count_ngrams, encode_speech
 from mlabench.datasets.embedded.rebuild import staged
-from mlabench.datasets.embedded.base import read_features
 from mlabench.datasets.embedded.stamps.dataset import SHIPPED, ngram_features
 from mlabench.datasets.embedded.stamps.rebuild import check_stamps, prepare_stamps
 from mlabench.errors import UserError

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from mlabench.datasets.embedded.stamps.raw_dataset import RawStamps
 from mlabench.datasets.embedded.stamps.dataset import Stamps
-from mlabench.datasets.embedded.stamps.rebuild import check_stamps
+from mlabench.datasets.embedded.stamps.raw_dataset import RawStamps
 from mlabench.datasets.embedded.stamps.raw_files import PACKAGE
+from mlabench.datasets.embedded.stamps.rebuild import check_stamps
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text
 from mlabench.media.preprocessing.pictures import Picture

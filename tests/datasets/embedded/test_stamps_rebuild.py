@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from mlabench.datasets.embedded import networks as encoders
 from mlabench.datasets.embedded.base import Rows, Tensors, read_features
 from mlabench.datasets.embedded.stamps.dataset import SHIPPED, ngram_features
-from mlabench.datasets.embedded.stamps.rebuild import split_samples
 from mlabench.datasets.embedded.stamps.raw_files import (
     CLASSES,
     LANGUAGES,
@@ -19,6 +18,7 @@ from mlabench.datasets.embedded.stamps.raw_files import (
     read_picture,
     read_speech,
 )
+from mlabench.datasets.embedded.stamps.rebuild import split_samples
 from tests.datasets.embedded.debian import unpacked
 
 VERSION = "2022.06.04-1"

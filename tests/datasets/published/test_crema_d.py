@@ -18,8 +18,16 @@ from mlabench.errors import UserError
 from mlabench.media import Audio, Video
 from mlabench.media.sound import read_sound
 from mlabench.media.video import read_frames
-from tests.datasets.published.crema_d_tree import CODES, POINTER, SPEAKERS, clip_names, make_tree, write_frames, write_lists
 from tests.datasets.media_files import write_wav
+from tests.datasets.published.crema_d_tree import (
+    CODES,
+    POINTER,
+    SPEAKERS,
+    clip_names,
+    make_tree,
+    write_frames,
+    write_lists,
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mlabench.datasets.published.food101 import Food101, clean_title, read_titles
 from mlabench.datasets.published.base import Listing
+from mlabench.datasets.published.food101 import Food101, clean_title, read_titles
 from mlabench.datasets.published.text_image import QMF_LISTS, read_lists
 from mlabench.errors import UserError
 from mlabench.media import Image, Text

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mlabench.datasets.published.base import Listing, Sample
 from mlabench.datasets.published.iemocap import Iemocap
 from mlabench.datasets.published.iemocap_files import (
     Utterance,
@@ -25,7 +26,6 @@ from mlabench.datasets.published.iemocap_files import (
     session_of,
     speaker_of,
 )
-from mlabench.datasets.published.base import Listing, Sample
 from mlabench.errors import UserError
 from mlabench.media import Audio, Text, UnreadableError, Video
 from mlabench.media.preprocessing.pictures import Picture

@@ -11,13 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlabench.datasets.published.kinetics_sounds import CLASSES, KineticsSounds, find_videos, read_annotations, read_list
+from mlabench.datasets.published.kinetics_sounds import (
+    CLASSES,
+    KineticsSounds,
+    find_videos,
+    read_annotations,
+    read_list,
+)
 from mlabench.errors import UserError
 from mlabench.media import Audio, Video
 from mlabench.media.sound import read_sound
 from mlabench.media.video import read_frames
-from tests.datasets.published.kinetics_sounds_tree import COUNTS, LABELS, clip_name, make_tree, write_lists, youtube_id
 from tests.datasets.media_files import write_video
+from tests.datasets.published.kinetics_sounds_tree import COUNTS, LABELS, clip_name, make_tree, write_lists, youtube_id
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlabench.datasets.published.mvsa import MVSA, pair_label, read_labels, read_tweet
 from mlabench.datasets.published.base import Listing
+from mlabench.datasets.published.mvsa import MVSA, pair_label, read_labels, read_tweet
 from mlabench.datasets.published.text_image import plain_text
 from mlabench.errors import UserError
 from mlabench.media import Image, Text

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mlabench.datasets import Data, Dataset, Inventory, Progress
-from mlabench.datasets.embedded.clipart.raw_files import CLASSES, PACKAGES
+from mlabench.datasets.contract import Data, Dataset, Inventory, ReportProgress
 from mlabench.datasets.embedded.base import Tensors, assemble, fingerprint, read_features
+from mlabench.datasets.embedded.clipart.raw_files import CLASSES, PACKAGES
 from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Medium
 
 #: The shipped features; ``README.md`` there is the data card.
-SHIPPED = Path(__file__).with_name("clipart_features")
+SHIPPED = Path(__file__).with_name("features")
 #: What to do if the shipped features are missing.
 _REMEDY = (
     "Reinstall mlabench, or rebuild the features: "
@@ -104,7 +104,9 @@ class Clipart(Dataset):
 
         return check_clipart(root)
 
-    def prepare(self, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+    def prepare(
+        self, root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
+    ) -> Inventory:
         """See :func:`mlabench.datasets.embedded.clipart.rebuild.prepare_clipart`."""
         from mlabench.datasets.embedded.clipart.rebuild import prepare_clipart
 

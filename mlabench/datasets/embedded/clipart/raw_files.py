@@ -22,8 +22,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.splits import join_groups
 from mlabench.datasets.embedded.stamps.raw_files import PICTURE_SIZE, normalise
+from mlabench.datasets.splits import join_groups
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError, pictures
 

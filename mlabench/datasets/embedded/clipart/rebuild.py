@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets import Inventory, Progress
+from mlabench.datasets.contract import Inventory, ReportProgress
 from mlabench.datasets.embedded import networks as encoders
+from mlabench.datasets.embedded.base import Tensors
 from mlabench.datasets.embedded.clipart.dataset import SHIPPED
 from mlabench.datasets.embedded.clipart.raw_files import Picture, find_clipart, list_pictures, read_picture
 from mlabench.datasets.embedded.rebuild import (
@@ -25,7 +26,6 @@ from mlabench.datasets.embedded.rebuild import (
     standardised,
     write_features,
 )
-from mlabench.datasets.embedded.base import Tensors
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 
@@ -46,7 +46,9 @@ def check_clipart(root: Path | None = None) -> Inventory:
     return Inventory(folder, samples, dict(listing.skipped))
 
 
-def prepare_clipart(root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+def prepare_clipart(
+    root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
+) -> Inventory:
     """Rebuilds the features of ``clipart`` from the files of the Debian packages.
 
     Takes about two minutes on one core; nothing in ``out`` changes before all is done.

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mlabench.datasets import Data, Dataset, Inventory, Progress
+from mlabench.datasets.contract import Data, Dataset, Inventory, ReportProgress
 from mlabench.datasets.embedded.base import Tensors, assemble, fingerprint, read_features
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES, PACKAGE
 from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Medium
 
 #: The shipped features; ``README.md`` there is the data card.
-SHIPPED = Path(__file__).with_name("stamps_features")
+SHIPPED = Path(__file__).with_name("features")
 #: What to do if the shipped features are missing.
 _REMEDY = (
     "Reinstall mlabench, or rebuild the features: "
@@ -106,7 +106,9 @@ class Stamps(Dataset):
 
         return check_stamps(root)
 
-    def prepare(self, root: Path | None = None, out: Path | None = None, progress: Progress | None = None) -> Inventory:
+    def prepare(
+        self, root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
+    ) -> Inventory:
         """See :func:`mlabench.datasets.embedded.stamps.rebuild.prepare_stamps`."""
         from mlabench.datasets.embedded.stamps.rebuild import prepare_stamps
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
-from mlabench.datasets.embedded.stamps.rebuild import split_samples
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, SPEECH_LIMIT, find_stamps, list_samples
+from mlabench.datasets.embedded.stamps.rebuild import split_samples
+from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Audio, Image, Medium, Text

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets import Inventory, Progress
+from mlabench.datasets.contract import Inventory, ReportProgress
 from mlabench.datasets.embedded import networks as encoders
+from mlabench.datasets.embedded.base import Rows, Tensors
 from mlabench.datasets.embedded.rebuild import (
     SHARES,
     Features,
@@ -24,10 +25,17 @@ from mlabench.datasets.embedded.rebuild import (
     standardised,
     write_features,
 )
-from mlabench.datasets.embedded.base import Rows, Tensors
-from mlabench.datasets.splits import split_groups
 from mlabench.datasets.embedded.stamps.dataset import SHIPPED
-from mlabench.datasets.embedded.stamps.raw_files import LANGUAGES, Sample, Stamp, find_stamps, list_samples, read_picture, read_speech
+from mlabench.datasets.embedded.stamps.raw_files import (
+    LANGUAGES,
+    Sample,
+    Stamp,
+    find_stamps,
+    list_samples,
+    read_picture,
+    read_speech,
+)
+from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 
 
@@ -49,7 +57,11 @@ def check_stamps(root: Path | None = None) -> Inventory:
 
 
 def prepare_stamps(
-    root: Path | None = None, out: Path | None = None, progress: Progress | None = None, *, limit: int | None = None
+    root: Path | None = None,
+    out: Path | None = None,
+    progress: ReportProgress | None = None,
+    *,
+    limit: int | None = None,
 ) -> Inventory:
     """Rebuilds the features of ``stamps`` from the files of the Debian package.
 
@@ -90,7 +102,7 @@ def split_samples(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def _encode(
-    samples: Sequence[Sample], split: dict[str, str], skipped: Counter[str], report: Progress
+    samples: Sequence[Sample], split: dict[str, str], skipped: Counter[str], report: ReportProgress
 ) -> tuple[Rows, Tensors]:
     stamps = list(dict.fromkeys(sample.stamp for sample in samples))
     pictures: list[Stamp] = []

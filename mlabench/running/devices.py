@@ -1,0 +1,52 @@
+"""How many workers this machine can take, and the GPUs that they share. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from mlabench.errors import UserError
+
+
+def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
+    """The GPUs that trials may run on, ``per_trial`` ids each, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        per_trial: GPUs of one trial; those left over are not used.
+
+    Raises:
+        UserError: If there are GPUs, but fewer than one trial wants.
+    """
+    program = shutil.which("nvidia-smi")
+    if device not in ("auto", "cuda") or program is None:
+        return ()
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        found = [gpu.strip() for gpu in chosen.split(",") if gpu.strip()]
+    else:
+        command = [program, "--query-gpu=index", "--format=csv,noheader"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        found = listed.stdout.split() if listed.returncode == 0 else []
+    if 0 < len(found) < per_trial:
+        raise UserError(f"there are {len(found)} GPUs here, fewer than {per_trial}.", field="--devices-per-trial")
+    return tuple(",".join(found[at : at + per_trial]) for at in range(0, len(found) - per_trial + 1, per_trial))
+
+
+def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per_trial: int = 1) -> int:
+    """``per_device`` workers for each GPU; where there is none, one per core (or ``per_trial`` of them) to be used.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        gpus: What :func:`visible_gpus` found.
+        per_device: Trials that share a GPU.
+        per_trial: Devices that share a trial.
+    """
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
+        return max(len(gpus), 1) * per_device
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // per_trial)

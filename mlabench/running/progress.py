@@ -1,0 +1,130 @@
+"""Progress on the terminal while trials run and inputs are prepared. Free of torch."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from mlabench.running.events import Event, Finished, Left, Progressed, Waiting
+from mlabench.words import duration
+
+
+class Watch:
+    """Follows the events of a launcher: bars on a terminal, one line per finished trial elsewhere."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal or console.quiet,
+        )
+        self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
+        self._tasks: dict[str, TaskID] = {}
+        self._start = time.monotonic()
+        self.problems: list[Finished] = []
+        self.finished = 0
+
+    def __enter__(self) -> Watch:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def see(self, event: Event) -> None:
+        """Shows one event."""
+        if isinstance(event, Finished):
+            self._finish(event)
+        elif isinstance(event, Waiting):
+            self._console.print(f"another process is working on {event.trial_id}", soft_wrap=True)
+        elif isinstance(event, Left):
+            self._console.print(f"left {event.trial_id}, to go on from its last epoch", soft_wrap=True)
+        elif isinstance(event, Progressed):
+            self._progress(event)
+
+    def _progress(self, event: Progressed) -> None:
+        if event.trial_id not in self._tasks:
+            self._tasks[event.trial_id] = self._bars.add_task(event.trial_id, total=event.total, count=0)
+        description = f"{event.trial_id} [dim]{escape(event.stage)}[/]"
+        task = self._tasks[event.trial_id]
+        self._bars.update(task, completed=event.done, count=event.done, description=description)
+        self._advance()
+
+    def _finish(self, event: Finished) -> None:
+        self.finished += 1
+        if event.trial_id in self._tasks:
+            self._bars.remove_task(self._tasks.pop(event.trial_id))
+        self._advance()
+        if event.problem:
+            self.problems.append(event)
+            # In one go: what a second print would continue is gone, where bars are redrawn in between.
+            line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
+            console = Console(stderr=True, highlight=False) if self._console.quiet else self._console
+            console.print(line, soft_wrap=True)
+        elif event.elsewhere:
+            self._console.print(f"{self.finished}/{self._total} {event.trial_id} by another process", soft_wrap=True)
+        elif not self._console.is_terminal:
+            left = (time.monotonic() - self._start) / self.finished * (self._total - self.finished)
+            self._console.print(
+                f"{self.finished}/{self._total} {event.trial_id} in {duration(event.seconds)}, {duration(left)} left"
+            )
+
+    def _advance(self) -> None:
+        """Moves the bar of all trials; those that are running count in part, so that time left is known early."""
+        running = set(self._tasks.values())
+        parts = sum(task.completed / (task.total or 1) for task in self._bars.tasks if task.id in running)
+        self._bars.update(self._overall, completed=self.finished + parts, count=self.finished)
+
+
+class Bars:
+    """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done.
+
+    Args:
+        console: Where it is shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal or console.quiet,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` items of a stage are finished."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(escape(stage), total=total)
+        self._bars.update(self._tasks[stage], completed=done)
+        if done == total and not self._console.is_terminal:
+            self._console.print(f"{stage}: {total:,} prepared", markup=False)
