@@ -18,14 +18,14 @@ from mlabench.datasets import Data, Dataset
 from mlabench.datasets.published.base import RawDataset
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text, Video
-from tests.datasets import (
+from tests.datasets import manifest_tree
+from tests.datasets.embedded import stamps_tree
+from tests.datasets.published import (
     crema_d_tree,
     food101_tree,
     iemocap_tree,
     kinetics_sounds_tree,
-    manifest_tree,
     mvsa_tree,
-    stamps_tree,
 )
 
 TREES: dict[str, Callable[[Path], Path]] = {

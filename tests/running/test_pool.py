@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from mlabench.running import pool as local
 from mlabench.running.events import Finished, Left, Progressed, Started, Waiting
 from mlabench.running.pool import launch
 from mlabench.store.records import Store
-from mlabench.training.job import Job, RunOptions, local
+from mlabench.training.job import Job, RunOptions
 from mlabench.training.stopping import TERMINATED, TIME_IS_UP, Leave
 from tests.records import make_trial
 

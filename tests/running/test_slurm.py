@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mlabench.errors import UserError
+from mlabench.running import slurm
 from mlabench.running.job_file import Order, read_order
 from mlabench.running.slurm import Wishes, read_wishes
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
-from mlabench.training.job import Job, RunOptions, slurm
+from mlabench.training.job import Job, RunOptions
 from tests.command_line import SMALL, lasting, mlabench
 from tests.records import make_record, make_trial
 from tests.running.slurm_cluster import Cluster, running_cluster, why_not
