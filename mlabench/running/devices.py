@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mlabench.errors import UserError
+from mlabench.processes import usable_cores
 
 
 def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
@@ -48,5 +49,4 @@ def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
         return max(len(gpus), 1) * per_device
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // per_trial)
+    return max(1, usable_cores() // per_trial)

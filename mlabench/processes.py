@@ -1,0 +1,58 @@
+"""Work shared by several processes of this machine, on its cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
+from typing import Any
+
+from mlabench.errors import UserError
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], processes: int, *, broken: UserError
+) -> Iterator[tuple[int, Any]]:
+    """Calls a function with each tuple of arguments, in other processes.
+
+    Yields (place of the call, result) as calls end; ``dict(...)`` or ``sorted(...)`` brings them into order. Where
+    one call fails or the caller stops early (Ctrl-C), the processes are killed. They are spawned, not forked, since
+    the threads of torch and FFmpeg do not survive a fork: function, arguments and results must be picklable.
+
+    Args:
+        function: A function at the top of a module.
+        calls: Its arguments.
+        processes: How many processes; with one, the calls are made here.
+        broken: Raised where a process dies.
+    """
+    if min(processes, len(calls)) < 2:
+        yield from ((place, function(*call)) for place, call in enumerate(calls))
+        return
+    others = set(active_children())
+    with ProcessPoolExecutor(min(processes, len(calls)), get_context("spawn"), _begin) as pool:
+        places: dict[Future[Any], int] = {}
+        try:
+            for place, call in enumerate(calls):
+                places[pool.submit(function, *call)] = place
+            for future in as_completed(places):
+                yield places.pop(future), future.result()
+        except BaseException as error:
+            for process in set(active_children()) - others:
+                process.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise broken from error
+            raise
+
+
+def _begin() -> None:
+    """What each process does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch, where a function imports it, then adds up in the same order everywhere
