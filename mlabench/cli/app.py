@@ -143,8 +143,8 @@ def run(
     from mlabench.store import Store
     from mlabench.training import (
         LOGGERS,
-        Leave,
         RunOptions,
+        StopRequest,
         SuspendedError,
         require_compiler,
         require_device,
@@ -184,18 +184,18 @@ def run(
         processes = jobs or wishes.processes(trials_per_device, devices_per_trial)
         submit_plans(commanded, store, console, strategy, options, wishes, processes)
         return
-    failed, leave = 0, Leave(time_budget)
-    session = Session(store, console, workers, options, leave)
+    failed, stop = 0, StopRequest(time_budget)
+    session = Session(store, console, workers, options, stop)
     for plan in commanded:
         try:
-            with leave:
+            with stop:
                 failed += run_plan(plan, strategy, session)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None
         except SuspendedError:
             typer.echo("told to leave; run the same command again to go on", err=True)
-            raise typer.Exit(leave.exit_code) from None
+            raise typer.Exit(stop.exit_code) from None
         print_tables(plan, store, console)
         if fail_fast and failed:
             break

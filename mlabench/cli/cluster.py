@@ -102,9 +102,9 @@ def worker(
     from mlabench.plugins import register
     from mlabench.running import Session, read_order, run_jobs, visible_gpus
     from mlabench.store import Store
-    from mlabench.training import Leave, SuspendedError
+    from mlabench.training import StopRequest, SuspendedError
 
-    with Leave() as leave:
+    with StopRequest() as stop:
         found, store = read_order(order), Store(results)
         register(found.options.plugins)
         jobs = found.left(store)
@@ -112,10 +112,10 @@ def worker(
         try:
             done = len(found.jobs) - len(jobs)
             about = ", ".join(found.suites)
-            session = Session(store, make_console(), found.processes, options, leave)
+            session = Session(store, make_console(), found.processes, options, stop)
             failed = run_jobs(about, jobs, done, session) if jobs else 0
         except SuspendedError:
-            raise typer.Exit(leave.exit_code) from None
+            raise typer.Exit(stop.exit_code) from None
     if failed:
         raise typer.Exit(1)
 

@@ -65,7 +65,7 @@ class Order(BaseModel):
     def left(self, store: Store) -> list[Job]:
         """The jobs that nobody has done since the order was made."""
         return [
-            Job(_located(job.trial, self.locations.get(job.trial.id, {})), job.tests, job.afresh, job.known)
+            Job(_located(job.trial, self.locations.get(job.trial.id, {})), job.tests, job.retrain, job.known)
             for job in self.jobs
             if done_by_others(job, store) is None
         ]

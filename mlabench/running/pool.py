@@ -63,7 +63,11 @@ class _Worker:
 
 
 def launch(
-    jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, leave: Callable[[], bool] = lambda: False
+    jobs: Sequence[Job],
+    store: Store,
+    options: RunOptions,
+    workers: int,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Event]:
     """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
 
@@ -75,7 +79,7 @@ def launch(
         store: Where records go.
         options: How it is run.
         workers: Processes at most.
-        leave: Whether to begin nothing more, and to leave the trials under way at the end of their epochs.
+        should_stop: Whether to begin nothing more, and to leave the trials under way at the end of their epochs.
 
     Raises:
         UserError: If nothing can be written to the results folder any more.
@@ -84,7 +88,7 @@ def launch(
     pool: list[_Worker] = []
     try:
         while queue or elsewhere or any(worker.job for worker in pool):
-            if leave():
+            if should_stop():
                 queue.clear()
                 elsewhere.clear()
                 _tell_to_leave(pool)
@@ -93,7 +97,7 @@ def launch(
             _hand_out(queue, pool, store, options, workers)
             for ready in wait([worker.connection for worker in pool], _patience(pool, options)):
                 worker = next(worker for worker in pool if worker.connection is ready)
-                job, event = worker.job, _receive(worker, pool, store, options, leave)
+                job, event = worker.job, _receive(worker, pool, store, options, should_stop)
                 if isinstance(event, Waiting) and job is not None:
                     elsewhere.append(job)
                 if isinstance(event, Left | None) and job is not None:
@@ -162,7 +166,7 @@ def _seconds(worker: _Worker) -> float:
 
 
 def _receive(
-    worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions, leave: Callable[[], bool]
+    worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions, should_stop: Callable[[], bool]
 ) -> Event | None:
     """What a worker has to say, idle after its job. One that has died leaves the pool; None if that was in between.
 
@@ -173,7 +177,7 @@ def _receive(
     except (EOFError, OSError):
         pool.remove(worker)
         _join(worker, store)
-        if worker.job is None or worker.has_left or leave():
+        if worker.job is None or worker.has_left or should_stop():
             return None
         return _bury(worker, worker.job, store, options)
     if isinstance(answer, Unwritable):

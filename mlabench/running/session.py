@@ -102,9 +102,9 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
         Overwrite.ALWAYS: {State.MISSING, State.INCOMPLETE, State.FAILED, State.DONE},
     }[overwrite]
     again.add(State.RUNNING)
-    afresh = overwrite == Overwrite.ALWAYS
+    retrain = overwrite == Overwrite.ALWAYS
     return [
-        Job(standing.trial, standing.tests, afresh, standing.seal) for standing in standings if standing.state in again
+        Job(standing.trial, standing.tests, retrain, standing.seal) for standing in standings if standing.state in again
     ]
 
 
@@ -168,14 +168,14 @@ class Session:
         console: Where progress is shown.
         workers: Processes at most.
         options: How trials are run.
-        leave: Whether it is time to save what is under way, and to leave.
+        should_stop: Whether it is time to save what is under way, and to leave.
     """
 
     store: Store
     console: Console
     workers: int
     options: RunOptions
-    leave: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
 
 
 def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:
@@ -212,14 +212,14 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
     Raises:
         SuspendedError: If it was told to leave before all was done.
     """
-    store, console, options, leave = session.store, session.console, session.options, session.leave
+    store, console, options, should_stop = session.store, session.console, session.options, session.should_stop
     workers, start = min(session.workers, len(jobs)), time.monotonic()
     by = counted(workers, "worker")
     console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
     prepare_inputs([job.trial for job in jobs], console, workers, options.device)
     log = EventLog(store.root)
     log.write("run", plan=about, trials=len(jobs), workers=workers)
-    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers, leave)) as events:
+    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers, should_stop)) as events:
         for event in events:
             log.see(event)
             watch.see(event)
@@ -227,6 +227,6 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
                 break
     log.write("ended", finished=watch.finished, failed=len(watch.problems))
     console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
-    if leave() and watch.finished < len(jobs):
+    if should_stop() and watch.finished < len(jobs):
         raise SuspendedError
     return len(watch.problems)

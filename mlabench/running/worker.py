@@ -19,7 +19,7 @@ from mlabench.plugins import register
 from mlabench.record import Record
 from mlabench.running.events import Event, Finished, Left, Progressed, Started, Waiting
 from mlabench.store import Store, held
-from mlabench.training import Job, Leave, RunOptions, SuspendedError
+from mlabench.training import Job, RunOptions, StopRequest, SuspendedError
 
 #: A worker whose memory has grown by so much since its first trial is replaced: something in it leaks.
 LEAK_BYTES = 2**30
@@ -35,11 +35,11 @@ class Unwritable:
 def work(connection: Connection, root: Path, options: RunOptions) -> None:
     """Runs jobs that come through ``connection`` and answers with events."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    with Leave() as leave:
-        _work(connection, root, options, leave)
+    with StopRequest() as stop:
+        _work(connection, root, options, stop)
 
 
-def _work(connection: Connection, root: Path, options: RunOptions, leave: Leave) -> None:
+def _work(connection: Connection, root: Path, options: RunOptions, stop: StopRequest) -> None:
     import torch  # noqa: F401  (slow; a worker is spawned to be warm)
 
     register(options.plugins)
@@ -51,7 +51,7 @@ def _work(connection: Connection, root: Path, options: RunOptions, leave: Leave)
         except EOFError:
             return
         try:
-            answer = _run(job, store, options, connection, leave)
+            answer = _run(job, store, options, connection, stop)
         except UserError as error:
             _tell(connection, Unwritable(str(error)))
             return
@@ -64,14 +64,14 @@ def _work(connection: Connection, root: Path, options: RunOptions, leave: Leave)
 
 
 def _run(
-    job: Job, store: Store, options: RunOptions, connection: Connection, leave: Leave
+    job: Job, store: Store, options: RunOptions, connection: Connection, stop: StopRequest
 ) -> Finished | Waiting | Left:
     """Runs one job, unless somebody else does, or has done so since the job was made."""
     from mlabench.training import run_trial
 
     start = time.monotonic()
     trial_id = job.trial.id
-    if leave():
+    if stop():
         return Left(trial_id)
     with held(store.root, trial_id) as lease:
         if lease is None:
@@ -88,7 +88,7 @@ def _run(
         _tell(connection, Started(trial_id))
         with _log_to(store.root / "logs" / f"{trial_id}.log"):
             try:
-                record = run_trial(job, store, options, report, leave)
+                record = run_trial(job, store, options, report, stop)
             except SuspendedError:
                 return Left(trial_id)
     return Finished(trial_id, _problem(record), time.monotonic() - start)
@@ -112,7 +112,7 @@ def done_by_others(job: Job, store: Store) -> Record | None:
     if record.status == "failed":
         return record if is_new else None
     complete = all(test.key in record.evaluations for test in job.tests)
-    return record if complete and (is_new or not job.afresh) else None
+    return record if complete and (is_new or not job.retrain) else None
 
 
 def _problem(record: Record) -> str:

@@ -6,7 +6,7 @@ The folders are the truth: there is no index to fall out of step with them. Free
 
 from mlabench.store.atomic import remove_file, write_atomically
 from mlabench.store.cache import VALUES, CachedArray, Draft, cache_folder, cached_array, open_array
-from mlabench.store.cleanup import checkpoint, tidy
+from mlabench.store.cleanup import checkpoint_path, tidy
 from mlabench.store.header import RecordHeader, TrialHeader
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
@@ -26,7 +26,7 @@ __all__ = [
     "TrialHeader",
     "cache_folder",
     "cached_array",
-    "checkpoint",
+    "checkpoint_path",
     "held",
     "holders",
     "is_held",

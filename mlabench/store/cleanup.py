@@ -10,7 +10,7 @@ from mlabench.store.leases import held
 from mlabench.store.records import Store
 
 
-def checkpoint(store: Store, trial_id: str) -> Path:
+def checkpoint_path(store: Store, trial_id: str) -> Path:
     """Where the state of a trial's training is saved."""
     return store.root / "checkpoints" / trial_id
 
@@ -32,4 +32,4 @@ def tidy(store: Store, done: Iterable[str]) -> None:
             with held(store.root, trial_id) as lease:
                 if lease is not None:
                     store.recover(trial_id)
-                    remove_file(checkpoint(store, trial_id))
+                    remove_file(checkpoint_path(store, trial_id))

@@ -12,7 +12,7 @@ from mlabench.training.environment import require_compiler, require_device
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.loggers import LOGGERS, require_loggers
 from mlabench.training.metrics import softmax
-from mlabench.training.stopping import SIGNALS, TIME_IS_UP, Leave, SuspendedError
+from mlabench.training.stopping import SIGNALS, TIME_IS_UP, StopRequest, SuspendedError
 
 if TYPE_CHECKING:
     from mlabench.training.inputs import prepare
@@ -24,8 +24,8 @@ __all__ = [
     "SIGNALS",
     "TIME_IS_UP",
     "Job",
-    "Leave",
     "RunOptions",
+    "StopRequest",
     "SuspendedError",
     "Updater",
     "make_fabric",

@@ -62,7 +62,7 @@ class Checkpoints:
         path: The file.
         identity: What must be the same for a snapshot to be used: the trial, the method's source, versions.
         every: Epochs between two snapshots; None: one about every minute.
-        leave: Whether the training is to stop after the next snapshot, which is then due at once.
+        should_stop: Whether the training is to stop after the next snapshot, which is then due at once.
         writes: Whether this process saves snapshots: of several that train together, only the first does.
 
     Attributes:
@@ -72,7 +72,7 @@ class Checkpoints:
     path: Path
     identity: Mapping[str, Any]
     every: int | None = None
-    leave: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
     writes: bool = True
     resumed: int = field(default=0, init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
@@ -81,7 +81,7 @@ class Checkpoints:
         """Whether to take a snapshot after so many epochs of a stage."""
         if not self.writes:
             return False
-        if self.leave():
+        if self.should_stop():
             return True
         if self.every is not None:
             return epoch % self.every == 0
@@ -100,7 +100,7 @@ class Checkpoints:
         except OSError as error:
             raise cannot_write("a checkpoint", self.path, error) from error
         self._last = time.monotonic()
-        if self.leave():
+        if self.should_stop():
             raise SuspendedError
 
     def load(self) -> Snapshot | None:
@@ -120,7 +120,7 @@ class Checkpoints:
         return snapshot
 
     def clear(self) -> None:
-        """Removes the snapshot: the trial has its record, or is to be trained afresh."""
+        """Removes the snapshot: the trial has its record, or is to be trained again."""
         remove_file(self.path)
 
 

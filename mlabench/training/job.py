@@ -17,14 +17,14 @@ class Job:
         trial: The trial.
         tests: The test patterns under which to evaluate it. If there are none, as in tuning, the trial never sees
             the test split: no test curve, no predictions, no kept weights.
-        afresh: Train again even if a record exists.
+        retrain: Train again even if a record exists.
         known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.Store.seal`). One
             that has come since is somebody else's work on the same job.
     """
 
     trial: Trial
     tests: tuple[Missing, ...]
-    afresh: bool = False
+    retrain: bool = False
     known: str = ""
 
 

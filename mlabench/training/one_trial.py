@@ -24,7 +24,7 @@ from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.plugins import register
 from mlabench.record import Epoch, Evaluation, Failure, Record, Scores
-from mlabench.store import MODEL, Arrays, Store, checkpoint
+from mlabench.store import MODEL, Arrays, Store, checkpoint_path
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.compilation import compile_encoders
 from mlabench.training.cost import Meter
@@ -55,7 +55,7 @@ def run_trial(
     store: Store,
     options: RunOptions,
     report: ReportProgress = lambda *_: None,
-    leave: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Record:
     """Runs a job's trial, evaluates it under the job's test patterns and writes the record.
 
@@ -67,7 +67,7 @@ def run_trial(
         store: Where the record goes.
         options: How it is run.
         report: Told of each epoch.
-        leave: Whether to stop training at the end of the current epoch.
+        should_stop: Whether to stop training at the end of the current epoch.
 
     Raises:
         SuspendedError: If the training was stopped and saved, to go on later.
@@ -76,10 +76,10 @@ def run_trial(
     trial = job.trial
     clock = Clock()
     try:
-        old = None if job.afresh else store.read(trial.id)
+        old = None if job.retrain else store.read(trial.id)
         old = old if old and old.status == "ok" else None
-        checkpoints = make_checkpoints(trial, store, options, leave)
-        if job.afresh:
+        checkpoints = make_checkpoints(trial, store, options, should_stop)
+        if job.retrain:
             checkpoints.clear()
         tests = _union(old, job.tests)
         with ranks(options.devices_per_trial, assist, (trial, tests, store, options, old)):
@@ -224,7 +224,7 @@ class _TrialRun:
 
 
 def make_checkpoints(
-    trial: Trial, store: Store, options: RunOptions, leave: Callable[[], bool] = lambda: False
+    trial: Trial, store: Store, options: RunOptions, should_stop: Callable[[], bool] = lambda: False
 ) -> Checkpoints:
     """Where snapshots of a trial go; those of other code are of no use to it."""
     identity = {
@@ -234,7 +234,7 @@ def make_checkpoints(
         "device": options.device,
         "compiled": options.compile,
     }
-    return Checkpoints(checkpoint(store, trial.id), identity, options.checkpoint_every, leave)
+    return Checkpoints(checkpoint_path(store, trial.id), identity, options.checkpoint_every, should_stop)
 
 
 def evaluate_all(

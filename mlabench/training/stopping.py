@@ -22,7 +22,7 @@ class SuspendedError(Exception):
     """Work was left to be gone on with later; nothing has failed."""
 
 
-class Leave:
+class StopRequest:
     """Whether to leave; True when called, once a signal came or the time is over. Listens inside a ``with`` block.
 
     Args:
@@ -42,7 +42,7 @@ class Leave:
         """What to exit with after leaving."""
         return TERMINATED if signal.SIGTERM in self._signals else TIME_IS_UP
 
-    def __enter__(self) -> Leave:
+    def __enter__(self) -> StopRequest:
         self._before = [(number, signal.signal(number, self._note)) for number in SIGNALS]
         return self
 

@@ -16,7 +16,7 @@ from mlabench.running.events import Finished, Left, Progressed, Started, Waiting
 from mlabench.running.pool import launch
 from mlabench.store.records import Store
 from mlabench.training.job import Job, RunOptions
-from mlabench.training.stopping import TERMINATED, TIME_IS_UP, Leave
+from mlabench.training.stopping import TERMINATED, TIME_IS_UP, StopRequest
 from tests.records import make_trial
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -66,9 +66,9 @@ def pretend(connection: Connection, root: Path, options: RunOptions) -> None:
 
 def stay(connection: Connection, trial_id: str) -> None:
     """Does nothing until told to leave."""
-    with Leave() as leave:
+    with StopRequest() as stop:
         connection.send(Progressed(trial_id, "ready", 0, 1))
-        while not leave():
+        while not stop():
             time.sleep(0.01)
     connection.send(Left(trial_id))
 
@@ -197,14 +197,14 @@ def test_trials_of_others_can_be_left_to_them(store: Store) -> None:
 
 def test_signals_and_time_say_when_to_leave() -> None:
     before = signal.getsignal(signal.SIGUSR2)
-    with Leave() as leave:
-        assert not leave()
+    with StopRequest() as stop:
+        assert not stop()
         os.kill(os.getpid(), signal.SIGUSR2)
-        assert leave()
-        assert leave.exit_code == TIME_IS_UP
+        assert stop()
+        assert stop.exit_code == TIME_IS_UP
         os.kill(os.getpid(), signal.SIGTERM)
-        assert leave.exit_code == TERMINATED
+        assert stop.exit_code == TERMINATED
     assert signal.getsignal(signal.SIGUSR2) is before
-    assert Leave(0.0)()
-    assert Leave(0.0).exit_code == TIME_IS_UP
-    assert not Leave(60.0)()
+    assert StopRequest(0.0)()
+    assert StopRequest(0.0).exit_code == TIME_IS_UP
+    assert not StopRequest(60.0)()

@@ -106,7 +106,7 @@ def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Sto
     with held(store.root, RUNNING.id):
         jobs = jobs_to_run(survey(EVERYTHING, store), overwrite)
     assert [job.trial for job in jobs] == left
-    assert {job.afresh for job in jobs} == {overwrite == Overwrite.ALWAYS}
+    assert {job.retrain for job in jobs} == {overwrite == Overwrite.ALWAYS}
     assert all(job.tests == ((COMPLETE, HALF) if job.trial == INCOMPLETE else (COMPLETE,)) for job in jobs)
 
 
@@ -178,7 +178,7 @@ class FakeLauncher:
         self.closed = False
 
     def __call__(
-        self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, leave: Callable[[], bool]
+        self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, should_stop: Callable[[], bool]
     ) -> Iterator[Event]:
         self.workers = workers
         try:

@@ -70,7 +70,7 @@ def test_an_order_knows_where_the_data_lie_and_what_was_done_before(tmp_path: Pa
     store.write(make_record(old))
     known = store.seal(old.id)
     jobs = [
-        Job(old, (old.missing,), afresh=True, known=known),
+        Job(old, (old.missing,), retrain=True, known=known),
         Job(new, (new.missing,)),
         Job(done, (done.missing,)),
     ]

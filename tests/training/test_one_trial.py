@@ -325,9 +325,9 @@ def test_small_models_are_kept_and_large_ones_on_demand(store: Store, monkeypatc
     run(trial, store)
     assert (store.folder(trial.id) / MODEL).is_file()
     monkeypatch.setattr(runner, "SMALL_MODEL_MIB", 0.1)
-    run(trial, store, afresh=True)
+    run(trial, store, retrain=True)
     assert not (store.folder(trial.id) / MODEL).is_file()
-    run(trial, store, options=RunOptions("cpu", keep_models=True), afresh=True)
+    run(trial, store, options=RunOptions("cpu", keep_models=True), retrain=True)
     assert (store.folder(trial.id) / MODEL).is_file()
 
 
@@ -381,7 +381,7 @@ def test_an_evaluation_can_be_added(method: str, store: Store, tmp_path: Path) -
 
 def test_kept_weights_spare_the_training(spies: None, store: Store) -> None:
     trial = small_trial("spy")
-    for tests, afresh, kept, trains in [
+    for tests, retrain, kept, trains in [
         ((HALF,), False, True, True),
         ((AUDIO,), False, True, False),
         ((Missing(),), False, False, True),
@@ -390,9 +390,9 @@ def test_kept_weights_spare_the_training(spies: None, store: Store) -> None:
         Spy.trained.clear()
         if not kept:
             (store.folder(trial.id) / MODEL).unlink()
-        record = run(trial, store, *tests, afresh=afresh)
+        record = run(trial, store, *tests, retrain=retrain)
         assert bool(Spy.trained) == trains
-    assert list(record.evaluations) == ["balanced-0.5"], "what is run afresh forgets what was there"
+    assert list(record.evaluations) == ["balanced-0.5"], "what is trained again forgets what was there"
 
 
 # -- data -----------------------------------------------------------------------------------------
