@@ -1,17 +1,22 @@
-"""Runs the real entry point in a process of its own."""
+"""Runs the real entry point, in this process or in one of its own."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
+from mlabench import registry
+from mlabench.cli.app import main
 from mlabench.store.records import Store
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +32,31 @@ seeds: [0, 1]
 limit: 150
 training: {epochs: 2, batch_size: 32}
 """
+
+
+def invoke(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``mlabench`` with these arguments in this process, which spares the start of another one.
+
+    What plugins it registers is forgotten afterwards. An exception that a process would end in with a traceback is
+    raised.
+    """
+    words = ["mlabench", *map(str, arguments)]
+    out, err, plugins = io.StringIO(), io.StringIO(), list(registry._ADDED)
+    with (
+        chdir(cwd) if cwd else nullcontext(),
+        patch.object(sys, "argv", words),
+        patch.dict(os.environ, environment),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main(words[1:])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            registry._ADDED[:] = plugins
+            registry.entries.cache_clear()
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def mlabench(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -155,7 +155,6 @@ def test_keys_are_unique_and_readable():
     assert keys[-1] == "subset-audio+text"
 
 
-@settings(max_examples=25)
 @given(
     ids=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1), min_size=1, unique=True)
 )

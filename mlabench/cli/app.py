@@ -6,12 +6,11 @@ Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run a
 
 from __future__ import annotations
 
-import atexit
-import gc
 import io
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -391,13 +390,16 @@ def _report_set_aside(store: Store) -> None:
         typer.echo(f"warning: {trial_id}: {reason}; it will run again", err=True)
 
 
-def main() -> None:
-    """The entry point."""
-    atexit.register(gc.freeze)  # after a large report, Python would look for garbage for a second, and then end
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs one command and ends the process with its exit code.
+
+    Args:
+        arguments: The command line without the program's name; by default that of this process.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        app()
+        app(args=arguments)
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

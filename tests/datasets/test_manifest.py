@@ -116,7 +116,7 @@ def test_numbers_in_parquet_become_text_and_nothing_becomes_empty(tmp_path: Path
 cells = st.text(st.characters(exclude_characters="\r\0", exclude_categories=("Cs",)), max_size=12).map(str.strip)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=6),
     st.sampled_from([",", ";", "\t"]),
@@ -131,7 +131,7 @@ def test_tables_of_any_text_are_the_same_as_csv_and_as_parquet(
     assert as_text.rows == as_parquet.rows == rows
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.sampled_from([b"", b"id,label,caption\n", b"\xff\xfe", b"PAR1", b'a;b\n"']))
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_random_bytes_are_a_table_or_a_clear_mistake(tmp_path: Path, suffix: str, data: bytes, start: bytes) -> None:
@@ -147,7 +147,7 @@ def test_random_bytes_are_a_table_or_a_clear_mistake(tmp_path: Path, suffix: str
         assert len(table.rows) == len(table.lines)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_parquet_file_is_a_clear_mistake_or_reads(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(write_parquet(tmp_path / "whole.parquet", make_rows()).read_bytes())
@@ -498,7 +498,7 @@ def test_hostile_headers_are_refused(tmp_path: Path) -> None:
         load(make_rows(), tmp_path, {"eeg": "features"}, features=tmp_path / "f.pt")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_damaged_features_are_a_clear_mistake_or_load(tmp_path: Path, suffix: str, data: st.DataObject) -> None:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, standardise, to_float
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=6, max_size=6), min_size=1, max_size=4))
 def test_sound_ends_at_its_last_sample_that_is_not_zero(rows):
     mask = sounding(torch.tensor(rows, dtype=torch.int16)).numpy()

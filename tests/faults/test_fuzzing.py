@@ -29,7 +29,7 @@ from mlabench.training.checkpoint import Checkpoints
 from tests.records import make_record, make_trial
 from tests.training.test_checkpoint import IDENTITY, snapshot
 
-fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 TRIAL = make_trial(rate=0.5)
 PLAN = Plan(

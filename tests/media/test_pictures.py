@@ -155,7 +155,7 @@ def test_a_file_that_declares_too_many_pixels_is_refused(tmp_path: Path) -> None
     assert MOST_PIXELS < 10_001**2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_unreadable_at_worst(tmp_path: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["a.png", "a.jpg", "a.gif", "a.webp", "a.tiff", "a.bmp", "a.ppm"]))

@@ -184,7 +184,7 @@ def test_a_file_with_its_end_missing_may_be_unreadable(tmp_path: Path, name: str
         read_sound(Audio(truncate(write(tmp_path / name, seconds=0.5, pitch=220.0), 0.6)), 16_000)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_unreadable_at_worst(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], data: st.DataObject

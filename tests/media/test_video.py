@@ -288,7 +288,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
         assert seconds(read_frames(Video(video))) == [0]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_unreadable_at_worst(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], data: st.DataObject

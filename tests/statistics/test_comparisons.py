@@ -6,7 +6,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -165,7 +165,6 @@ def test_large_splits_are_resampled_in_as_many_groups_as_needed() -> None:
     assert interval.high - interval.low == pytest.approx(2 * half, rel=0.08)
 
 
-@settings(max_examples=60, deadline=None)
 @given(seeds=st.integers(1, 4), samples=st.integers(2, 40), rate=st.floats(0.05, 0.95), random=st.integers(0, 10**6))
 def test_p_values_agree_with_intervals_and_signs_do_not_matter(
     seeds: int, samples: int, rate: float, random: int
@@ -190,7 +189,6 @@ def test_p_values_agree_with_intervals_and_signs_do_not_matter(
     assert accuracy.estimate - 1e-9 <= accuracy.high <= 100
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed_error=st.floats(-1, 2), freedom=st.integers(1, 9), random=st.integers(0, 10**6))
 def test_quantiles_invert_the_distribution(seed_error: float, freedom: int, random: int) -> None:
     deviations = np.sort(np.random.default_rng(random).standard_exponential(200))

@@ -432,7 +432,7 @@ values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=60) | st.text(alphabet="[]{}:,&*!-\n a'\"|>%@#?", max_size=40))
 def test_any_text_is_answered(text: str) -> None:
     try:
@@ -441,7 +441,7 @@ def test_any_text_is_answered(text: str) -> None:
         assert error.line is not None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.dictionaries(words, values, max_size=6))
 def test_any_mapping_is_answered(content: dict[str, object], fakes: None, tmp_path: Path) -> None:
     path = tmp_path / "any.yaml"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlabench.datasets import Data
@@ -261,7 +261,6 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(LINES, max_size=5), st.sampled_from(sorted(PUBLISHED)), st.sampled_from(["utf-8", "utf-16"]))
 def test_any_text_is_read_or_refused(lines: list[str], split: str, encoding: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -391,7 +391,6 @@ def test_a_title_that_swallows_the_rest_is_located(folder: Path) -> None:
         listing(folder)
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=200) | st.text('a_1.jpg,"\n\r\t\\&;<>x', max_size=200).map(str.encode))
 def test_no_csv_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any_titles.csv"
@@ -408,7 +407,6 @@ def test_no_csv_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory,
             assert text == " ".join(text.split())
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     data=st.binary(max_size=100)
     | st.recursive(

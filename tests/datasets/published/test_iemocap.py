@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -505,7 +505,6 @@ _PIECES = st.sampled_from(_BRACKETS + _WORDS)
 _TEXTS = st.one_of(st.text(max_size=80), st.lists(_PIECES, max_size=12).map("".join))
 
 
-@settings(max_examples=150, deadline=None)
 @given(_TEXTS)
 def test_no_text_breaks_the_parsers(text: str) -> None:
     for utterance in parse_evaluations(text):
@@ -536,7 +535,6 @@ _ROWS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(_ROWS)
 def test_what_is_written_in_the_official_form_is_read_back(
     rows: list[tuple[int, str, str, str, int, str, int]],

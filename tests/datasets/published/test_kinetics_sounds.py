@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlabench.datasets.published.kinetics_sounds import (
@@ -237,7 +237,6 @@ TEXTS = st.lists(
 ).map("\n".join)
 
 
-@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.sampled_from(["utf-8", "utf-16"]))
 def test_any_text_is_read_or_refused(text: str, encoding: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlabench.datasets.published.base import Listing
@@ -293,7 +293,6 @@ def test_mvsa_multiple_is_recognised(folder: Path) -> None:
         listing(folder)
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=60) | st.text("12\t, \nIDpositve", max_size=60).map(str.encode))
 def test_no_label_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "labels.txt"
@@ -309,7 +308,6 @@ def test_no_label_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactor
                 assert bool(label) != bool(dropped)
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=60))
 def test_no_text_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "tweet.txt"
