@@ -114,7 +114,7 @@ def prepare(
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.cli.console import make_console
-    from mlabench.datasets import RawDataset, instantiate
+    from mlabench.datasets import RawDataset, open_dataset
     from mlabench.running import Bars, default_jobs, prepare_inputs
     from mlabench.suite import load_inputs, with_content, with_fingerprint
     from mlabench.trial import InputSpec
@@ -126,7 +126,7 @@ def prepare(
         wanted: list[InputSpec] = [cell.trial for plan in plans for cell in plan.cells]
     elif issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
-        dataset = with_fingerprint(component, instantiate(component))
+        dataset = with_fingerprint(component, open_dataset(component))
         wanted = [InputSpec(dataset=dataset, encoders=with_content(encoders), limit=limit)]
     else:
         with Bars(console) as bars:
@@ -196,7 +196,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
     Raises:
         UserError: If a suite has a mistake, nothing is missing in any, or two of their datasets share a name.
     """
-    from mlabench.datasets import instantiate
+    from mlabench.datasets import open_dataset
 
     recipes = {
         (cell.trial.dataset.model_dump_json(), missing.key): (cell.trial.dataset, missing)
@@ -210,7 +210,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
             "nothing is missing in this suite.", remedy="Give it 'missing: {rates: [...]}'.", file=str(suite)
         )
     datasets = {key: dataset for (key, _), (dataset, _) in recipes.items()}
-    loaded = {key: instantiate(dataset).load() for key, dataset in datasets.items()}
+    loaded = {key: open_dataset(dataset).load() for key, dataset in datasets.items()}
     found: dict[Path, _Pattern] = {}
     for (key, _), (dataset, missing) in recipes.items():
         data, path = loaded[key], _mask_file(folder, dataset.name, missing)
@@ -242,10 +242,10 @@ def _dataset(name: str, root: Path | None, settings: list[str] | None) -> Datase
     Raises:
         UserError: If an option is unknown or has a wrong value.
     """
-    from mlabench.datasets import instantiate
+    from mlabench.datasets import open_dataset
     from mlabench.suite import load_dataset
 
-    return instantiate(load_dataset(name, _overrides(name, root, settings)))
+    return open_dataset(load_dataset(name, _overrides(name, root, settings)))
 
 
 def _overrides(

@@ -18,7 +18,7 @@ from mlabench.datasets.contract import (
     best_accuracies,
     subset_key,
 )
-from mlabench.datasets.opening import has_raw_inputs, instantiate
+from mlabench.datasets.opening import has_raw_inputs, media_of, open_dataset
 from mlabench.datasets.published.base import RawDataset
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Task",
     "best_accuracies",
     "has_raw_inputs",
-    "instantiate",
+    "media_of",
+    "open_dataset",
     "subset_key",
 ]

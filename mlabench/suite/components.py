@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mlabench import registry
-from mlabench.datasets import instantiate
+from mlabench.datasets import media_of
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
@@ -66,7 +66,7 @@ def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, M
         return None, None
     component = resolve("datasets", node, ["dataset"], problems)
     try:
-        return component, instantiate(component).media if component else None
+        return component, media_of(component) if component else None
     except UserError as error:
         problems.adopt(["dataset"], error)
         return component, None

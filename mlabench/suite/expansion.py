@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mlabench.datasets import Data, Dataset, instantiate
+from mlabench.datasets import Data, Dataset, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.suite.content import content_hash
@@ -23,7 +23,7 @@ def expand(suite: Suite) -> Plan:
     Raises:
         UserError: If the dataset is not there, or a pattern file does not cover it.
     """
-    source = instantiate(suite.dataset)
+    source = open_dataset(suite.dataset)
     dataset = with_fingerprint(suite.dataset, source)
     encoders = with_content(suite.encoders)
     conditions = suite.missing.conditions()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, ReportProgress, Split, Task, instantiate
+from mlabench.datasets import Data, ReportProgress, Split, Task, open_dataset
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
 from mlabench.training.decoded_inputs import decode_inputs, silent
@@ -87,7 +87,7 @@ class _Key:
 @lru_cache(maxsize=2)
 def _load(key: _Key) -> tuple[Data, Mapping[str, Medium]]:
     component = key.component
-    dataset = instantiate(component)
+    dataset = open_dataset(component)
     if isinstance(component, DatasetComponent) and dataset.fingerprint() != component.fingerprint:
         raise RuntimeError(f"the data of {component.name!r} have changed since the trial was planned; plan it again")
     return dataset.load(), dataset.media

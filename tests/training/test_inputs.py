@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, StoredRows
-from mlabench.datasets.opening import instantiate
+from mlabench.datasets import Data, StoredRows, open_dataset
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.missing import Missing
 from mlabench.store.records import Store
@@ -44,7 +43,7 @@ def make_trial(tree: Path, image: str, seed: int = 0, limit: int | None = None) 
     settings = (f'dataset.root="{tree}"', f"encoders.image={image}", f"encoders.text={TEXT}")
     dataset, encoders = load_inputs("mvsa", Overrides(settings=settings))
     return Trial(
-        dataset=with_fingerprint(dataset, instantiate(dataset)),
+        dataset=with_fingerprint(dataset, open_dataset(dataset)),
         encoders=with_content(encoders),
         method=Component(name="late_fusion", config=registry.get("methods", "late_fusion").config().model_dump()),
         training=Training(epochs=2, batch_size=8, optimizer=Adam(lr=1e-3)),
