@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -96,18 +98,22 @@ class Component(_Frozen):
         name: Its registered name.
         version: Version of its code.
         config: The options that decide results. In place of a file there is a hash of its content.
-        location: The options that say where files lie on this machine; no part of what is compared or stored.
+        location: The options that say where files lie on this machine. No part of a trial's identity, and of what
+            is stored for others (:meth:`Trial.portable`).
     """
 
     name: str
     version: int = 1
     config: dict[str, Any] = Field(default_factory=dict)
-    location: dict[str, str] = Field(default_factory=dict, exclude=True)
+    location: dict[str, str] = Field(default_factory=dict, exclude_if=lambda location: not location)
 
     @property
     def options(self) -> dict[str, Any]:
         """What the class's ``Config`` is made from on this machine."""
         return {**self.config, **self.location}
+
+
+AnyComponent = TypeVar("AnyComponent", bound=Component)
 
 
 class DatasetComponent(Component):
@@ -145,9 +151,25 @@ class Trial(InputSpec):
     missing: Missing = Missing()
     training: Training = Training()
 
+    def portable(self) -> Self:
+        """The trial without its files' locations, as records and plans have it."""
+        return self._located(lambda _: {})
+
+    def with_absolute_locations(self) -> Self:
+        """The trial for a process that may start in another folder."""
+        return self._located(lambda location: {name: str(Path(path).resolve()) for name, path in location.items()})
+
+    def _located(self, change: Callable[[dict[str, str]], dict[str, str]]) -> Self:
+        def located(component: AnyComponent) -> AnyComponent:
+            return component.model_copy(update={"location": change(component.location)})
+
+        encoders = {modality: located(encoder) for modality, encoder in self.encoders.items()}
+        update = {"dataset": located(self.dataset), "method": located(self.method), "encoders": encoders}
+        return self.model_copy(update=update)
+
     def identity(self) -> dict[str, Any]:
         """The canonical content that is hashed into :attr:`id`."""
-        content = self.model_dump(mode="json", exclude={"missing"})
+        content = self.portable().model_dump(mode="json", exclude={"missing"})
         content["missing"] = self.missing.identity()
         content["protocol_version"] = PROTOCOL_VERSION
         return content

@@ -7,6 +7,7 @@ plans do not. Any number of processes may work off one order: leases share out t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,9 +16,6 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.running.worker import done_by_others
 from mlabench.store import Store, write_atomically
 from mlabench.training import Job, RunOptions
-from mlabench.trial import Component, Trial
-
-Locations = dict[str, dict[str, str]]
 
 
 class Order(BaseModel):
@@ -26,7 +24,6 @@ class Order(BaseModel):
     Attributes:
         suites: Names of the suites that it is for.
         jobs: The trials, in order.
-        locations: Where the files lie that a trial's components read, by trial and component.
         options: How they are run.
         processes: Trials that each process which works off the order runs at once.
     """
@@ -35,18 +32,15 @@ class Order(BaseModel):
 
     suites: tuple[str, ...]
     jobs: tuple[Job, ...]
-    locations: dict[str, Locations]
     options: RunOptions
     processes: int
 
     @classmethod
     def of(cls, suites: Sequence[str], jobs: Sequence[Job], options: RunOptions, processes: int) -> Order:
         """An order for these jobs."""
-        locations = {job.trial.id: _locations(job.trial) for job in jobs}
         return cls(
             suites=tuple(suites),
-            jobs=tuple(jobs),
-            locations={trial_id: found for trial_id, found in locations.items() if found},
+            jobs=tuple(replace(job, trial=job.trial.with_absolute_locations()) for job in jobs),
             options=options,
             processes=processes,
         )
@@ -64,11 +58,7 @@ class Order(BaseModel):
 
     def left(self, store: Store) -> list[Job]:
         """The jobs that nobody has done since the order was made."""
-        return [
-            Job(_located(job.trial, self.locations.get(job.trial.id, {})), job.tests, job.retrain, job.known)
-            for job in self.jobs
-            if done_by_others(job, store) is None
-        ]
+        return [job for job in self.jobs if done_by_others(job, store) is None]
 
 
 def read_order(path: Path) -> Order:
@@ -85,27 +75,3 @@ def read_order(path: Path) -> Order:
         raise UserError(
             "this order is damaged, or of another version of mlabench.", remedy="Submit again.", file=str(path)
         ) from error
-
-
-def _components(trial: Trial) -> dict[str, Component]:
-    encoders = {f"encoder {modality}": encoder for modality, encoder in trial.encoders.items()}
-    return {"dataset": trial.dataset, "method": trial.method, **encoders}
-
-
-def _locations(trial: Trial) -> Locations:
-    """Where the files of each component lie; absolute, since the process may start in another folder."""
-    return {
-        name: {option: str(Path(path).resolve()) for option, path in component.location.items()}
-        for name, component in _components(trial).items()
-        if component.location
-    }
-
-
-def _located(trial: Trial, locations: Locations) -> Trial:
-    """The trial with its files where they lie."""
-    there = {
-        name: component.model_copy(update={"location": locations.get(name, {})})
-        for name, component in _components(trial).items()
-    }
-    encoders = {modality: there[f"encoder {modality}"] for modality in trial.encoders}
-    return trial.model_copy(update={"dataset": there["dataset"], "method": there["method"], "encoders": encoders})

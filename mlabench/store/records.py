@@ -147,8 +147,8 @@ class Store:
             if model:
                 (folder / MODEL).write_bytes(model)
                 files[MODEL] = _sha256(folder / MODEL)
-            body = record.model_copy(update={"files": files}).model_dump_json(indent=1)
-            (folder / RECORD).write_text(_seal(body), encoding="utf-8")
+            stored = record.model_copy(update={"files": files, "trial": record.trial.portable()})
+            (folder / RECORD).write_text(_seal(stored.model_dump_json(indent=1)), encoding="utf-8")
 
     def adopt(self, origin: Path) -> None:
         """Copies a trial's folder, verified before, from another results folder; an older one is replaced.
@@ -224,9 +224,11 @@ class Store:
 
     def write_plan(self, plan: Plan) -> None:
         """Saves what a suite asked for."""
+        cells = tuple(cell.model_copy(update={"trial": cell.trial.portable()}) for cell in plan.cells)
+        content = plan.model_copy(update={"cells": cells}).model_dump_json(indent=1)
         path = self.root / "plans" / f"{plan.name}.json"
         try:
-            write_atomically(path, plan.model_dump_json(indent=1).encode())
+            write_atomically(path, content.encode())
         except OSError as error:
             raise cannot_write("results", self.root, error) from error
 

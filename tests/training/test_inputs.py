@@ -14,9 +14,11 @@ from mlabench import registry
 from mlabench.datasets import Data, StoredRows, open_dataset
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.missing import Missing
-from mlabench.store.records import Store
-from mlabench.suite import Overrides, load_inputs
+from mlabench.record import Record
+from mlabench.store.records import RECORD, Store
+from mlabench.suite import Overrides, Plan, load_inputs
 from mlabench.suite.expansion import with_content, with_fingerprint
+from mlabench.suite.plan import PlannedTrial
 from mlabench.training import inputs
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.inputs import build_encoders, load_data, prepare
@@ -143,8 +145,22 @@ def test_places_are_no_part_of_a_trial(tree: Path, tmp_path: Path) -> None:
     tree.rename(moved)
     other = make_trial(moved, TUNED)
     assert other.id == trial.id
-    assert str(tmp_path) not in json.dumps(other.model_dump(mode="json"))
+    assert other.configuration == trial.configuration
     assert other.dataset.location == {"root": str(moved)}
+    assert other.portable() == trial.portable()
+    assert str(tmp_path) not in json.dumps(other.portable().model_dump(mode="json"))
+    assert Trial.model_validate_json(other.model_dump_json()) == other, "a worker reads what the planner knows"
+
+
+def test_what_is_stored_names_no_place(tree: Path, tmp_path: Path) -> None:
+    trial, store = make_trial(tree, TUNED), Store(tmp_path / "results")
+    store.write(Record(trial=trial, status="ok"))
+    store.write_plan(Plan(name="plan", modalities=(), cells=(PlannedTrial(label="a", trial=trial, tests=()),)))
+    assert trial.dataset.location
+    for path in (store.folder(trial.id) / RECORD, store.root / "plans" / "plan.json"):
+        text = path.read_text(encoding="utf-8")
+        assert str(tmp_path) not in text
+        assert "location" not in text
 
 
 def test_a_file_with_weights_counts_by_its_content(tree: Path, tmp_path: Path) -> None:
