@@ -7,15 +7,14 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.chain import ModalityChain
 from mlabench.encoders import Encoder
-from mlabench.fusion import alone
 from mlabench.hyperparameters import OrderedModalities
-from mlabench.method import Batch, Method, Prediction, Task
+from mlabench.method import Task
 
 
-class BiGated(Method):
+class BiGated(ModalityChain):
     """Lets one modality gate the projected features of another, and classifies the result.
 
     Source: Kiela, Grave, Joulin, Mikolov, "Efficient Large-Scale Multi-Modal Classification", AAAI 2018,
@@ -55,31 +54,16 @@ class BiGated(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        config.check_modalities(task.modalities)
-        order = config.order or task.modalities
-        self.gated = order[:2][-1]  # the second, or the only one
-        width = encoders[self.gated].width
-        gates = [modality for modality in order if modality != self.gated]
-        self.gates = nn.ModuleDict({modality: nn.Linear(encoders[modality].width, width) for modality in gates})
+        width = encoders[self.target].width
+        self.gates = nn.ModuleDict({modality: nn.Linear(encoders[modality].width, width) for modality in self.acting})
         #: What each gate is applied to: a projection of the gated features, later of the result so far.
-        self.projections = nn.ModuleDict({modality: nn.Linear(width, width) for modality in gates})
+        self.projections = nn.ModuleDict({modality: nn.Linear(width, width) for modality in self.acting})
         self.head = nn.Linear(width, len(task.classes))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the fused logits."""
-        return F.cross_entropy(self._classify(self.encode(batch), batch.present), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The whole chain, and the chain with all features but one set to zero."""
-        embedding = self.encode(batch)
-        everything = torch.ones_like(batch.present)
-        unimodal = {m: self._classify(alone(embedding, m), everything) for m in self.task.modalities}
-        return Prediction(self._classify(embedding, batch.present), unimodal, embedding)
-
-    def _classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        """Logits ``[B, C]`` of ``features [B, d_m]``; who is not ``present`` contributes a factor of one."""
+    def classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        """The logits; a modality that is not ``present`` contributes a factor of one."""
         column = {modality: present[:, [at]] for at, modality in enumerate(self.task.modalities)}  # [B, 1]
-        result, known = features[self.gated], column[self.gated]
+        result, known = features[self.target], column[self.target]
         for modality, gate in self.gates.items():
             value = torch.where(known, self.projections[modality](result), 1.0)
             opening = torch.where(column[modality], gate(features[modality]).sigmoid(), 1.0)

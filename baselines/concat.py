@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (its usual name)
-
-from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Hyperparameters
 
 
-class Concat(Method):
+class Concat(JointHeadMethod):
     """Trains one linear head on the concatenated features, with one loss for all modalities.
 
     Source: the definition that OGM-GE (arXiv 2203.15332), MLA (arXiv 2311.10707) and others share:
@@ -35,17 +29,3 @@ class Concat(Method):
         """None: the head is linear and the loss is plain."""
 
     config: Config
-
-    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
-        super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        self.head = JointHead(widths, len(task.classes))
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the joint head."""
-        return F.cross_entropy(self.head.fused(self.encode(batch)), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)

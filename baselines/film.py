@@ -7,15 +7,14 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.chain import ModalityChain
 from mlabench.encoders import Encoder
-from mlabench.fusion import alone
 from mlabench.hyperparameters import OrderedModalities
-from mlabench.method import Batch, Method, Prediction, Task
+from mlabench.method import Task
 
 
-class FiLM(Method):
+class FiLM(ModalityChain):
     """Lets one modality scale and shift the features of another, and classifies the result.
 
     Source: Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018,
@@ -58,34 +57,14 @@ class FiLM(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        config.check_modalities(task.modalities)
-        order = config.order or task.modalities
-        self.modulated = order[:2][-1]  # the second, or the only one
-        width = encoders[self.modulated].width
+        width = encoders[self.target].width
         #: From the features of a modality that conditions to gamma and beta. ``[d_m] -> [2 d]``
-        self.conditions = nn.ModuleDict(
-            {
-                modality: nn.Linear(encoders[modality].width, 2 * width)
-                for modality in order
-                if modality != self.modulated
-            }
-        )
+        self.conditions = nn.ModuleDict({m: nn.Linear(encoders[m].width, 2 * width) for m in self.acting})
         self.head = nn.Linear(width, len(task.classes))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the fused logits."""
-        return F.cross_entropy(self._classify(self.encode(batch), batch.present), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The whole chain, and the chain with all features but one set to zero."""
-        embedding = self.encode(batch)
-        everything = torch.ones_like(batch.present)
-        unimodal = {m: self._classify(alone(embedding, m), everything) for m in self.task.modalities}
-        return Prediction(self._classify(embedding, batch.present), unimodal, embedding)
-
-    def _classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        """Logits ``[B, C]`` of ``features [B, d_m]``, zero where absent; who is not ``present`` does not condition."""
-        result = features[self.modulated]
+    def classify(self, features: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        """The logits; a modality that is not ``present`` leaves the features as they are."""
+        result = features[self.target]
         for modality, condition in self.conditions.items():
             here = present[:, [self.task.modalities.index(modality)]]  # [B, 1]
             scale, shift = condition(features[modality]).chunk(2, dim=1)

@@ -11,20 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import (
-    Batch,
-    Hyperparameters,
-    LabelledSplit,
-    Method,
-    Prediction,
-    Progress,
-    Stage,
-    Task,
-)
+from mlabench.fusion import JointHeadMethod, linear_heads
+from mlabench.method import Batch, Hyperparameters, LabelledSplit, Prediction, Progress, Stage, Task
 
 
-class GBlending(Method):
+class GBlending(JointHeadMethod):
     """Weighs the losses of joint and unimodal heads by how much each network generalises and overfits.
 
     Source: Wang, Tran, Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?", CVPR 2020,
@@ -78,19 +69,17 @@ class GBlending(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        classes = len(task.classes)
-        self.head = JointHead(widths, classes)
-        self.heads = nn.ModuleDict({modality: nn.Linear(width, classes) for modality, width in widths.items()})
+        self.heads = linear_heads(task, encoders)
         # Copies for the estimate: the model itself keeps its initial weights until stage `train`.
         self.joint_encoders, self.own_encoders = copy.deepcopy(self.encoders), copy.deepcopy(self.encoders)
         self.joint_head, self.own_heads = copy.deepcopy(self.head), copy.deepcopy(self.heads)
         #: Whether the copies are being trained; part of the state, since predictions depend on it.
         self.register_buffer("estimating", torch.tensor(False))
+        networks = len(task.modalities) + 1
         #: Losses of the untrained copies on the training and the validation split. [2, M + 1]
-        self.register_buffer("before", torch.zeros(2, len(widths) + 1))
+        self.register_buffer("before", torch.zeros(2, networks))
         #: w, the joint head's weight last. [M + 1]
-        self.register_buffer("blend", torch.full((len(widths) + 1,), 1 / (len(widths) + 1)))
+        self.register_buffer("blend", torch.full((networks,), 1 / networks))
 
     def stages(self, epochs: int) -> Sequence[Stage]:
         """The estimate's share first, the rest for training; one epoch at least for each."""

@@ -7,15 +7,14 @@ from typing import Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (its usual name)
+from torch import Tensor, nn
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, LabelledSplit, Method, Prediction, Progress, Task, present_only
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Batch, Hyperparameters, LabelledSplit, Progress, Task, present_only
 
 
-class Imputation(Method):
+class Imputation(JointHeadMethod):
     """Fills absent inputs with zeros or with the training mean, and goes on as if nothing were missing.
 
     Source: the simplest remedies for missing modalities, the first that surveys list (Wu et al., arXiv
@@ -47,7 +46,6 @@ class Imputation(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        self.head = JointHead({m: encoders[m].width for m in task.modalities}, len(task.classes))
         for modality in task.modalities:
             #: Stands for an absent input; part of the state, since predictions depend on it. [*shape]
             self.register_buffer(f"filling_{modality}", torch.zeros(task.shapes[modality]))
@@ -75,18 +73,9 @@ class Imputation(Method):
         for modality, total in totals.items():
             self.get_buffer(f"filling_{modality}").copy_(total / max(counts[modality], 1))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the joint head."""
-        return F.cross_entropy(self.head.fused(self.encode_filled(batch)), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode_filled(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
-
-    def encode_filled(self, batch: Batch) -> dict[str, Tensor]:
+    def encode(self, batch: Batch, encoders: nn.ModuleDict | None = None) -> dict[str, Tensor]:
         """Features of every modality, the filling's where it is absent. ``{modality: [B, d]}``."""
-        features = self.encode(batch)
+        features = super().encode(batch, encoders)
         for column, modality in enumerate(self.task.modalities):
             if self.rows(batch, modality) is not None:
                 here = batch.present[:, [column]]  # [B, 1]

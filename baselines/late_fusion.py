@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import average_weights, entropy_weights, weighted_sum
+from mlabench.fusion import average_weights, entropy_weights, linear_heads, weighted_sum
 from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
 
 
@@ -62,10 +62,7 @@ class LateFusion(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        classes = len(task.classes)
-        self.heads = nn.ModuleDict(
-            {modality: nn.Linear(encoders[modality].width, classes) for modality in task.modalities}
-        )
+        self.heads = linear_heads(task, encoders)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the fused prediction, or the sum of the modalities' own ones."""

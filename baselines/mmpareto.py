@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, Method, Optimization, Prediction, Task
+from mlabench.fusion import JointHeadMethod, linear_heads
+from mlabench.method import Batch, Hyperparameters, Optimization, Prediction, Task
 
 
-class MMPareto(Method):
+class MMPareto(JointHeadMethod):
     """Gives each encoder a direction that helps both the multimodal loss and its own.
 
     Source: Wei, Hu, "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", ICML 2024,
@@ -60,10 +60,7 @@ class MMPareto(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        classes = len(task.classes)
-        self.head = JointHead(widths, classes)
-        self.heads = nn.ModuleDict({modality: nn.Linear(width, classes) for modality, width in widths.items()})
+        self.heads = linear_heads(task, encoders)
 
     def losses(self, embedding: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """The multimodal loss, and the sum of the unimodal ones; scalars."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Batch, Hyperparameters
 
 
-class ModalityDropout(Method):
+class ModalityDropout(JointHeadMethod):
     """Trains a joint head on features of which whole modalities are dropped at random, sample by sample.
 
     Source: Neverova, Wolf, Taylor, Nebout, "ModDrop: adaptive multi-modal gesture recognition", TPAMI 2016,
@@ -54,10 +51,6 @@ class ModalityDropout(Method):
 
     config: Config
 
-    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
-        super().__init__(task, encoders, config, samples)
-        self.head = JointHead({m: encoders[m].width for m in task.modalities}, len(task.classes))
-
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the joint head on what is kept."""
         features = self.encode(batch)
@@ -65,11 +58,6 @@ class ModalityDropout(Method):
         for column, modality in enumerate(self.task.modalities):
             features[modality] = features[modality].masked_fill(~kept[:, [column]], 0.0)
         return F.cross_entropy(self.head.fused(features), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head on all present modalities, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
 
 
 def drop_modalities(present: Tensor, rate: float) -> Tensor:

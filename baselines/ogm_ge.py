@@ -10,12 +10,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, Method, Optimization, Prediction, Task
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Batch, Hyperparameters, Optimization
 
 
-class OGMGE(Method):
+class OGMGE(JointHeadMethod):
     """Slows the encoders of the modalities that lead, and adds noise to the gradients of all encoders.
 
     Source: Peng et al., "Balanced Multimodal Learning via On-the-fly Gradient Modulation", CVPR 2022,
@@ -79,11 +78,6 @@ class OGMGE(Method):
 
     config: Config
 
-    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
-        super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        self.head = JointHead(widths, len(task.classes))
-
     def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
         """One step on the joint loss with modulated gradients. Logs each modality's ``k_m`` where there is one."""
         features = self.encode(batch)
@@ -121,8 +115,3 @@ class OGMGE(Method):
                 noisy = self.config.noise and gradient.numel() > 1
                 noise = torch.randn_like(gradient) * gradient.std() if noisy else 0.0
                 gradient.mul_(coefficient).add_(noise)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)

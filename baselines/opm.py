@@ -9,12 +9,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import Batch, Hyperparameters, Method, Optimization, Prediction, Task
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Batch, Hyperparameters, Optimization
 
 
-class OPM(Method):
+class OPM(JointHeadMethod):
     """Drops the features of the modality that does better, the more often the better it does.
 
     Source: Wei, Hu, Du, Wen, "On-the-fly Modulation for Balanced Multimodal Learning", TPAMI 2024,
@@ -67,11 +66,6 @@ class OPM(Method):
 
     config: Config
 
-    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
-        super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        self.head = JointHead(widths, len(task.classes))
-
     def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
         """One update from the joint head's cross-entropy, with some features dropped after the warm-up."""
         embedding = self.encode(batch)
@@ -112,8 +106,3 @@ class OPM(Method):
         scale = 1 / (1 - (widths * probability).sum() / widths.sum())
         factor = (kept * scale).unbind(dim=1)  # M of [B]
         return {m: feature * part.unsqueeze(1) for (m, feature), part in zip(embedding.items(), factor, strict=True)}
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)

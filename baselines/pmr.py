@@ -10,21 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import (
-    Batch,
-    Hyperparameters,
-    LabelledSplit,
-    Method,
-    Optimization,
-    Prediction,
-    Progress,
-    Task,
-    present_only,
-)
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Batch, Hyperparameters, LabelledSplit, Optimization, Progress, Task, present_only
 
 
-class PMR(Method):
+class PMR(JointHeadMethod):
     """Pulls the features of the modalities that lag behind towards the prototypes of their classes.
 
     Source: Fan, Xu, Wang, Wang, Guo, "PMR: Prototypical Modal Rebalance for Multimodal Learning", CVPR 2023,
@@ -92,14 +82,12 @@ class PMR(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
         classes = len(task.classes)
-        self.head = JointHead(widths, classes)
-        for modality, width in widths.items():
+        for modality in task.modalities:
             #: The class prototypes of a modality. [C, d]
-            self.register_buffer(f"prototype_{modality}", torch.zeros(classes, width))
+            self.register_buffer(f"prototype_{modality}", torch.zeros(classes, encoders[modality].width))
         #: Which prototypes there are. bool [M, C]
-        self.register_buffer("known", torch.zeros(len(widths), classes, dtype=torch.bool))
+        self.register_buffer("known", torch.zeros(len(task.modalities), classes, dtype=torch.bool))
 
     @torch.no_grad()
     def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:  # noqa: ARG002
@@ -159,11 +147,6 @@ class PMR(Method):
             return torch.zeros((), device=batch.label.device)
         score = torch.stack(scores)
         return (torch.stack(losses) * (score < score.max())).sum()
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
 
 
 def distance(feature: Tensor, prototype: Tensor) -> Tensor:

@@ -96,11 +96,10 @@ class ReconBoost(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        config.check_modalities(task.modalities)
+        self.order = config.ordered(task.modalities)
         widths = {modality: encoders[modality].width for modality in task.modalities}
         if len(set(widths.values())) != 1:
             raise ValueError(f"ReconBoost's shared head needs encoders of equal width, but they are {widths}.")
-        self.order = config.order or task.modalities
         self.head = nn.Sequential(
             nn.Linear(widths[task.modalities[0]], config.hidden),
             nn.ReLU(),

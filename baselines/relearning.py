@@ -12,27 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.cluster.vq import kmeans, vq
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead
-from mlabench.method import (
-    Batch,
-    Hyperparameters,
-    LabelledSplit,
-    Method,
-    Prediction,
-    Progress,
-    Stage,
-    Task,
-    present_only,
-)
+from mlabench.fusion import JointHeadMethod
+from mlabench.method import Hyperparameters, LabelledSplit, Progress, Stage, Task, present_only
 
 #: Random starts of k-means, of which the tightest clustering counts.
 _STARTS = 10
 
 
-class Relearning(Method):
+class Relearning(JointHeadMethod):
     """Diagnoses each encoder by how well its features cluster, and lets those that overfit learn anew in part.
 
     Source: Wei, Li, Feng, Hu, "Diagnosing and Re-learning for Balanced Multimodal Learning", ECCV 2024,
@@ -91,7 +80,6 @@ class Relearning(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        self.head = JointHead({m: encoders[m].width for m in task.modalities}, len(task.classes))
         #: The encoders' weights before training; of no use after it, hence no part of the state.
         self.initial: dict[str, Tensor] = {}
 
@@ -145,15 +133,6 @@ class Relearning(Method):
         for name, parameter in self.encoders.named_parameters():
             if name in self.initial and name.startswith(f"{modality}."):
                 parameter.lerp_(self.initial[name], share)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the joint head."""
-        return F.cross_entropy(self.head.fused(self.encode(batch)), batch.label)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """The joint head, and each modality's part of it."""
-        embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
 
 
 def purity(features: NDArray[Any], labels: NDArray[Any], clusters: int) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import weighted_sum
+from mlabench.fusion import linear_heads, weighted_sum
 from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
 
 
@@ -50,14 +50,13 @@ class Sum(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        widths = {modality: encoders[modality].width for modality in task.modalities}
-        classes = len(task.classes)
         if config.level == "logits":
-            self.heads = nn.ModuleDict({modality: nn.Linear(width, classes) for modality, width in widths.items()})
+            self.heads = linear_heads(task, encoders)
             return
+        widths = {modality: encoders[modality].width for modality in task.modalities}
         if len(set(widths.values())) != 1:
             raise ValueError(f"a sum of features needs encoders of equal width, but they are {widths}.")
-        self.head = nn.Linear(widths[task.modalities[0]], classes)
+        self.head = nn.Linear(widths[task.modalities[0]], len(task.classes))
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the fused logits."""

@@ -8,15 +8,15 @@ from typing import Self
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHead, average_weights, weighted_sum
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Stage, Task
+from mlabench.fusion import JointHeadMethod, average_weights, linear_heads, weighted_sum
+from mlabench.method import Batch, Hyperparameters, Prediction, Stage, Task
 
 
-class UMT(Method):
+class UMT(JointHeadMethod):
     """Trains each modality alone, then all together with the features of the unimodal encoders as targets.
 
     Source: Du et al., "On Uni-Modal Feature Learning in Supervised Multi-Modal Learning", ICML 2023,
@@ -71,10 +71,8 @@ class UMT(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        widths, classes = {m: encoders[m].width for m in task.modalities}, len(task.classes)
-        self.head = JointHead(widths, classes)
         self.teacher_encoders = copy.deepcopy(self.encoders)
-        self.teacher_heads = nn.ModuleDict({modality: nn.Linear(width, classes) for modality, width in widths.items()})
+        self.teacher_heads = linear_heads(task, encoders)
         #: Whether the second stage has begun; part of the state, since predictions depend on it.
         self.register_buffer("distilling", torch.tensor(False))
 
@@ -113,8 +111,7 @@ class UMT(Method):
     def predict(self, batch: Batch) -> Prediction:
         """The student's joint head and each modality's part of it; in the first stage, the teachers' average."""
         if self.distilling:
-            embedding = self.encode(batch)
-            return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
+            return super().predict(batch)
         embedding = self.encode(batch, self.teacher_encoders)
         unimodal = self._teach(embedding)
         weight = average_weights(batch.present)

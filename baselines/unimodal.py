@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlabench.encoders import Encoder
+from mlabench.fusion import linear_heads
 from mlabench.method import Batch, Hyperparameters, LabelledSplit, Method, Prediction, Progress, Task
 
 
@@ -52,12 +53,9 @@ class Unimodal(Method):
         super().__init__(task, encoders, config, samples)
         config.check_modalities(task.modalities)
         self.modality = config.modality or task.modalities[0]
-        classes = len(task.classes)
-        self.heads = nn.ModuleDict(
-            {modality: nn.Linear(encoders[modality].width, classes) for modality in task.modalities}
-        )
+        self.heads = linear_heads(task, encoders)
         #: Logarithm of the class shares; equal ones until training starts. [C]
-        self.register_buffer("prior", torch.zeros(classes))
+        self.register_buffer("prior", torch.zeros(len(task.classes)))
 
     def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:  # noqa: ARG002
         """Counts the training labels, once."""

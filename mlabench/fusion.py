@@ -12,7 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-__all__ = ["JointHead", "alone", "average_weights", "entropies", "entropy_weights", "softmax_weights", "weighted_sum"]
+from mlabench.encoders import Encoder
+from mlabench.hyperparameters import Hyperparameters
+from mlabench.method import Batch, Method, Prediction, Task
+
+__all__ = [
+    "JointHead",
+    "JointHeadMethod",
+    "alone",
+    "average_weights",
+    "entropies",
+    "entropy_weights",
+    "linear_heads",
+    "softmax_weights",
+    "weighted_sum",
+]
 
 
 class JointHead(nn.Linear):
@@ -46,6 +60,32 @@ class JointHead(nn.Linear):
             modality: F.linear(feature, block, bias).float()
             for (modality, feature), block in zip(features.items(), blocks, strict=True)
         }
+
+
+class JointHeadMethod(Method):
+    """Concatenation: one linear head on the features of all modalities, trained by its cross-entropy.
+
+    Many methods are "concatenation, but": they derive from this class and change its gradients, loss or features.
+    """
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
+        super().__init__(task, encoders, config, samples)
+        self.head = JointHead({modality: encoders[modality].width for modality in task.modalities}, len(task.classes))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the joint head."""
+        return F.cross_entropy(self.head.fused(self.encode(batch)), batch.label)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """The joint head, and each modality's part of it."""
+        embedding = self.encode(batch)
+        return Prediction(self.head.fused(embedding), self.head.unimodal(embedding), embedding)
+
+
+def linear_heads(task: Task, encoders: Mapping[str, Encoder]) -> nn.ModuleDict:
+    """One linear head per modality, from its features to logits."""
+    classes = len(task.classes)
+    return nn.ModuleDict({modality: nn.Linear(encoders[modality].width, classes) for modality in task.modalities})
 
 
 def alone(features: Mapping[str, Tensor], modality: str) -> dict[str, Tensor]:

@@ -43,6 +43,12 @@ class OrderedModalities(Hyperparameters):
                 f"order must name each of the modalities {', '.join(modalities)} once, but names {', '.join(order)}."
             )
 
+    def ordered(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """The modalities in this order; as they are given where ``order`` is empty or a rule."""
+        self.check_modalities(modalities)
+        order: str | tuple[str, ...] = getattr(self, "order", ())
+        return order if order and isinstance(order, tuple) else modalities
+
 
 class ModalityOptions(Hyperparameters):
     """Options of a dataset of which one may use some modalities only: those of its field ``modalities``."""

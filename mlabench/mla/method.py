@@ -65,12 +65,11 @@ class MLA(Method):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: MLAOptions, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        config.check_modalities(task.modalities)
+        self.order = config.ordered(task.modalities)
         widths = {modality: encoders[modality].width for modality in task.modalities}
         if len(set(widths.values())) != 1:
             raise ValueError(f"MLA's shared head needs encoders of equal width, but they are {widths}.")
         width = widths[task.modalities[0]]
-        self.order = config.order if isinstance(config.order, tuple) else task.modalities
         names = task.modalities if config.head == "own" else ("shared",)
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(task.classes)) for name in names})
         kind = config.gradient_modification
