@@ -14,7 +14,7 @@ of torch.
 """
 
 from mlabench.suite.expansion import expand, with_content, with_fingerprint
-from mlabench.suite.layers import members
+from mlabench.suite.layers import find_suite, members
 from mlabench.suite.loading import load_dataset, load_inputs, load_suite
 from mlabench.suite.model import LabelledMethod, Suite, describe
 from mlabench.suite.overrides import Overrides
@@ -31,6 +31,7 @@ __all__ = [
     "Tuned",
     "describe",
     "expand",
+    "find_suite",
     "json_schema",
     "load_dataset",
     "load_inputs",

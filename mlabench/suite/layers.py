@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from mlabench.errors import UserError
 from mlabench.registry import suggest
 from mlabench.suite.model import EVERY
-from mlabench.suite.source import Node, Origin, merge, read
+from mlabench.suite.source import Node, Origin, from_mapping, merge, read
 from mlabench.trial import Training
 
+#: Suites of the checkout that mlabench is installed from.
+_SHIPPED = Path(__file__).parents[2] / "suites"
 
-def read_layers(path: Path) -> Node:
+
+def find_suite(name: str | Path) -> Path:
+    """The file of a suite: a path as it is; a name is looked up in the folder ``suites`` here, then in mlabench's own.
+
+    Raises:
+        UserError: If no suite has this name.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.is_file():
+        return path
+    folders = (Path("suites"), _SHIPPED)
+    for folder in folders:
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    if path.is_dir():
+        return path
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    remedy = (
+        suggest(str(name), known)
+        or "Give the path of a YAML file, or one of the names that `mlabench ls suites` lists."
+    )
+    raise UserError(f"there is no suite {str(name)!r}.", remedy=remedy)
+
+
+def read_layers(source: Path | Mapping[str, Any]) -> Node:
     """The whole document; a suite without a name is called after its file.
 
     Raises:
         UserError: If a file cannot be read, or files extend each other in a circle.
     """
-    tree = _layer(path, ())
-    # The name becomes a folder of the report, so it is simpler than a file's may be.
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:64] or "suite"
-    return tree if tree.child("name") else tree.assign(["name"], Node(name, Origin(str(path))))
+    if isinstance(source, Path):
+        tree = _layer(source, read(source), ())
+        # The name becomes a folder of the report, so it is simpler than a file's may be.
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", source.stem).lstrip("_.-")[:64] or "suite"
+        return tree if tree.child("name") else tree.assign(["name"], Node(name, Origin(str(source))))
+    tree = _layer(Path("suite"), from_mapping(source), ())
+    return tree if tree.child("name") else tree.assign(["name"], Node("suite", Origin("suite")))
 
 
-def members(path: Path) -> list[Path]:
+def members(suite: str | Path) -> list[Path]:
     """The suites that a file stands for: those it lists under ``suites`` and no others, or itself.
 
     Raises:
         UserError: If the file cannot be read, lists something else beside suites, or a circle.
     """
-    return _members(path, ())
+    return _members(find_suite(suite), ())
 
 
 def _members(path: Path, chain: tuple[Path, ...]) -> list[Path]:
@@ -49,9 +80,8 @@ def _members(path: Path, chain: tuple[Path, ...]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _layer(path: Path, chain: tuple[Path, ...]) -> Node:
+def _layer(path: Path, tree: Node, chain: tuple[Path, ...]) -> Node:
     chain = (*chain, path.resolve())
-    tree = read(path)
     own = _relative_to(path, write_out(tree.without("extends")))
     extends = tree.child("extends")
     if extends is None:
@@ -59,7 +89,8 @@ def _layer(path: Path, chain: tuple[Path, ...]) -> Node:
     inherited = Node({}, tree.origin)
     for reference in extends.value if isinstance(extends.value, list) else [extends]:
         # A name is not inherited: the results of two suites would land under it.
-        inherited = merge(inherited, _layer(_other(path, reference, chain, "extends"), chain).without("name"))
+        base = _other(path, reference, chain, "extends")
+        inherited = merge(inherited, _layer(base, read(base), chain).without("name"))
     return merge(inherited, own)
 
 

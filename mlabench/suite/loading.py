@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.media import Medium
 from mlabench.suite.components import check_modality, resolve_dataset, resolve_encoders, resolve_methods
-from mlabench.suite.layers import name_optimizer, read_layers
+from mlabench.suite.layers import find_suite, name_optimizer, read_layers
 from mlabench.suite.method_training import OWN_TRAINING
 from mlabench.suite.model import LabelledMethod, MissingSection, Rate, Settings, Suite
 from mlabench.suite.overrides import Overrides, recommend
@@ -20,18 +21,19 @@ from mlabench.trial import Component
 _COMPONENTS = ("dataset", "encoders", "methods")
 
 
-def load_suite(path: Path, overrides: Overrides | None = None) -> Suite:
+def load_suite(source: Path | str | Mapping[str, Any], overrides: Overrides | None = None) -> Suite:
     """Reads, completes and checks a suite.
 
     Args:
-        path: The YAML file.
+        source: The path of a YAML file, the name of a suite, or what such a file holds as Python data.
         overrides: What the command line changes.
 
     Raises:
-        UserError: If anything is wrong with the file or the overrides; it lists all mistakes.
+        UserError: If anything is wrong with the suite or the overrides; it lists all mistakes.
     """
     overrides = overrides or Overrides()
-    tree = name_optimizer(overrides.apply(read_layers(path)))
+    layers = read_layers(source if isinstance(source, Mapping) else find_suite(source))
+    tree = name_optimizer(overrides.apply(layers))
     return _check(tree, adapt=overrides.dataset is not None)
 
 

@@ -6,9 +6,10 @@ sexagesimals do not exist. Duplicate keys are refused.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -166,6 +167,31 @@ def read(path: Path) -> Node:
     if not isinstance(node.value, dict):
         raise node.origin.error("must hold a mapping of fields such as 'dataset: ...'.")
     return node
+
+
+def from_mapping(suite: Mapping[str, Any]) -> Node:
+    """A suite given as Python data: what it holds is checked as the same YAML would be.
+
+    Raises:
+        UserError: If it holds what YAML cannot.
+    """
+    try:
+        text = json.dumps(suite, ensure_ascii=False, default=_as_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot be written as YAML: {error}.", file="suite") from error
+    return parse(text, "suite", numbered=False)
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, range):
+        return list(value)
+    if hasattr(value, "tolist"):  # NumPy
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} is neither text, a number, a list nor a mapping")
 
 
 def parse(text: str, source: str, *, numbered: bool = True) -> Node:
