@@ -1,7 +1,280 @@
 """mlabench: a benchmark of multimodal learning with all modalities present and with modalities missing.
 
-The public contract for plugins lives in :mod:`mlabench.method` (methods), :mod:`mlabench.encoders`
-(encoders) and :mod:`mlabench.datasets` (datasets). Importing this package does not import torch.
+    import mlabench
+
+    frame = mlabench.run("stamps_missing", seeds=range(5), methods=["mla", "concat"])
+    mlabench.compare("results", "MLA", "Concat")
+    mlabench.report("results")
+
+The command line is a thin shell over these functions. Mistakes in what they are given raise :class:`UserError`, whose
+message names the file, the field and the remedy.
+
+The contract for plugins lives in :mod:`mlabench.method` (methods), :mod:`mlabench.encoders` (encoders) and
+:mod:`mlabench.datasets` (datasets). Importing this package imports neither torch nor pandas.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mlabench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlabench.suite import Overrides, Plan
+
 __version__ = "0.1.0"
+__all__ = ["UserError", "__version__", "compare", "plan", "report", "results", "run"]
+
+#: A suite's name (``"stamps_missing"``), its file, or its content as a mapping.
+SuiteLike: TypeAlias = str | PathLike[str] | Mapping[str, Any]
+Folder: TypeAlias = str | PathLike[str]
+
+
+def run(
+    suite: SuiteLike,
+    *,
+    results: Folder = "results",
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | int | None = None,
+    rates: Iterable[float] | None = None,
+    dataset: str | None = None,
+    limit: int | None = None,
+    precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: Iterable[Folder] = (),
+    jobs: int | None = None,
+    device: str = "auto",
+    overwrite: Literal["never", "only-missing", "failed", "always"] = "only-missing",
+    fail_fast: bool = False,
+    keep_models: bool = False,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Trains what is not done yet, and returns the numbers. Interrupt it and call it again to resume.
+
+    Args:
+        suite: A suite's name, its file, or its content as a mapping.
+        results: The folder where records are kept.
+        methods: Only these methods or labels; a registered method that the suite lacks is added with its defaults.
+        seeds: Training seeds in place of the suite's, e.g. ``range(5)``.
+        rates: Missing rates in place of the suite's, each in [0, 1).
+        dataset: Another dataset, by name.
+        limit: Samples per split, for a smoke test; reports leave such trials out.
+        precision: ``"32"`` or ``"bf16-mixed"``.
+        settings: Other fields of the suite, e.g. ``{"training.epochs": 5}``.
+        plugins: Python files that define further methods, datasets or encoders.
+        jobs: Worker processes; by default one per core, or one per GPU; 0 runs trials in this process.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        overwrite: Which finished trials run again.
+        fail_fast: Stop at the first trial that fails.
+        keep_models: Keep the selected weights whatever their size.
+        quiet: Show failures only.
+
+    Returns:
+        The suite's rows of :func:`results`. A trial that failed has rows of status ``"failed"`` that say why.
+
+    Raises:
+        UserError: If the suite, a flag or the data have a mistake, or the results folder cannot be written.
+    """
+    from rich.console import Console
+
+    from mlabench import registry
+    from mlabench.report import tidy_frame
+    from mlabench.running import Overwrite, Session, run_plan
+    from mlabench.store import Store
+    from mlabench.training import RunOptions, require_device
+
+    require_device(device)
+    known = registry.register(map(Path, plugins))
+    options = RunOptions(device=device, keep_models=keep_models, fail_fast=fail_fast, plugins=known)
+    changes = _overrides(methods, seeds, rates, dataset, limit, precision, settings)
+    plans = _plans(suite, changes)
+    store = Store(Path(results))
+    session = Session.open(store, Console(quiet=quiet, highlight=False), jobs, options)
+    for one in plans:
+        if run_plan(one, Overwrite(overwrite), session) and fail_fast:
+            break
+    return tidy_frame(store, plans, include_limited=True)
+
+
+def plan(
+    suite: SuiteLike,
+    *,
+    results: Folder = "results",
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | int | None = None,
+    rates: Iterable[float] | None = None,
+    dataset: str | None = None,
+    limit: int | None = None,
+    precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: Iterable[Folder] = (),
+) -> pd.DataFrame:
+    """What :func:`run` with the same arguments would do. Trains nothing.
+
+    Returns:
+        One row per trial: ``suite``, ``trial``, ``label``, ``dataset``, ``train`` (the missing pattern), ``seed``,
+        ``evaluations`` (their number) and ``state`` (``done``, ``incomplete``, ``failed``, ``running`` or ``missing``).
+
+    Raises:
+        UserError: If the suite or the data have a mistake.
+    """
+    import pandas as pd
+
+    from mlabench import registry
+    from mlabench.running import survey
+    from mlabench.store import Store
+
+    registry.register(map(Path, plugins))
+    rows = []
+    for one in _plans(suite, _overrides(methods, seeds, rates, dataset, limit, precision, settings)):
+        labels = {entry.trial.id: entry.label for entry in one.cells}
+        for standing in survey(one, Store(Path(results))):
+            trial = standing.trial
+            about = (one.name, trial.id, labels[trial.id], trial.dataset.name, trial.missing.key, trial.seed)
+            rows.append((*about, len(standing.tests), str(standing.state)))
+    columns = ["suite", "trial", "label", "dataset", "train", "seed", "evaluations", "state"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def results(folder: Folder = "results", *, suite: str | None = None) -> pd.DataFrame:
+    """Every number of a results folder as one tidy frame.
+
+    Args:
+        folder: The results folder.
+        suite: Only this suite, by name.
+
+    Returns:
+        One row per suite, trial, evaluation and target, where the target is ``multimodal`` or a modality. Accuracies
+        lie in [0, 1]. ``results/README.md`` describes the columns.
+
+    Raises:
+        UserError: If there are no results, or none of this suite.
+    """
+    from mlabench.report import tidy_frame
+    from mlabench.store import Store
+
+    store = Store(Path(folder))
+    return tidy_frame(store, _stored_plans(store, suite), include_limited=True)
+
+
+def compare(
+    folder: Folder, first: str, second: str, *, suite: str | None = None, target: str = "multimodal"
+) -> pd.DataFrame:
+    """The accuracy of one method minus another's, in points, paired over seeds and test samples.
+
+    Args:
+        folder: The results folder.
+        first: A method's label, e.g. ``"MLA"``.
+        second: Another's, e.g. ``"Concat"``.
+        suite: Only this suite, by name; by default each that has both.
+        target: ``"multimodal"`` or a modality.
+
+    Returns:
+        One row per suite and missing pattern: ``difference`` with its 95 % interval ``low`` to ``high``, ``p`` (of this
+        row alone), ``p_holm`` (corrected for the rows of its suite), ``verdict`` (``better``, ``worse`` or
+        ``undecided``, by ``p_holm``; one seed never decides), ``detectable``, ``seeds``, ``samples``, ``groups``.
+
+    Raises:
+        UserError: If no suite has both labels, or they have no seeds in common.
+    """
+    from mlabench.report import compare_labels
+    from mlabench.store import Store
+
+    store = Store(Path(folder))
+    return compare_labels(store, _stored_plans(store, suite), first, second, target)
+
+
+def report(
+    folder: Folder = "results",
+    *,
+    suite: str | None = None,
+    out: Folder | None = None,
+    published: Folder | None = None,
+    include_limited: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Writes tables, figures and one HTML page that answers Q1 to Q4.
+
+    Args:
+        folder: The results folder.
+        suite: Only this suite, by name.
+        out: Where to write; by default ``report`` in the results folder.
+        published: A CSV file of published numbers to set beside ours.
+        include_limited: Also use trials made with ``limit``.
+        quiet: Print nothing.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        UserError: If there are no results, or the report cannot be written.
+    """
+    from rich.console import Console
+
+    from mlabench.report import build_report
+    from mlabench.store import Store
+
+    store = Store(Path(folder))
+    return build_report(
+        store,
+        _stored_plans(store, suite),
+        Path(out) if out is not None else store.root / "report",
+        include_limited=include_limited,
+        published=Path(published) if published is not None else None,
+        console=Console(quiet=quiet, highlight=False),
+    )
+
+
+def _plans(suite: SuiteLike, changes: Overrides) -> list[Plan]:
+    from mlabench.suite import load_plans
+
+    return list(load_plans([suite], changes).values())
+
+
+def _stored_plans(store: Any, suite: str | None) -> list[Plan]:
+    """The plans of a results folder, or one of them."""
+    from mlabench.registry import suggest
+
+    plans: list[Plan] = store.plans()
+    if not plans:
+        raise UserError(
+            f"no results in {store.root}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
+        )
+    names = [one.name for one in plans]
+    if suite is not None and suite not in names:
+        remedy = suggest(suite, names) or f"There are {', '.join(names)}."
+        raise UserError(f"no results of a suite {suite!r} in {store.root}.", remedy=remedy, field="suite")
+    return [one for one in plans if suite in (None, one.name)]
+
+
+def _overrides(
+    methods: Iterable[str] | None,
+    seeds: Iterable[int] | int | None,
+    rates: Iterable[float] | None,
+    dataset: str | None,
+    limit: int | None,
+    precision: str | None,
+    settings: Mapping[str, Any] | None,
+) -> Overrides:
+    """The arguments as the command line would write them."""
+    import json
+
+    from mlabench.suite import Overrides
+
+    def listed(values: Iterable[float] | float | None) -> str | None:
+        return None if values is None else ",".join(map(str, values if isinstance(values, Iterable) else [values]))
+
+    return Overrides(
+        settings=tuple(f"{field}={json.dumps(value)}" for field, value in (settings or {}).items()),
+        methods=(methods,) if isinstance(methods, str) else tuple(methods or ()),
+        seeds=listed(seeds),
+        rates=listed(rates),
+        limit=limit,
+        dataset=dataset,
+        precision=precision,
+    )
