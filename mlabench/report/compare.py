@@ -16,7 +16,7 @@ from mlabench import __version__
 from mlabench.errors import UserError, cannot_write
 from mlabench.record import Evaluation, Record
 from mlabench.report import render
-from mlabench.report.files import Writer
+from mlabench.report.files import write_text
 from mlabench.report.results import MULTIMODAL, Results, load, read_all
 from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
@@ -386,12 +386,11 @@ def _write(
     lines = [f"A: {folders[0]}", f"B: {folders[1]}", *chain(*told)]
     text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)
     body = "\n".join(["# Two results folders side by side\n", text, *map(render.markdown, tables)])
-    written = Writer(out)
     try:
         for table in tables:
-            written.text(f"tables/{render.file_name(table.name)}.csv", render.csv(table))
-        written.text("compare.md", body)
-        written.text("compare.html", render_comparison(folders, *told, tables, __version__))
+            write_text(out / f"tables/{render.file_name(table.name)}.csv", render.csv(table))
+        write_text(out / "compare.md", body)
+        write_text(out / "compare.html", render_comparison(folders, *told, tables, __version__))
     except OSError as error:
         raise cannot_write("the comparison", out, error) from error
 

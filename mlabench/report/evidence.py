@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing
-from mlabench.report.archive import ArchiveReader
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.statistics import Outcomes
 from mlabench.store import PREDICTIONS, Arrays, Store
@@ -84,18 +83,17 @@ class Evidence:
 
     Args:
         results: The plan and its records.
-        store: Where the predictions lie.
+        store: Where the predictions lie; None to do without them, so that there are numbers per seed alone.
 
     Attributes:
         results: As given.
         problems: Trials whose predictions are of no use, by id, with the reason. Filled as predictions are read.
     """
 
-    def __init__(self, results: Results, store: Store) -> None:
+    def __init__(self, results: Results, store: Store | None) -> None:
         self.results = results
         self.problems: dict[str, str] = {}
         self._store = store
-        self._archives = ArchiveReader(shared=("ids", "labels"))
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
         self._runs: dict[tuple[tuple[str, ...], str], dict[tuple[str, ...], list[_Run]]] = {}
         self._judgements: dict[tuple[str, str], _Judged | None] = {}
@@ -297,11 +295,14 @@ class Evidence:
 
     def _arrays(self, trial: str, names: Sequence[str]) -> Arrays:
         """Those of the named arrays of a trial that are there."""
+        if self._store is None or trial in self.problems:
+            return {}
         path = self._store.folder(trial) / PREDICTIONS
-        if trial in self.problems or not path.is_file():
+        if not path.is_file():
             return {}
         try:
-            return self._archives.read(path, names)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in names if name in archive}
         except _UNREADABLE as error:
             self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
             return {}

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlabench.report import html_answers, html_tables
+from mlabench.report.all_suites import AllSuites
+from mlabench.report.answer import Chart
 from mlabench.report.html_charts import chart, static
-from mlabench.report.html_content import PageContent, SuiteContent
+from mlabench.report.html_content import PageContent
 from mlabench.report.html_document import commands, document
 from mlabench.report.html_elements import Markup, bullets, element, identifier, prose, source
+from mlabench.report.page import heading
+from mlabench.report.suite_report import SuiteReport
 from mlabench.words import counted
+
+#: Name of the section about all suites together.
+TOGETHER = "All suites together"
 
 
 def render_page(report: PageContent) -> str:
@@ -24,8 +31,7 @@ def render_page(report: PageContent) -> str:
 
 def _plotly(report: PageContent) -> Iterator[Markup]:
     """Plotly, if there are charts. It is text until the first chart comes into view, so that the page opens fast."""
-    suites = (*report.suites, *([report.across] if report.across else []))
-    if any(answer.charts for answer in report.answers) or any(suite.charts for suite in suites):
+    if report.together or any(True for suite in report.suites for _ in suite.all_charts()):
         code = pkgutil.get_data("plotly", "package_data/plotly.min.js")  # importing plotly takes longer than reading it
         if code is None:
             raise FileNotFoundError("plotly.min.js is not in the package plotly")
@@ -34,10 +40,10 @@ def _plotly(report: PageContent) -> Iterator[Markup]:
 
 def _contents(report: PageContent) -> Iterator[tuple[str, str]]:
     yield "Summary", "summary"
-    if report.across:
-        yield report.across.name, _place(report.across)
+    if report.together:
+        yield TOGETHER, _place(TOGETHER)
     yield from ((f"{answer.question} ({answer.suite})", html_answers.place(answer)) for answer in report.answers)
-    yield from ((suite.name, _place(suite)) for suite in report.suites)
+    yield from ((suite.name, _place(suite.name)) for suite in report.suites)
     yield "How the numbers are made", "definitions"
     if report.commands:
         yield "How this page was made", "commands"
@@ -45,8 +51,8 @@ def _contents(report: PageContent) -> Iterator[tuple[str, str]]:
 
 def _sections(report: PageContent) -> Iterator[Markup]:
     yield _summary(report)
-    if report.across:
-        yield _suite(report.across, report)
+    if report.together:
+        yield _together(report.together, report)
     for answer in report.answers:
         yield html_answers.section(answer, report.looks, report.drawings)
     for suite in report.suites:
@@ -74,35 +80,48 @@ def _summary(report: PageContent) -> Markup:
     return element("section", *parts, id="summary")
 
 
-def _suite(suite: SuiteContent, report: PageContent) -> Markup:
-    place = _place(suite)
-    parts: list[str] = [element("h2", suite.heading)]
+def _together(together: AllSuites, report: PageContent) -> Markup:
+    place = _place(TOGETHER)
+    parts = [element("h2", TOGETHER), element("h3", "Tables"), *html_tables.tables(together.tables, place)]
+    parts += [element("h3", "Figures"), *(_chart(shown, report, TOGETHER) for shown in together.charts)]
+    parts += [element("h3", "What to keep in mind"), bullets(together.notes)]
+    return element("section", *parts, id=place, class_="suite")
+
+
+def _suite(suite: SuiteReport, report: PageContent) -> Markup:
+    plan = suite.results.plan
+    place = _place(plan.name)
+    parts: list[str] = [element("h2", heading(plan))]
     if suite.shortfalls:
         parts.append(bullets(suite.shortfalls, class_="alarm"))
     if suite.tables:
         parts += [element("h3", "Tables"), *html_tables.tables(suite.tables, place)]
-    if suite.charts or suite.pictures:
+    if suite.charts or suite.figures:
         parts.append(element("h3", "Figures"))
-        for shown in suite.charts:
-            parts.append(chart(shown, report.looks, place, report.drawings.get((suite.name, shown.name))))
-        parts += map(static, suite.pictures)
+        parts += (_chart(shown, report, plan.name) for shown in suite.charts)
+        for name, caption in suite.figures.items():
+            parts.append(static(name, caption, report.drawings[plan.name, name]))
     if suite.caveats:
         parts += [element("h3", "What to keep in mind"), bullets(suite.caveats)]
-    parts += _trials(suite, place)
+    parts += _trials(html_tables.trial_lines(suite.results, report.records), place)
     if suite.environment:
         parts += [element("h3", "Made with"), bullets(suite.environment, class_="environment")]
-    if suite.source:
-        yaml = element("pre", element("code", suite.source), tabindex="0")
-        again = prose(f"Save this as `{suite.name}.yaml`, then `mlabench run {suite.name}.yaml` and `mlabench report`.")
+    if plan.source:
+        yaml = element("pre", element("code", plan.source), tabindex="0")
+        again = prose(f"Save this as `{plan.name}.yaml`, then `mlabench run {plan.name}.yaml` and `mlabench report`.")
         parts += [element("h3", "To run it again"), element("p", again)]
-        parts.append(html_tables.folded(f"{suite.name}.yaml", counted(len(suite.source.splitlines()), "line"), yaml))
+        parts.append(html_tables.folded(f"{plan.name}.yaml", counted(len(plan.source.splitlines()), "line"), yaml))
     return element("section", *parts, id=place, class_="suite")
 
 
-def _trials(suite: SuiteContent, place: str) -> Iterator[Markup]:
-    if not suite.trials:
+def _chart(shown: Chart, report: PageContent, suite: str) -> Markup:
+    return chart(shown, report.looks, _place(suite), report.drawings.get((suite, shown.name)))
+
+
+def _trials(lines: Sequence[html_tables.TrialLine], place: str) -> Iterator[Markup]:
+    if not lines:
         return
-    lost = [line for line in suite.trials if line.status != "ok"]
+    lost = [line for line in lines if line.status != "ok"]
     yield element("h3", "Trials")
     if lost:
         title = "Failed and missing trials"
@@ -110,9 +129,9 @@ def _trials(suite: SuiteContent, place: str) -> Iterator[Markup]:
         yield html_tables.folded(title, str(len(lost)), shown) if len(lost) > 24 else shown
     else:
         yield element("p", "None failed, none is missing.")
-    every = html_tables.trials(suite.trials, "All trials and their records", f"{place}-trials", reasons=False)
-    yield html_tables.folded("All trials and their records", str(len(suite.trials)), every)
+    every = html_tables.trials(lines, "All trials and their records", f"{place}-trials", reasons=False)
+    yield html_tables.folded("All trials and their records", str(len(lines)), every)
 
 
-def _place(suite: SuiteContent) -> str:
-    return identifier("suite", suite.name)
+def _place(suite: str) -> str:
+    return identifier("suite", suite)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from mlabench.report.answer import Chart
 from mlabench.report.chart_plotly import panels, themed
-from mlabench.report.html_content import Picture
 from mlabench.report.html_elements import Markup, data, element, identifier, joined, picture, prose
 from mlabench.report.looks import HIGHLIGHT, Look
 
@@ -66,13 +65,13 @@ def chart(shown: Chart, looks: Mapping[str, Look], place: str, drawing: bytes | 
     )
 
 
-def static(shown: Picture) -> Markup:
+def static(title: str, caption: str, png: bytes) -> Markup:
     """A figure that is only a picture."""
     return element(
         "figure",
-        element("h4", shown.title),
-        picture(shown.png, f"{shown.title}. {shown.caption}"),
-        element("figcaption", prose(shown.caption)),
+        element("h4", title),
+        picture(png, f"{title}. {caption}"),
+        element("figcaption", prose(caption)),
         class_="picture",
     )
 

@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
-from mlabench.report.html_content import TrialLine
 from mlabench.report.html_elements import Markup, element, identifier, joined, prose
+from mlabench.report.results import Results
 from mlabench.report.table import Cell, Row, Table
 from mlabench.words import counted
 
@@ -53,6 +54,29 @@ def table(shown: Table, place: str, *, conditions: bool = True) -> Markup:
     if shown.detail or len(shown.rows) > _LONG:
         return folded(shown.title, counted(len(shown.rows), "row"), whole)
     return element("div", whole, class_="table")
+
+
+class TrialLine(NamedTuple):
+    """One trial of a suite; ``record`` is the address of its record as seen from the page, empty without one."""
+
+    label: str
+    setting: str
+    seed: int
+    trial: str
+    status: str
+    reason: str = ""
+    record: str = ""
+
+
+def trial_lines(results: Results, folder: str) -> list[TrialLine]:
+    """One line per trial and outcome; ``folder`` is the address of the folder of trials as seen from the page."""
+    names = ["label", "train_setting", "seed", "trial", "status", "reason"]
+    rows = results.scores[names].drop_duplicates(["label", "trial", "status", "reason"]).to_numpy().tolist()
+    return [
+        TrialLine(label, setting, seed, trial, status, reason, f"{folder}/{trial}/record.json" if made else "")
+        for label, setting, seed, trial, status, reason in rows
+        for made in (trial in results.records,)
+    ]
 
 
 def trials(lines: Sequence[TrialLine], title: str, place: str, *, reasons: bool) -> Markup:

@@ -15,7 +15,7 @@ from mlabench.suite import Plan
 from mlabench.words import counted
 
 if TYPE_CHECKING:
-    from mlabench.report.suite import Suite
+    from mlabench.report.suite_report import SuiteReport
 
 QUESTIONS = {
     "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
@@ -94,7 +94,7 @@ def _by_reason(trials: Mapping[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def markdown(suite: Suite, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
+def markdown(suite: SuiteReport, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
     """The page.
 
     Args:

@@ -21,6 +21,7 @@ from mlabench.missing import read_pattern, write_pattern
 from mlabench.record import Record
 from mlabench.report.build import build_report, print_tables
 from mlabench.report.published import load_published
+from mlabench.report.suite_report import report_suite
 from mlabench.store import leases
 from mlabench.store.records import RECORD, Store, _seal
 from mlabench.suite import Overrides, load_suite
@@ -111,6 +112,7 @@ def read_and_report(store: Store) -> None:
     else:
         Record.model_validate_json(record.model_dump_json())
         print_tables(PLAN, store, QUIET)
+        report_suite(PLAN, store, store.root, include_limited=True)
 
 
 @fuzz
@@ -144,6 +146,7 @@ def test_a_plan(content: bytes, tmp_path: Path) -> None:
     try:
         for plan in store.plans():
             print_tables(plan, store, QUIET)
+            report_suite(plan, store, store.root, include_limited=True)
     except UserError as error:
         assert str(error)
 

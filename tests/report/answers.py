@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from mlabench.missing import Missing
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
-from mlabench.report.html_content import PageContent, Picture, SuiteContent, TrialLine
+from mlabench.report.html_content import PageContent
 from mlabench.report.looks import looks
+from mlabench.report.results import Results
+from mlabench.report.suite_report import SuiteReport
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary
-from mlabench.suite.plan import Question
+from mlabench.suite.plan import Plan, Question
+from tests.report.synthetic import MODALITIES, record, trial
 
 METHODS = ("Concat", "Late fusion", "QMF", "MMIN", "MLA")
 RATES = (0.0, 20.0, 40.0, 60.0, 80.0)
@@ -207,32 +213,42 @@ def page(*, drawn: bool = True, text: str = "") -> PageContent:
     shown = looks([], [*charts, own])
     picture = io.BytesIO()
     Figure(figsize=(1, 1)).savefig(picture, dpi=20)
-    trials = (
-        TrialLine(labels[0], "0 %", 0, "stamps-concat-0", "ok", "", "../trials/stamps-concat-0/record.json"),
-        TrialLine(labels[-2], "20 %", 1, f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
-        TrialLine("MLA", "20 %", 2, "stamps-2", "missing", "no record"),
+    trials = [
+        (labels[0], "0 %", 0, "stamps-concat-0", "ok", ""),
+        (labels[-2], "20 %", 1, f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
+        ("MLA", "20 %", 2, "stamps-2", "missing", "no record"),
+    ]
+    scores = pd.DataFrame(trials, columns=["label", "train_setting", "seed", "trial", "status", "reason"])
+    plan = Plan(
+        name="synthetic",
+        title=f"A made-up suite {text}",
+        modalities=MODALITIES,
+        cells=(),
+        source=f"name: synthetic\nmethods: [concat, mla]\n# {text}\n",
     )
-    suite = SuiteContent(
-        name=f"synthetic{text}",
-        heading=f"synthetic: A made-up suite {text}",
+    plan = plan.model_copy(update={"name": f"synthetic{text}"})  # which no suite could be called
+    read = record(trial("Concat", 0, 0.0), "Concat", (Missing(),))
+    suite = SuiteReport(
+        results=Results(plan, scores, pd.DataFrame(), {"stamps-concat-0": read}, (), ()),
+        folder=Path("nowhere"),
         tables=(
             table(labels, "rates", groups=("0 %", "30 %", "60 %")),
             table(labels, "long", groups=tuple(f"{rate} %" for rate in range(7))),
         ),
         charts=(own,),
-        pictures=(Picture(f"Learning {text}", f"Lines: means. {text}", picture.getvalue()),),
+        answers=tuple(answers),
+        figures={f"Learning {text}": f"Lines: means. {text}"},
         shortfalls=("1 of 3 trials failed.", f"`--include-limited` shows them. {text}"),
         caveats=(f"Dataset: stamps. {text}",),
-        trials=trials,
         environment=("mlabench: 0.1.0", f"platform: Linux {text}"),
-        source=f"name: synthetic\nmethods: [concat, mla]\n# {text}\n",
     )
+    drawings = {(suite.name, f"Learning {text}"): picture.getvalue()}
     return PageContent(
         title=f"mlabench: synthetic {text}".strip(),
         version="0.1.0",
         looks=shown,
-        answers=tuple(answers),
         suites=(suite,),
         commands=(f"mlabench run suites/synthetic.yaml {text}", "mlabench report"),
-        drawings={("synthetic", chart.name): picture.getvalue() for chart in charts} if drawn else {},
+        records="../trials",
+        drawings=drawings | ({("synthetic", chart.name): picture.getvalue() for chart in charts} if drawn else {}),
     )

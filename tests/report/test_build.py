@@ -47,7 +47,6 @@ def test_a_report_has_all_its_files(store: Store) -> None:
     (suite,) = report.suites
     folder = report.out / "synthetic"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {path.relative_to(folder).as_posix() for path in suite.files}
     assert {"report.md", "tidy.csv", "tables/main.csv", "tables/main.md", "tables/rates.tex"} <= files
     assert {"tidy.parquet", "tables/document.tex", "tables/published.csv"} <= files
     assert {"figures/missing_rate.png", "figures/missing_rate.pdf"} <= files
@@ -57,31 +56,6 @@ def test_a_report_has_all_its_files(store: Store) -> None:
         assert part in page
     assert "Multimodal accuracy against the missing rate" in printed
     assert "report.md" in printed
-
-
-def test_several_processes_write_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = [
-        sweep(store, ["Concat", "MLA"], seeds=(0, 1), questions=("Q1",), name="first"),
-        sweep(store, ["Late fusion", "QMF"], seeds=(0, 1), questions=("Q2",), name="second"),
-    ]
-    broken = store.folder(plans[0].cells[0].trial.id) / RECORD
-    whole = broken.read_bytes()
-    written, told = [], []
-    for name, many in (("one", 10**6), ("several", 0)):
-        monkeypatch.setattr("mlabench.report.build._MANY", many)
-        monkeypatch.setattr("mlabench.report.parallel.default_jobs", lambda device: 2)
-        own = Store(store.root)
-        broken.parent.mkdir(exist_ok=True)
-        broken.write_bytes(whole[:-9])
-        report, printed = build(own, *plans, out=store.root.parent / name / "report")
-        files = {path.relative_to(report.out): path for path in report.out.rglob("*") if path.suffix != ".parquet"}
-        written.append({place: path.read_bytes() for place, path in files.items() if path.is_file()})
-        told.append(printed.replace(f"/{name}/", "/"))
-        assert [trial for trial, _ in own.set_aside] == [broken.parent.name]
-    assert written[0].keys() == written[1].keys()
-    assert told[0] == told[1]
-    differing = {place for place in written[0] if written[0][place] != written[1][place]}
-    assert all(place.suffix in (".md", ".html") for place in differing)  # they name the record's new place
 
 
 def test_the_tidy_numbers_are_whole(store: Store) -> None:
@@ -136,7 +110,7 @@ def test_answers_are_on_the_page_in_the_terminal_and_in_html(store: Store) -> No
         assert answer.verdict in html
         for chart in answer.charts:
             for ending in ("png", "pdf"):
-                assert (suite.page.parent / "figures" / f"{answer.question}_{chart.name}.{ending}") in suite.files
+                assert (suite.folder / "figures" / f"{answer.question}_{chart.name}.{ending}").is_file()
     assert "All in one page" in printed
 
 
@@ -274,6 +248,19 @@ def test_summary_after_a_run_includes_limited_trials(store: Store) -> None:
     printed = io.StringIO()
     print_tables(sweep(store, ["MLA"], limit=50), store, Console(file=printed, width=120))
     assert "LIMITED RUN: at most 50 samples" in printed.getvalue()
+
+
+def test_summary_after_a_run_is_of_records_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = sweep(store, ["Concat", "Late fusion", "MLA"])
+    monkeypatch.setattr(np, "load", None)  # no predictions are read
+    monkeypatch.setattr("mlabench.statistics.resampling.confidence_distribution", None)
+    printed = io.StringIO()
+    print_tables(plan, store, Console(file=printed, width=120))
+    text = " ".join(printed.getvalue().split())
+    for part in ("Unimodal and multimodal accuracy", "Multimodal accuracy against the missing rate", "Late fusion"):
+        assert part in text
+    assert "Q1" not in text
+    assert "`mlabench report` shows answers" in text
 
 
 def test_several_environments_are_counted(store: Store) -> None:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlabench.missing import Missing
 from mlabench.record import Record, Scores
-from mlabench.report.archive import ArchiveReader
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
 from mlabench.statistics.comparisons import compare
@@ -142,6 +142,18 @@ def test_a_file_that_is_damaged_after_its_record_was_read(store: Store) -> None:
     assert found.outcomes("MLA", "0 %", MULTIMODAL) is not None
 
 
+def test_nothing_is_unpickled(store: Store) -> None:
+    plan = stored(store)
+    found = evidence(plan, store)
+    own = plan.cells[0]
+    forged = np.array([{}] * SAMPLES, dtype=object)
+    np.savez(
+        store.folder(own.trial.id) / PREDICTIONS, **{**arrays(own.label, own.trial.seed, own.tests), "ids": forged}
+    )
+    assert found.outcomes("Concat", "0 %", MULTIMODAL) is None
+    assert found.problems[own.trial.id] == f"{PREDICTIONS} cannot be read (ValueError)"
+
+
 def test_a_corrupt_record_counts_as_missing(store: Store) -> None:
     plan = stored(store)
     (store.folder(plan.cells[0].trial.id) / PREDICTIONS).write_bytes(b"damaged")  # its checksum no longer agrees
@@ -271,13 +283,13 @@ def test_only_what_is_asked_for_is_read_and_only_once(store: Store, monkeypatch:
     found = evidence(stored(store), store)
     opened: list[str] = []
 
-    read = ArchiveReader.read
+    read = np.load
 
-    def spied(reader: ArchiveReader, path: Path, names: Iterable[str]) -> Arrays:
-        opened.append(path.parent.name)
-        return read(reader, path, names)
+    def spied(file: Any, **options: Any) -> Any:
+        opened.append(Path(file.name).parent.name)
+        return read(file, **options)
 
-    monkeypatch.setattr(ArchiveReader, "read", spied)
+    monkeypatch.setattr(np, "load", spied)
     found.outcomes("MLA", "0 %", MULTIMODAL)
     first = len(opened)
     assert len({name for name in opened if "-mla-" in name}) == 3

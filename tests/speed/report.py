@@ -11,7 +11,6 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 from rich.console import Console
@@ -102,7 +101,7 @@ def main() -> None:
                 store.write_plan(plan)
         build = partial(build_report, store, plans, out, console=Console(file=io.StringIO(), width=120))
         if options.profile:
-            with cProfile.Profile() as profile, patch("mlabench.report.parallel.default_jobs", lambda _: 1):
+            with cProfile.Profile() as profile:
                 build()
             pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
             return

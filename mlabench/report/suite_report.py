@@ -1,16 +1,15 @@
-"""What is reported about one suite, apart from how it is written down."""
+"""What is reported about one suite: made once, then printed, written to files and shown on the page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from mlabench.report import page
-from mlabench.report.across import Block, blocks
+from mlabench.report import page, render
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.chart_axes import with_room
-from mlabench.report.html_content import TrialLine, trial_lines
 from mlabench.report.published import Number
 from mlabench.report.published.table import published_table
 from mlabench.report.results import Results, load
@@ -21,46 +20,61 @@ from mlabench.suite import Plan
 
 
 @dataclass(frozen=True)
-class Suite:
+class SuiteReport:
     """What is reported about one suite.
 
     Attributes:
-        results: The numbers. Without the records, of which all else here is made: to send them from one process to
-            another takes as long as to read them.
+        results: The numbers.
+        folder: Where its files lie.
         tables: The tables.
         charts: Charts about the suite as a whole.
-        answers: What the results say about the suite's questions, with tables of their own.
-        blocks: What can be ranked together with other suites.
-        figures: Captions of the figures of the results, by name; the answers have more.
+        answers: What the results say about the suite's questions, with tables and charts of their own.
+        figures: Captions of the figures of the results, by name.
         shortfalls: What is not there, in sentences.
         caveats: What to keep in mind, in sentences.
         environment: Versions, device, commit: one line each.
-        trials: All its trials.
     """
 
     results: Results
+    folder: Path
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     answers: tuple[Answer, ...]
-    blocks: tuple[Block, ...]
     figures: Mapping[str, str]
     shortfalls: tuple[str, ...]
     caveats: tuple[str, ...]
     environment: tuple[str, ...]
-    trials: tuple[TrialLine, ...]
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return self.results.plan.name
+
+    @property
+    def page(self) -> Path:
+        """The page in Markdown."""
+        return self.folder / "report.md"
+
+    def all_charts(self) -> Iterator[tuple[str, Chart]]:
+        """The charts of the suite and of its answers, each with the name of its files."""
+        for chart in self.charts:
+            yield render.file_name(chart.name), chart
+        for one in self.answers:
+            for chart in one.charts:
+                yield render.file_name(f"{one.question}_{chart.name}"), chart
 
 
-def read_suite(
-    plan: Plan, store: Store, *, include_limited: bool, published: Sequence[Number] = (), records: str = ""
-) -> Suite:
+def report_suite(
+    plan: Plan, store: Store, folder: Path, *, include_limited: bool = False, published: Sequence[Number] = ()
+) -> SuiteReport:
     """Reads and answers everything about one suite.
 
     Args:
         plan: What was asked for.
         store: Where the records are.
+        folder: Where the files will lie.
         include_limited: Whether trials made with a limit on the samples count.
         published: Numbers to set beside ours.
-        records: Address of the folder of trials as seen from the HTML page.
     """
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
     from mlabench.report.leaderboard import leaderboard
@@ -71,17 +85,16 @@ def read_suite(
     given = tuple(map(_with_charts_to_read, answers(evidence))) if results.settings else ()
     board = leaderboard(evidence)
     beside = published_table(results, published)
-    return Suite(
-        results=replace(results, records={}),
+    return SuiteReport(
+        results=results,
+        folder=folder,
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
         charts=board.charts if board else (),
         answers=given,
-        blocks=tuple(blocks(results)),
         figures=page.figures(results),
         shortfalls=tuple(page.shortfalls(results, evidence.problems)),
         caveats=tuple(page.caveats(results)),
         environment=tuple(page.environments(results)),
-        trials=trial_lines(results, records),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -38,15 +39,17 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Across:
+class AllSuites:
     """What is said about several suites together.
 
     Attributes:
+        folder: Where its files lie.
         tables: The ranks, and what was ranked.
         charts: The critical-difference diagram and the win rates.
         notes: What was left out, and why.
     """
 
+    folder: Path
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     notes: tuple[str, ...]
@@ -66,36 +69,38 @@ def blocks(results: Results) -> Iterator[Block]:
         yield Block(name, setting, results.plan.name, patterns, whole, partial)
 
 
-def conditions(results: Sequence[Results]) -> str:
-    """What the captions say about data, seeds and selection."""
-    parts = [(wording.dataset_sentence(own.plan), f"{own.plan.name}: {wording.seeds(own.scores)}") for own in results]
-    data, seeds = (list(dict.fromkeys(kind)) for kind in zip(*parts, strict=True))
-    selection = dict.fromkeys(wording.selection_sentences(own.scores) for own in results)
-    return " ".join([*data, f"{'; '.join(seeds)}.", *selection])
-
-
-def across(all_blocks: Sequence[Block], caption: str) -> Across | None:
+def rank_all(suites: Sequence[Results], folder: Path) -> AllSuites | None:
     """Ranks the methods over the blocks that share them.
 
     Args:
-        all_blocks: What :func:`blocks` found in each suite.
-        caption: What :func:`conditions` says.
+        suites: The results of each suite.
+        folder: Where the files will lie.
 
     Returns:
         None if no two datasets share two methods.
     """
     from mlabench.report.questions import ranking  # with SciPy's statistics, which take a moment to import
 
-    distinct, doubled = _distinct(all_blocks)
+    distinct, doubled = _distinct([block for results in suites for block in blocks(results)])
     labels, ranked = _shared(distinct)
     if not labels:
         return None
     scores = np.array([[block.cells[label].number for label in labels] for block in ranked], dtype=float)
-    return Across(
+    caption = _conditions(suites)
+    return AllSuites(
+        folder=folder,
         tables=(*ranking.tables(labels, scores, caption, _OVER), _ranked_table(labels, ranked, caption)),
         charts=tuple(ranking.charts(labels, scores, caption, _OVER)),
         notes=tuple(_notes(labels, ranked, distinct, doubled)),
     )
+
+
+def _conditions(suites: Sequence[Results]) -> str:
+    """What the captions say about data, seeds and selection."""
+    parts = [(wording.dataset_sentence(own.plan), f"{own.plan.name}: {wording.seeds(own.scores)}") for own in suites]
+    data, seeds = (list(dict.fromkeys(kind)) for kind in zip(*parts, strict=True))
+    selection = dict.fromkeys(wording.selection_sentences(own.scores) for own in suites)
+    return " ".join([*data, f"{'; '.join(seeds)}.", *selection])
 
 
 def _distinct(found: Sequence[Block]) -> tuple[list[Block], list[Block]]:

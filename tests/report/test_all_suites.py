@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from mlabench.report.across import Across, across, blocks, conditions
+from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.build import build_report
 from mlabench.report.results import load
 from mlabench.store.records import Store
@@ -25,12 +25,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def ranked(store: Store, *plans: Plan) -> Across | None:
-    results = [load(plan, store) for plan in plans]
-    return across([block for own in results for block in blocks(own)], conditions(results))
+def ranked(store: Store, *plans: Plan) -> AllSuites | None:
+    return rank_all([load(plan, store) for plan in plans], Path("nowhere"))
 
 
-def table(found: Across | None, name: str) -> dict[tuple[str, ...], list[str]]:
+def table(found: AllSuites | None, name: str) -> dict[tuple[str, ...], list[str]]:
     assert found is not None
     (own,) = (table for table in found.tables if table.name == name)
     return {row.heads: [cell.mean for cell in row.cells] for row in own.rows}
