@@ -1,7 +1,7 @@
-"""What is said about numbers measured with several seeds on the same test samples.
+"""Comparisons of numbers measured with several seeds on the same test samples.
 
-All methods share seeds, splits and missing patterns, so everything that is compared is compared in pairs.
-Accuracies are in percent and differences in points, unless it says otherwise.
+Methods that share seeds, splits and missing patterns are compared in pairs. Accuracies are in percent and differences
+in points, unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -15,13 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlabench.statistics.ranks import (
-    Ranks,
-    critical_difference,
-    interquartile_mean,
-    probability_of_improvement,
-    win_rates,
-)
 from mlabench.statistics.resampling import (
     LEVEL,
     POWER,
@@ -31,13 +24,6 @@ from mlabench.statistics.resampling import (
     student_quantile,
     student_tails,
 )
-
-__all__ = [
-    "Comparison", "Interval", "Outcomes", "Ranks", "Summary", "accuracy_interval", "area_under_curve", "averaged",
-    "compare", "contrast", "critical_difference", "difference_of_means", "distinguishable", "effects_2x2", "holm",
-    "interquartile_mean", "probability_of_improvement", "shapley", "summarise", "win_rates",
-]  # fmt: skip
-
 
 #: A number for each seed: by seed, or in the order of the seeds if none is missing.
 PerSeed = Mapping[int, float] | Sequence[float]

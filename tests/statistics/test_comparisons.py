@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlabench.statistics.comparisons import (
+from mlabench.statistics import (
+    ConfidenceDistribution,
     Interval,
     Outcomes,
     accuracy_interval,
@@ -27,7 +28,6 @@ from mlabench.statistics.comparisons import (
     shapley,
     win_rates,
 )
-from mlabench.statistics.resampling import ConfidenceDistribution
 
 SIZES = np.random.default_rng(5).geometric(1 / 8, size=130)
 GROUPS = np.repeat(np.arange(130), SIZES)
