@@ -8,7 +8,7 @@ from typing import Any
 from unittest import SkipTest
 
 from mlabench.errors import UserError
-from mlabench.method import Limit
+from mlabench.testing.fitting import one_thread
 from mlabench.testing.subject import Subject, Which
 
 
@@ -16,33 +16,10 @@ class ContractError(AssertionError):
     """A method does not do what its contract asks for."""
 
 
-class BrokenError(Exception):
-    """What a check found wrong: a sentence without its subject, the method."""
-
-
 def require(condition: object, wrong: str) -> None:
-    """Ends a check that found something wrong.
-
-    Args:
-        condition: What must hold.
-        wrong: What the method does otherwise, e.g. ``"changes its weights"``.
-
-    Raises:
-        BrokenError: If it does not hold.
-    """
+    """Ends a check unless ``condition`` holds; ``wrong`` says what the method does instead, as in "changes weights"."""
     if not condition:
-        raise BrokenError(wrong)
-
-
-def skip_unless(subject: Subject, *limits: Limit) -> None:
-    """Ends a check that makes sense only for methods that can do one of these.
-
-    Raises:
-        SkipTest: If the method says that it can do none; test runners know this exception.
-    """
-    if not any(subject.able(limit) for limit in limits):
-        reasons = (f"{subject.name} cannot do {limit!r}: {subject.kind.limits[limit]}" for limit in limits)
-        raise SkipTest(" ".join(reasons))
+        raise ContractError(wrong)
 
 
 @dataclass(frozen=True)
@@ -50,7 +27,7 @@ class Check:
     """One thing that every method must do; call it with a method to find out whether that one does.
 
     Attributes:
-        run: Raises :class:`BrokenError` if the method does not do it, ``SkipTest`` if it need not.
+        run: Raises :class:`ContractError` if the method does not do it, ``SkipTest`` if it need not.
         why: Why it matters, as the rest of a sentence.
     """
 
@@ -76,11 +53,12 @@ class Check:
         """
         subject = Subject.of(which, options)
         try:
-            self.run(subject)
+            with one_thread():
+                self.run(subject)
         except SkipTest:
             raise
-        except (BrokenError, UserError) as error:
-            raise ContractError(f"{subject.name} {error}: {self.why}. [{self.__name__}]") from None
         except Exception as error:
-            text = f"raises {type(error).__name__} ({' '.join(str(error).split())})"
-            raise ContractError(f"{subject.name} {text}: {self.why}. [{self.__name__}]") from error
+            found = isinstance(error, ContractError | UserError)
+            wrong = str(error) if found else f"raises {type(error).__name__} ({' '.join(str(error).split())})"
+            message = f"{subject.name} {wrong}: {self.why}. [{self.__name__}]"
+            raise ContractError(message) from None if found else error

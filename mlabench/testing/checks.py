@@ -6,7 +6,8 @@ Each is a few lines on tiny networks and random numbers; none knows what the met
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 from unittest import SkipTest
 
@@ -15,18 +16,23 @@ import torch
 from torch import Tensor
 
 from mlabench.method import Batch, Claim, Limit, Method, Prediction
-from mlabench.testing.check import Check, ContractError, require, skip_unless
+from mlabench.testing.check import Check, ContractError, require
 from mlabench.testing.fitting import adam, fit, parameters, predict
 from mlabench.testing.subject import Subject, Which
 from mlabench.testing.toys import fill_absent, make_batch, make_task, only, take
 
 _checks: list[Check] = []
+#: Steps in which a method learns a small batch, at the rate of :func:`_fast`.
+_STEPS = 60
+_fast = partial(adam, lr=0.03)
 
 
-def _check(why: str) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
-    def register(run: Callable[[Subject], None]) -> Callable[[Subject], None]:
+def _check(why: str) -> Callable[[Callable[[Subject], None]], Check]:
+    """Makes a function a check, and one of :data:`CHECKS`."""
+
+    def register(run: Callable[[Subject], None]) -> Check:
         _checks.append(Check(run, why))
-        return run
+        return _checks[-1]
 
     return register
 
@@ -38,10 +44,9 @@ def _check(why: str) -> Callable[[Callable[[Subject], None]], Callable[[Subject]
 def takes_steps_and_logs_them(subject: Subject) -> None:
     """A training step moves parameters and returns finite, detached scalars."""
     method = subject.build()
-    batch = subject.training_batch(12, missing=0.4)
+    batch, _ = subject.batches(12)
     before = parameters(method)
-    stage = method.stages(4)[0]
-    method.on_stage_start(stage)
+    method.on_stage_start(method.stages(4)[0])
     method.train()
     logs = method.training_step(batch, adam(method))
     require("loss" in logs, "does not return the loss from training_step")
@@ -54,73 +59,68 @@ def takes_steps_and_logs_them(subject: Subject) -> None:
 
 @_check("a method that cannot overfit a dozen samples does not follow its loss")
 def learns_a_small_batch(subject: Subject) -> None:
-    """Training on 16 complete samples ends with all of them classified, whatever the number of modalities."""
-    for count in subject.counts:
-        method = subject.build(make_task(count))
-        batch = make_batch(method.task, 16)
-        require(not _right(method, batch).all(), f"classifies samples of {count} modalities before it is trained")
-        fit(method, [batch], 200)
-        right = int(_right(method, batch).sum())
-        require(right == 16, f"gets {right} of 16 samples of {count} modalities right after 200 steps on them")
+    """Training on 16 complete samples ends with all of them classified."""
+    method, batch = subject.build(), make_batch(subject.task, 16)
+    require(not _right(method, batch).all(), "classifies samples before it is trained")
+    fit(method, [batch], _STEPS, _fast)
+    right = int(_right(method, batch).sum())
+    require(right == 16, f"gets {right} of 16 samples right after {_STEPS} steps on them")
 
 
 @_check("a method that is thrown off by incomplete samples cannot be compared where modalities are missing")
 def learns_from_incomplete_samples(subject: Subject) -> None:
     """With modalities missing from a small batch, the complete samples are learned, and most of all."""
-    skip_unless(subject, "missing in training")
+    subject.skip_unless_able("missing in training")
+    batch, _ = subject.batches(16)
     method = subject.build()
-    batch = subject.training_batch(16, missing=0.4)
-    fit(method, [batch], 200)
-    seen = batch if subject.able("missing at test") else make_batch(method.task, 16)
-    right, complete = _right(method, seen), batch.present.all(dim=1)
+    fit(method, [batch], _STEPS, _fast)
+    right = _right(method, batch if subject.able("missing at test") else make_batch(subject.task, 16))
+    complete, number = batch.present.all(dim=1), int(right.sum())
     require(right[complete].all(), "does not learn the complete samples of a batch whose others are incomplete")
-    require(right.sum() > 8, f"gets {int(right.sum())} of 16 samples right, some of them incomplete, after 200 steps")
+    require(number > 8, f"gets {number} of 16 samples right, some of them incomplete, after {_STEPS} steps")
 
 
 @_check("what is absent is unknown, so whatever depends on it means nothing")
 def ignores_absent_inputs(subject: Subject) -> None:
     """Losses, weights and predictions are the same, bit by bit, with zeros and with NaN in absent inputs."""
-    skip_unless(subject, "missing in training", "missing at test")
+    subject.skip_unless_able("missing in training", "missing at test")
+    training, batch = subject.batches(30)
     results = []
     for value in (0.0, torch.nan):
         method = subject.build(normalise=True)
-        logs = fit(method, [fill_absent(subject.training_batch(30, missing=0.4), value)], 4)
-        batch = subject.test_batch(30, missing=0.4)
+        logs = fit(method, [fill_absent(training, value)], 4)
         results.append((logs, parameters(method), predict(method, fill_absent(batch, value))))
     (logs, state, prediction), (poisoned_logs, poisoned_state, poisoned_prediction) = results
     require(logs == poisoned_logs, "logs other losses when NaN stands in the inputs of absent modalities")
     for key, expected in state.items():
         require(torch.equal(poisoned_state[key], expected), f"learns other {key!r} from NaN in absent modalities")
-    for what in _differences(poisoned_prediction, prediction, batch.present, rtol=0.0, atol=0.0):
-        require(False, f"predicts other {what} when NaN stands in the inputs of absent modalities")
+    _require_same(poisoned_prediction, prediction, batch, "when NaN stands in the inputs of absent modalities")
     require(prediction.fused.isfinite().all(), "predicts numbers that are not finite")
 
 
 @_check("at high missing rates some batches lack a modality altogether")
 def bears_one_modality(subject: Subject) -> None:
-    """A batch in which nobody has the others trains and predicts, and leaves the encoders of the others alone."""
-    skip_unless(subject, "missing in training", "missing at test")
+    """A batch in which no sample has the others trains and predicts, and leaves the encoders of the others alone."""
+    subject.skip_unless_able("missing in training", "missing at test")
+    complete, _ = subject.batches(8, missing=0.0)
     learned = False
     for column, modality in enumerate(subject.task.modalities):
         method = subject.build(normalise=True)
-        batch = fill_absent(only(subject.training_batch(8, missing=0.0), column), torch.nan)
-        fit(method, [subject.training_batch(8, missing=0.0)], 4)
+        fit(method, [complete], 4)
         before = parameters(method)
+        batch, when = fill_absent(only(complete, column), torch.nan), f"when all samples have {modality} only"
         if subject.able("missing in training"):
             steps = adam(method)
             method.train()
             for _ in range(3):
-                logs = method.training_step(batch, steps)
-                finite = all(value.isfinite().all() for value in logs.values())
-                require(finite, f"logs numbers that are not finite when all samples have {modality} only")
+                _require_finite_logs(method.training_step(batch, steps), when)
             moved = _changed(method, before)
             for other in subject.task.modalities:
-                if other != modality:
-                    touched = [key for key in moved if key.startswith(f"encoders.{other}.")]
-                    require(not touched, f"moves the encoder of {other} with a batch that has {modality} only")
+                touched = other != modality and any(key.startswith(f"encoders.{other}.") for key in moved)
+                require(not touched, f"moves the encoder of {other} with a batch that has {modality} only")
             learned = learned or any(key.startswith(f"encoders.{modality}.") for key in moved)
         if subject.able("missing at test"):
-            _require_finite(method, predict(method, batch), batch, f"all samples have {modality} only")
+            _require_finite(method, predict(method, batch), batch, when)
     require(learned or not subject.able("missing in training"), "moves no encoder with batches of one modality")
 
 
@@ -128,12 +128,10 @@ def bears_one_modality(subject: Subject) -> None:
 def bears_one_sample(subject: Subject) -> None:
     """A batch of one sample trains and predicts."""
     method = subject.build()
-    batch = take(subject.training_batch(8, missing=0.4), [3])
-    logs = fit(method, [batch], 4)
-    finite = all(torch.tensor(value).isfinite() for row in logs for value in row.values())
-    require(finite, "logs numbers that are not finite in a batch of one sample")
-    alone = take(subject.test_batch(8, missing=0.4), [3])
-    _require_finite(method, predict(method, alone), alone, "a batch has one sample")
+    training, test = (take(batch, [3]) for batch in subject.batches(8))
+    for logs in fit(method, [training], 4):
+        _require_finite_logs(logs, "in a batch of one sample")
+    _require_finite(method, predict(method, test), test, "when a batch has one sample")
 
 
 @_check("results could not be reproduced, nor runs resumed")
@@ -142,14 +140,12 @@ def repeats_itself(subject: Subject) -> None:
     states = []
     for _ in range(2):
         method = subject.build()
-        fit(method, [subject.training_batch(8, missing=0.3, seed=seed) for seed in range(3)], 3)
+        fit(method, [subject.batches(8, missing=0.3, seed=seed)[0] for seed in range(3)], 3)
         states.append(parameters(method))
     for key, value in states[0].items():
         require(torch.equal(value, states[1][key]), f"learns other {key!r} from the same seed")
-    batch = subject.test_batch(8, missing=0.3)
-    first, second = predict(method, batch), predict(method, batch)
-    for what in _differences(second, first, batch.present, rtol=0.0, atol=0.0):
-        require(False, f"predicts other {what} the second time")
+    _, batch = subject.batches(8, missing=0.3)
+    _require_same(predict(method, batch), predict(method, batch), batch, "the second time")
 
 
 # -- prediction ----------------------------------------------------------------------------------
@@ -160,9 +156,7 @@ def predicts_in_the_right_form(subject: Subject) -> None:
     """Shapes, types and order are those of :class:`mlabench.method.Prediction`; weights are shares."""
     for count in subject.counts:
         task = make_task(count)
-        method = subject.build(task)
-        fit(method, [subject.training_batch(10, missing=0.5, task=task)], 2)
-        batch = subject.test_batch(10, missing=0.5, task=task)
+        method, batch = subject.trained(10, missing=0.5, task=task, epochs=2)
         prediction = predict(method, batch)
         _require_form(prediction.fused, "the fused logits", (10, 3))
         require(tuple(prediction.unimodal) == task.modalities, f"has unimodal logits of {[*prediction.unimodal]}")
@@ -171,8 +165,8 @@ def predicts_in_the_right_form(subject: Subject) -> None:
             _require_form(prediction.unimodal[modality], f"the unimodal logits of {modality}", (10, 3))
             shape = tuple(prediction.embedding[modality].shape)
             require(shape == (10, 6), f"gives the embedding of {modality} the shape {shape}, not that of the encoder")
-        if prediction.weight is not None:
-            weight = prediction.weight
+        weight = prediction.weight
+        if weight is not None:
             require(weight.shape == (10, count), f"gives the weights the shape {tuple(weight.shape)}, not [B, M]")
             sums = weight.sum(dim=1)
             require(torch.allclose(sums, torch.ones(10), atol=1e-4), "has weights of a sample that do not add up to 1")
@@ -185,35 +179,30 @@ def predicts_sample_by_sample(subject: Subject) -> None:
     """A sample's prediction does not depend on what shares its batch, nor on its place in it."""
     if not subject.kind.predicts_per_sample:
         raise SkipTest(f"{subject.name} says that its prediction of a sample depends on the batch")
-    method = subject.build(normalise=True)
-    fit(method, [subject.training_batch(30, missing=0.4)], 4)
-    batch = subject.test_batch(30, missing=0.4)
+    method, batch = subject.trained(30, normalise=True)
     whole = predict(method, batch)
     shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     for rows in (shuffled, *torch.split(torch.arange(12), 1), torch.arange(5)):
-        part = take(batch, rows)
-        for what in _differences(predict(method, part), _rows(whole, rows), part.present, rtol=1e-4, atol=1e-5):
-            require(False, f"predicts other {what} of a sample in a batch of {len(rows)} than in one of 30")
+        part, when = take(batch, rows), f"of a sample in a batch of {len(rows)} than in one of 30"
+        _require_same(predict(method, part), _rows(whole, rows), part, when, rtol=1e-4, atol=1e-5)
 
 
-@_check("whoever sees the answer is not predicting")
+@_check("a method that sees the answer does not predict it")
 def predicts_without_labels(subject: Subject) -> None:
     """The prediction is the same, bit by bit, when labels and positions in the split are hidden."""
-    method = subject.build()
-    fit(method, [subject.training_batch(12, missing=0.4)], 4)
-    batch = subject.test_batch(12, missing=0.4)
+    method, batch = subject.trained(12)
     hidden = dataclasses.replace(batch, label=torch.full_like(batch.label, -1), index=batch.index + 10**6)
-    for what in _differences(predict(method, hidden), predict(method, batch), batch.present, rtol=0.0, atol=0.0):
-        require(False, f"predicts other {what} when labels and positions in the split are hidden")
+    when = "when labels and positions in the split are hidden"
+    _require_same(predict(method, hidden), predict(method, batch), batch, when)
 
 
 @_check("test samples must leave no trace, and one test pattern must not change the next")
 def predicts_without_side_effects(subject: Subject) -> None:
     """Predicting changes no weight and no statistic."""
-    method = subject.build(normalise=True)
-    fit(method, [subject.training_batch(30, missing=0.4)], 4)
+    method, _ = subject.trained(30, normalise=True)
     before = parameters(method)
-    predict(method, subject.test_batch(12, missing=0.4, seed=1))
+    _, unseen = subject.batches(12, seed=1)
+    predict(method, unseen)
     for key in _changed(method, before):
         require(False, f"changes {key!r} while predicting")
 
@@ -221,11 +210,9 @@ def predicts_without_side_effects(subject: Subject) -> None:
 @_check("unimodal accuracy is said to be that of one modality alone")
 def keeps_modalities_apart(subject: Subject) -> None:
     """Unimodal logits do not change with other modalities' inputs; fused logits depend on the inputs."""
-    method = subject.build()
-    batch = subject.test_batch(12, missing=0.0)
-    fit(method, [batch], 4)
+    method, batch = subject.trained(12, missing=0.0)
     expected = predict(method, batch)
-    other = subject.test_batch(12, missing=0.0, seed=1)
+    other = make_batch(subject.task, 12, seed=1)
     for modality in method.task.modalities:
         inputs = {**other.inputs, modality: batch.inputs[modality]}
         mixed = predict(method, dataclasses.replace(batch, inputs=inputs))
@@ -242,7 +229,7 @@ def keeps_modalities_apart(subject: Subject) -> None:
 def reloads_its_weights(subject: Subject) -> None:
     """In each stage, a new object with the saved state predicts the same, bit by bit."""
     method = subject.build()
-    training, batch = subject.training_batch(12, missing=0.4), subject.test_batch(12, missing=0.4)
+    training, batch = subject.batches(12)
     for stage in method.stages(4):
         method.on_stage_start(stage)
         steps = adam(method)
@@ -252,24 +239,23 @@ def reloads_its_weights(subject: Subject) -> None:
         saved = safetensors.torch.save({key: value.contiguous() for key, value in method.state_dict().items()})
         reloaded = subject.build(seed=1)
         reloaded.load_state_dict(safetensors.torch.load(saved))
-        for what in _differences(predict(reloaded, batch), predict(method, batch), batch.present, rtol=0.0, atol=0.0):
-            require(False, f"predicts other {what} from saved weights, as not all that it needs is in its state_dict")
+        when = "from saved weights, as not all that it needs is in its state_dict"
+        _require_same(predict(reloaded, batch), predict(method, batch), batch, when)
 
 
 @_check("suites may ask for bf16-mixed precision")
 def computes_in_bfloat16(subject: Subject) -> None:
     """Under autocast it trains, keeps its weights in float32, and predicts about the same as in float32."""
     method = subject.build()
+    training, batch = (fill_absent(batch, torch.nan) for batch in subject.batches(16))
     with torch.autocast("cpu", torch.bfloat16):
-        logs = fit(method, [fill_absent(subject.training_batch(16, missing=0.4), torch.nan)], 8)
-        batch = fill_absent(subject.test_batch(16, missing=0.4), torch.nan)
+        for logs in fit(method, [training], 8):
+            _require_finite_logs(logs, "in bfloat16")
         prediction = predict(method, batch)
-    finite = all(torch.tensor(value).isfinite() for row in logs for value in row.values())
-    require(finite, "logs numbers that are not finite in bfloat16")
     narrow = [key for key, value in method.state_dict().items() if value.dtype == torch.bfloat16]
     require(not narrow, f"keeps {narrow} in bfloat16")
     _require_form(prediction.fused, "the fused logits under bfloat16 autocast", (16, 3))
-    _require_finite(method, prediction, batch, "arithmetic is in bfloat16")
+    _require_finite(method, prediction, batch, "when arithmetic is in bfloat16")
     exact = predict(method, batch).fused
     require(torch.allclose(prediction.fused, exact, rtol=0.1, atol=0.1), "predicts something else in bfloat16")
 
@@ -355,27 +341,23 @@ def _rows(prediction: Prediction, rows: Tensor) -> Prediction:
     )
 
 
-def _differences(
-    actual: Prediction, expected: Prediction, present: Tensor, *, rtol: float, atol: float
-) -> Iterable[str]:
-    """What differs among all that may be read: rows of absent modalities may hold anything."""
+def _require_same(
+    actual: Prediction, expected: Prediction, batch: Batch, when: str, *, rtol: float = 0.0, atol: float = 0.0
+) -> None:
+    """All that may be read is the same; rows of absent modalities may hold anything."""
 
-    def differ(one: Tensor, other: Tensor) -> bool:
-        return one.shape != other.shape or not torch.allclose(one, other, rtol=rtol, atol=atol)
+    def compare(what: str, one: Tensor, other: Tensor) -> None:
+        same = one.shape == other.shape and torch.allclose(one, other, rtol=rtol, atol=atol)
+        require(same, f"predicts other {what} {when}")
 
-    if differ(actual.fused, expected.fused):
-        yield "fused logits"
+    compare("fused logits", actual.fused, expected.fused)
     for column, modality in enumerate(expected.unimodal):
-        rows = present[:, column]
-        if differ(actual.unimodal[modality][rows], expected.unimodal[modality][rows]):
-            yield f"unimodal logits of {modality}"
-        if differ(actual.embedding[modality][rows], expected.embedding[modality][rows]):
-            yield f"embeddings of {modality}"
-    if (actual.weight is None) != (expected.weight is None):
-        yield "weights"
-    elif actual.weight is not None and expected.weight is not None:
-        shares, others = actual.weight[present], expected.weight[present]
-        yield from ["weights"] if differ(shares, others) else []
+        rows = batch.present[:, column]
+        compare(f"unimodal logits of {modality}", actual.unimodal[modality][rows], expected.unimodal[modality][rows])
+        compare(f"embeddings of {modality}", actual.embedding[modality][rows], expected.embedding[modality][rows])
+    require((actual.weight is None) == (expected.weight is None), f"predicts other weights {when}")
+    if actual.weight is not None and expected.weight is not None:
+        compare("weights", actual.weight[batch.present], expected.weight[batch.present])
 
 
 def _changed(method: Method, before: dict[str, Tensor]) -> list[str]:
@@ -387,11 +369,16 @@ def _require_form(values: Tensor, what: str, shape: tuple[int, ...]) -> None:
     require(values.dtype == torch.float32, f"gives {what} as {values.dtype}, not float32")
 
 
+def _require_finite_logs(logs: Mapping[str, Tensor | float], when: str) -> None:
+    finite = all(torch.as_tensor(value).isfinite().all() for value in logs.values())
+    require(finite, f"logs numbers that are not finite {when}")
+
+
 def _require_finite(method: Method, prediction: Prediction, batch: Batch, when: str) -> None:
     """Weights and all that may be read of a prediction."""
     bad = [key for key, value in method.state_dict().items() if not value.isfinite().all()]
-    require(not bad, f"has {bad} that are not finite when {when}")
-    require(prediction.fused.isfinite().all(), f"has fused logits that are not finite when {when}")
+    require(not bad, f"has {bad} that are not finite {when}")
+    require(prediction.fused.isfinite().all(), f"has fused logits that are not finite {when}")
     for column, modality in enumerate(method.task.modalities):
         values = prediction.unimodal[modality][batch.present[:, column]]
-        require(values.isfinite().all(), f"has unimodal logits of {modality} that are not finite when {when}")
+        require(values.isfinite().all(), f"has unimodal logits of {modality} that are not finite {when}")

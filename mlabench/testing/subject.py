@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from mlabench import plugins, registry
 from mlabench.errors import UserError
 from mlabench.method import Batch, Limit, Method, Task
 from mlabench.registry import Entry
-from mlabench.testing.fitting import build_method
+from mlabench.testing.fitting import build_method, fit
 from mlabench.testing.toys import make_batch, make_task
 
 #: A method: its class, its registered name, or the file that defines it (and no other).
@@ -36,11 +37,7 @@ class Subject:
 
     @classmethod
     def of(cls, which: Which, options: Mapping[str, Any]) -> Subject:
-        """The subject that ``which`` stands for.
-
-        Raises:
-            UserError: If there is no such method.
-        """
+        """The subject that ``which`` stands for."""
         if isinstance(which, str):
             entry = registry.get("methods", which)
             return cls(entry.load(), options, entry)
@@ -55,6 +52,12 @@ class Subject:
     def able(self, limit: Limit) -> bool:
         """Whether the method does not say that it cannot do this."""
         return limit not in self.kind.limits
+
+    def skip_unless_able(self, *limits: Limit) -> None:
+        """Ends a check that makes sense only for methods that can do one of these; test runners know ``SkipTest``."""
+        if not any(map(self.able, limits)):
+            reasons = (f"{self.name} cannot do {limit!r}: {self.kind.limits[limit]}" for limit in limits)
+            raise SkipTest(" ".join(reasons))
 
     @property
     def name(self) -> str:
@@ -75,15 +78,20 @@ class Subject:
         """The untrained method on tiny encoders."""
         return build_method(self.kind, task or self.task, normalise=normalise, seed=seed, **self.options)
 
-    def training_batch(self, size: int, missing: float, task: Task | None = None, seed: int = 0) -> Batch:
-        """A batch to train on, with modalities missing if the method can do that."""
-        missing = missing if self.able("missing in training") else 0.0
-        return make_batch(task or self.task, size, missing=missing, seed=seed)
+    def batches(self, size: int, missing: float = 0.4, task: Task | None = None, seed: int = 0) -> tuple[Batch, Batch]:
+        """A batch to train on and one to predict, with modalities missing where the method can do that."""
+        rates = [missing if self.able(limit) else 0.0 for limit in ("missing in training", "missing at test")]
+        training, test = (make_batch(task or self.task, size, missing=rate, seed=seed) for rate in rates)
+        return training, test
 
-    def test_batch(self, size: int, missing: float, task: Task | None = None, seed: int = 0) -> Batch:
-        """A batch to predict, with modalities missing if the method can do that. The same one, if it can do both."""
-        missing = missing if self.able("missing at test") else 0.0
-        return make_batch(task or self.task, size, missing=missing, seed=seed)
+    def trained(
+        self, size: int, missing: float = 0.4, task: Task | None = None, epochs: int = 4, *, normalise: bool = False
+    ) -> tuple[Method, Batch]:
+        """The method after a few steps on a batch, and a batch to predict."""
+        method = self.build(task, normalise=normalise)
+        training, test = self.batches(size, missing, task)
+        fit(method, [training], epochs)
+        return method, test
 
 
 def _entry_of(kind: type[Method]) -> Entry | None:
