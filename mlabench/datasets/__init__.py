@@ -16,6 +16,7 @@ from mlabench.datasets.contract import (
     StoredRows,
     Task,
     best_accuracies,
+    silent,
     subset_key,
 )
 from mlabench.datasets.opening import has_raw_inputs, media_of, open_dataset
@@ -35,5 +36,6 @@ __all__ = [
     "has_raw_inputs",
     "media_of",
     "open_dataset",
+    "silent",
     "subset_key",
 ]

@@ -168,6 +168,10 @@ class Inventory:
 ReportProgress = Callable[[str, int, int], None]
 
 
+def silent(*_: object) -> None:
+    """A :data:`ReportProgress` that shows nothing."""
+
+
 class Dataset(ABC):
     """Contract of a dataset.
 

@@ -12,7 +12,6 @@ from statistics import median
 
 from rich.console import Console
 
-from mlabench import registry
 from mlabench.datasets import Data, has_raw_inputs
 from mlabench.missing import Missing
 from mlabench.running.event_log import EventLog
@@ -20,7 +19,7 @@ from mlabench.running.pool import launch
 from mlabench.running.progress import Bars, Watch
 from mlabench.store import RecordHeader, Store, TrialHeader, holders, tidy
 from mlabench.suite import Plan
-from mlabench.training import Job, RunOptions, SuspendedError
+from mlabench.training import Job, RunOptions, SuspendedError, method_source
 from mlabench.trial import InputSpec, Trial
 from mlabench.words import counted, duration
 
@@ -84,8 +83,7 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
         else:
             state = State.INCOMPLETE
         if header is not None and header.status == "ok":
-            source = registry.get("methods", trial.method.name).source_hash
-            stale = header.environment.method_source != source
+            stale = header.environment.method_source != method_source(trial)
         standings.append(Standing(trial, tests, state, header, stale, seal))
     return standings
 

@@ -7,8 +7,8 @@ kept alive by a heartbeat (the file's time). A lease whose process is gone is re
 where that can be seen, after :data:`STALE_SECONDS` without a heartbeat elsewhere. Ages are differences of two times
 taken by the same file system, so clocks of several machines need not agree.
 
-Should a process lose its lease all the same (suspended for minutes, say), a trial is run twice; records are replaced
-as a whole and do not depend on who made them, so nothing is spoilt.
+Should a process lose its lease all the same (suspended for minutes, say), a trial is run twice. That does no harm:
+records are replaced as a whole and do not depend on who made them.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mlabench.errors import cannot_write
 
 HEARTBEAT_SECONDS = 5.0
-#: A process on another machine that has not been heard of for so long is taken to be gone.
+#: A process on another machine that has given no sign of life for so long is taken to be gone.
 STALE_SECONDS = 60.0
+#: The start of a process, as computed from the boot time, moves a little when the clock is set.
 _SAME_START_SECONDS = 5.0
 
 
@@ -52,7 +53,7 @@ class Holder:
         total: Epochs in all stages; 0 while unknown.
     """
 
-    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # a lease may have been written by anybody
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # any program may have written a lease
 
     host: str
     pid: int
@@ -71,12 +72,7 @@ class Holder:
 
 @dataclass
 class Lease:
-    """A trial that this process works on. While it is held, a thread gives signs of life.
-
-    Args:
-        path: The lease file.
-        holder: This process.
-    """
+    """A trial that this process works on. While it is held, a thread gives signs of life."""
 
     path: Path
     holder: Holder
@@ -92,7 +88,7 @@ class Lease:
         self.holder = replace(self.holder, stage=stage, done=done, total=total)
 
     def release(self) -> None:
-        """Ends the lease, unless somebody else has taken it over."""
+        """Ends the lease, unless another process has taken it over."""
         self._ended.set()
         self._thread.join()
         if _token(self.path) == self.holder.token:
@@ -105,37 +101,45 @@ class Lease:
                 return
             # A heartbeat that cannot be given (a full disk, a file server that is away) is tried again.
             with suppress(OSError):
-                if self.holder != self._told:
-                    self._told = self.holder
-                    _replace(self.path, self._told)
-                else:
+                if self.holder == self._told:
                     os.utime(self.path)
+                    continue
+                self._told = self.holder
+                temporary = _beside(self.path, "tmp")
+                temporary.write_text(json.dumps(asdict(self._told)), encoding="utf-8")
+                temporary.replace(self.path)
 
 
-def claim(root: Path, trial_id: str) -> Lease | None:
-    """Takes the lease of a trial, or returns None if a live process has it.
-
-    Args:
-        root: The results folder.
-        trial_id: The trial.
+@contextmanager
+def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
+    """Holds a trial's lease in the results folder ``root`` for the length of a block; None if another process has it.
 
     Raises:
         UserError: If the folder cannot be written.
     """
+    lease = claim(root, trial_id)
+    try:
+        yield lease
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+def claim(root: Path, trial_id: str) -> Lease | None:
+    """Takes the lease of a trial, or returns None if a live process has it. Raises as :func:`held`."""
     path = _path(root, trial_id)
     holder = Holder(_host(), os.getpid(), _born(os.getpid()), uuid.uuid4().hex, time.time())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            if _create(path, holder):
-                _sweep(path)
-                return Lease(path, holder)
+        while not _create(path, holder):
             other = _read(path)
             if other is None and not path.exists():
                 continue  # released just now
             if _alive(path, other):
                 return None
-            _bury(path, other)
+            _take_away(path, other)
+        _sweep(path)
+        return Lease(path, holder)
     except OSError as error:
         raise cannot_write("a lease", path.parent, error) from error
 
@@ -147,17 +151,13 @@ def release_of(root: Path, trial_id: str, pid: int) -> None:
     if other is not None and (other.host, other.pid) == (_host(), pid):
         with suppress(OSError):
             _sweep(path)
-            _bury(path, other)
+            _take_away(path, other)
 
 
 def holders(root: Path) -> dict[str, Holder]:
     """The live holders of all leases, by trial id."""
-    found = {}
-    for path in _folder(root).glob("*.json"):
-        holder = _read(path)
-        if holder is not None and _alive(path, holder):
-            found[path.stem] = holder
-    return found
+    found = ((path, _read(path)) for path in (root / "leases").glob("*.json"))
+    return {path.stem: holder for path, holder in found if holder is not None and _alive(path, holder)}
 
 
 def is_held(root: Path, trial_id: str) -> bool:
@@ -166,26 +166,13 @@ def is_held(root: Path, trial_id: str) -> bool:
     return path.exists() and _alive(path, _read(path))
 
 
-@contextmanager
-def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
-    """Holds a trial's lease for the length of a block; None if somebody else has it."""
-    lease = claim(root, trial_id)
-    try:
-        yield lease
-    finally:
-        if lease is not None:
-            lease.release()
-
-
 # -- files ---------------------------------------------------------------------------------------
 
-
-def _folder(root: Path) -> Path:
-    return root / "leases"
+_HOLDER = TypeAdapter(Holder)
 
 
 def _path(root: Path, trial_id: str) -> Path:
-    return _folder(root) / f"{trial_id}.json"
+    return root / "leases" / f"{trial_id}.json"
 
 
 def _create(path: Path, holder: Holder) -> bool:
@@ -203,10 +190,29 @@ def _create(path: Path, holder: Holder) -> bool:
     return True
 
 
-def _replace(path: Path, holder: Holder) -> None:
-    temporary = _beside(path, "tmp")
-    temporary.write_text(json.dumps(asdict(holder)), encoding="utf-8")
-    temporary.replace(path)
+def _read(path: Path) -> Holder | None:
+    try:
+        return _HOLDER.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _token(path: Path) -> str | None:
+    holder = _read(path)
+    return holder.token if holder else None
+
+
+def _take_away(path: Path, other: Holder | None) -> None:
+    """Takes a dead process's lease away. Of several who try, one succeeds; a newer lease is put back."""
+    aside = _beside(path, "stale")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _token(aside) != (other.token if other else None):
+        with suppress(OSError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)
 
 
 def _beside(path: Path, ending: str) -> Path:
@@ -220,41 +226,12 @@ def _sweep(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _bury(path: Path, other: Holder | None) -> None:
-    """Takes a dead process's lease away. Of several who try, one succeeds; a newer lease comes back."""
-    grave = _beside(path, "stale")
-    try:
-        path.rename(grave)
-    except FileNotFoundError:
-        return
-    if _token(grave) != (other.token if other else None):
-        with suppress(OSError):
-            os.link(grave, path)
-    grave.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Holder | None:
-    try:
-        return _HOLDER.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-_HOLDER = TypeAdapter(Holder)
-
-
-def _token(path: Path) -> str | None:
-    holder = _read(path)
-    return holder.token if holder else None
-
-
 # -- life ----------------------------------------------------------------------------------------
 
 
 def _alive(path: Path, holder: Holder | None) -> bool:
-    """Whether a lease's process lives, as far as can be told; an unreadable lease ages as one of another machine."""
+    """Whether a lease's process lives, as far as can be known; an unreadable lease ages as one of another machine."""
     if holder is not None and holder.host == _host():
-        # The start as computed from the boot time moves a little when the clock is set.
         return abs(_born(holder.pid) - holder.born) < _SAME_START_SECONDS
     try:
         # A time that is far ahead is of a clock that was wrong: a live holder would have corrected it since.

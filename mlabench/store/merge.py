@@ -1,7 +1,7 @@
 """Joins results folders of several machines into one; refuses those that contradict each other. Free of torch.
 
 The sources are only read. Everything is compared before anything is written; then each trial is one atomic step, so
-that a merge that was interrupted is gone on with by the same command, and one that is repeated changes nothing.
+that the same command resumes an interrupted merge, and repeating a merge changes nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mlabench.suite import Plan, PlannedTrial
 TOLERANCE = 1e-6
 #: Contradictions that an error message lists at most.
 _LISTED = 10
+#: Joins the command lines of a suite that was shared out.
+_AND = " && "
 
 
 @dataclass
@@ -53,11 +55,9 @@ class _Version:
     @property
     def worth(self) -> tuple[bool, bool, int, bool]:
         """Larger for what is better to start from."""
-        ok = self.record.status == "ok"
-        return ok, self.has(PREDICTIONS), len(self.record.evaluations), self.has(MODEL)
+        return self.record.status == "ok", self.has(PREDICTIONS), len(self.record.evaluations), self.has(MODEL)
 
     def has(self, name: str) -> bool:
-        """Whether the trial has that file."""
         return (self.folder / name).is_file()
 
 
@@ -76,46 +76,41 @@ def merge_folders(folders: Sequence[Path], into: Path) -> MergeResult:
             raise UserError("this folder holds no results.", file=str(folder))
         if folder.resolve() == into.resolve():
             raise UserError("a folder cannot be merged into itself.", file=str(folder), field="--into")
-    target, outcome = Store(into), MergeResult()
+    target, result = Store(into), MergeResult()
     sources = [Store(folder) for folder in folders]
-    plans = list(_joined_plans([target, *sources], outcome))
+    plans = _joined_plans([target, *sources], result)
     trial_ids = list(dict.fromkeys(trial_id for store in sources for trial_id in store.ids()))
-    _refuse_contradictions({trial_id: _versions(trial_id, target, sources, outcome) for trial_id in trial_ids})
+    _refuse_contradictions({trial_id: _versions(trial_id, target, sources, result) for trial_id in trial_ids})
     for trial_id in trial_ids:
         with held(into, trial_id) as lease:
             if lease is None:
-                outcome.warnings.append(f"{trial_id}: left out, since a run is on it; merge again when that has ended")
+                result.warnings.append(f"{trial_id}: left out, since a run is on it; merge again when that has ended")
                 continue
             target.recover(trial_id)
-            _join(target, _versions(trial_id, target, sources, MergeResult()), outcome)
+            _join(target, _versions(trial_id, target, sources, MergeResult()), result)
     for plan in plans:
         target.write_plan(plan)
-    return outcome
+    return result
 
 
 # -- trials --------------------------------------------------------------------------------------
 
 
-def _versions(trial_id: str, target: Store, sources: Sequence[Store], outcome: MergeResult) -> list[_Version]:
+def _versions(trial_id: str, target: Store, sources: Sequence[Store], result: MergeResult) -> list[_Version]:
     """The records of a trial that can be read, that of the target first if it has one."""
     found = []
-    for store in (target, *sources):
-        folder = store.folder(trial_id)
+    for folder in (store.folder(trial_id) for store in (target, *sources)):
         try:
             found.append(_Version(folder, read_record(folder)))
         except FileNotFoundError:
             continue
         except (CorruptRecordError, UserError) as error:
-            outcome.warnings.append(f"{folder}: left out: {error}")
+            result.warnings.append(f"{folder}: left out: {error}")
     return found
 
 
 def _refuse_contradictions(trials: Mapping[str, Sequence[_Version]]) -> None:
-    """Compares all good records of each trial.
-
-    Raises:
-        UserError: If some differ in more than cost and environment.
-    """
+    """Refuses good records of one trial that differ in more than cost and environment."""
     contradictions = []
     for trial_id, versions in trials.items():
         good = [version for version in versions if version.record.status == "ok"]
@@ -136,27 +131,18 @@ def _refuse_contradictions(trials: Mapping[str, Sequence[_Version]]) -> None:
 
 
 def _largest_difference(a: Record, b: Record) -> tuple[str, float]:
-    """The number in which two records of a trial differ most, and by how much; infinite if it is no number."""
-    content = [_flat({"evaluations": _dump(one), **_training(one)}) for one in (a, b)]
-    common = set(a.evaluations) & set(b.evaluations)
-    largest, place = 0.0, ""
-    for name in content[0] | content[1]:
-        kind, _, rest = name.partition("/")
-        if kind == "evaluations" and rest.partition("/")[0] not in common:
-            continue
-        difference = _difference(content[0].get(name), content[1].get(name))
-        if difference > largest:
-            largest, place = difference, name
-    return place, largest
+    """The number in which two records of a trial differ most, and by how much; infinite if it is not a number."""
+    common = [key for key in a.evaluations if key in b.evaluations]
+    first, second = (dict(_flat(_comparable(record, common))) for record in (a, b))
+    differences = {name: _difference(first.get(name), second.get(name)) for name in first | second}
+    place = max(differences, key=differences.__getitem__)
+    return place, differences[place]
 
 
-def _dump(record: Record) -> dict[str, Any]:
-    return {key: evaluation.model_dump(mode="json") for key, evaluation in record.evaluations.items()}
-
-
-def _training(record: Record) -> dict[str, Any]:
+def _comparable(record: Record, evaluations: Sequence[str]) -> dict[str, Any]:
     """What must be the same for two records to be of the same training: the losses may be rounded differently."""
     return {
+        "evaluations": {key: record.evaluations[key].model_dump(mode="json") for key in evaluations},
         "selected_epoch": record.selected_epoch,
         "parameters": record.parameters,
         "curves": {
@@ -166,22 +152,23 @@ def _training(record: Record) -> dict[str, Any]:
     }
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
-        flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _difference(a: object, b: object) -> float:
     if a == b:
         return 0.0
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return abs(a - b) if math.isfinite(a - b) else math.inf
+    if isinstance(a, int | float) and isinstance(b, int | float) and math.isfinite(a - b):
+        return abs(a - b)
     return math.inf
 
 
-def _join(target: Store, versions: Sequence[_Version], outcome: MergeResult) -> None:
+def _join(target: Store, versions: Sequence[_Version], result: MergeResult) -> None:
     """Writes what the records of a trial give together, unless the target has it already."""
     if not versions:
         return
@@ -192,7 +179,7 @@ def _join(target: Store, versions: Sequence[_Version], outcome: MergeResult) -> 
     for other in others:
         new = {key: value for key, value in other.record.evaluations.items() if key not in evaluations}
         if new and base.has(PREDICTIONS) and not other.has(PREDICTIONS):
-            outcome.warnings.append(f"{other.folder}: {', '.join(new)} left out: there are no predictions")
+            result.warnings.append(f"{other.folder}: {', '.join(new)} left out: there are no predictions")
         elif new:
             evaluations |= new
             givers.append(other)
@@ -200,43 +187,34 @@ def _join(target: Store, versions: Sequence[_Version], outcome: MergeResult) -> 
     if givers or with_model is not base:
         arrays: Arrays = {}
         for version in (*reversed(givers), base):
-            arrays |= _predictions(version)
+            arrays |= Store(version.folder.parents[1]).predictions(version.record.trial.id) or {}
         weights = (with_model.folder / MODEL).read_bytes() if with_model.has(MODEL) else b""
         target.write(base.record.model_copy(update={"evaluations": evaluations}), arrays or None, weights)
     elif base is not own:
         target.adopt(base.folder)
     else:
-        outcome.unchanged += 1
+        result.unchanged += 1
         return
     if own is not None and own.record.status == "ok":
-        outcome.completed += 1
+        result.completed += 1
     else:
-        outcome.added += 1
-
-
-def _predictions(version: _Version) -> Arrays:
-    return Store(version.folder.parents[1]).predictions(version.record.trial.id) or {}
+        result.added += 1
 
 
 # -- plans ---------------------------------------------------------------------------------------
 
 
-def _joined_plans(stores: Sequence[Store], outcome: MergeResult) -> Iterator[Plan]:
-    """What was asked for in each suite, in all folders together.
-
-    Raises:
-        UserError: If two plans of one name are not parts of one suite.
-    """
+def _joined_plans(stores: Sequence[Store], result: MergeResult) -> list[Plan]:
+    """What was asked for in each suite, in all folders together."""
     plans: dict[str, Plan] = {}
     origin: dict[str, Path] = {}
     for store in stores:
         for plan in store.plans():
-            if plan.name in plans:
-                plan = _joined_plan(plans[plan.name], plan, (origin[plan.name], store.root))  # noqa: PLW2901
-            plans[plan.name] = plan
+            known = plans.get(plan.name)
+            plans[plan.name] = _joined_plan(known, plan, (origin[plan.name], store.root)) if known else plan
             origin.setdefault(plan.name, store.root)
-        outcome.warnings += [f"left out: {error}" for error in store.unread]
-    yield from plans.values()
+        result.warnings += [f"left out: {error}" for error in store.unread]
+    return list(plans.values())
 
 
 def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
@@ -267,9 +245,6 @@ def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
             "command": _AND.join(commands),
         }
     )
-
-
-_AND = " && "
 
 
 def _joined_source(a: str, b: str) -> str:

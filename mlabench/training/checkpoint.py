@@ -1,22 +1,22 @@
-"""Snapshots of a training that is under way, so that a long trial that was killed goes on where it stopped.
+"""Snapshots of a training that is under way, so that a long trial that was killed resumes where it stopped.
 
     RESULTS/checkpoints/<trial id>
 
-A file holds the SHA-256 of the rest and then tensors in the safetensors format, with all else as JSON in its header:
-nothing in it is unpickled. One that is damaged, or of another version of the code, is ignored.
+A file holds the SHA-256 of the rest and then what :func:`torch.save` makes of plain data and tensors; reading it runs
+no code. One that is damaged, or of another version of the code, is ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+import torch
 from torch import Tensor
 
 from mlabench.errors import cannot_write
@@ -24,7 +24,7 @@ from mlabench.record import Epoch
 from mlabench.store import remove_file, write_atomically
 from mlabench.training.stopping import SuspendedError
 
-#: Without another wish, a snapshot is taken at the end of an epoch when the last one is so old.
+#: Unless another interval was asked for, a snapshot is taken at the end of an epoch when the last one is so old.
 SECONDS_BETWEEN = 60.0
 _DIGEST = 64
 
@@ -94,7 +94,10 @@ class Checkpoints:
             UserError: If it cannot be written.
             SuspendedError: If it is written, and the training is to stop.
         """
-        content = _encode(snapshot, self.identity)
+        curves = [epoch.model_dump(mode="json") for epoch in snapshot.curves]
+        buffer = io.BytesIO()
+        torch.save({"identity": dict(self.identity), "snapshot": {**vars(snapshot), "curves": curves}}, buffer)
+        content = buffer.getvalue()
         try:
             write_atomically(self.path, hashlib.sha256(content).hexdigest().encode(), content)
         except OSError as error:
@@ -113,77 +116,16 @@ class Checkpoints:
         if hashlib.sha256(content).hexdigest().encode() != digest:
             return None
         try:
-            snapshot = _decode(content, self.identity)
-        except Exception:  # its checksum is right, so somebody else has written it: then it may hold anything
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if saved["identity"] != self.identity:
+                return None
+            snapshot = Snapshot(**saved["snapshot"])
+            curves = [Epoch.model_validate(epoch) for epoch in snapshot.curves]
+        except Exception:  # its checksum is right, so another program has written it: it may hold anything
             return None
-        self.resumed = len(snapshot.curves) if snapshot else 0
-        return snapshot
+        self.resumed = len(curves)
+        return replace(snapshot, curves=curves)
 
     def clear(self) -> None:
         """Removes the snapshot: the trial has its record, or is to be trained again."""
         remove_file(self.path)
-
-
-def _encode(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:
-    tensors = {f"method/{name}": value for name, value in snapshot.method.items()}
-    tensors |= {f"best/{name}": value for name, value in snapshot.best_state.items()}
-    scalars: dict[str, dict[str, Any]] = {}
-    for parameter, state in snapshot.optimizer["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{parameter}/{name}"] = value
-            else:
-                scalars.setdefault(str(parameter), {})[name] = value
-    header = {
-        "identity": identity,
-        "stage": snapshot.stage,
-        "epoch": snapshot.epoch,
-        "curves": [epoch.model_dump(mode="json") for epoch in snapshot.curves],
-        "best": snapshot.best,
-        "selected": snapshot.selected,
-        "scalars": scalars,
-        "groups": snapshot.optimizer["param_groups"],
-    }
-    # Copies: the format refuses tensors that share memory.
-    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    content: bytes = safetensors.torch.save(copies, {"header": json.dumps(header)})
-    return content
-
-
-def _decode(content: bytes, identity: Mapping[str, Any]) -> Snapshot | None:
-    header = json.loads(_metadata(content)["header"])
-    if header["identity"] != json.loads(json.dumps(identity)):
-        return None
-    tensors = safetensors.torch.load(content)
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-    state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in header["scalars"].items()}
-    for name, value in part("optimizer/").items():
-        parameter, _, key = name.partition("/")
-        state.setdefault(int(parameter), {})[key] = value
-    return Snapshot(
-        stage=header["stage"],
-        epoch=header["epoch"],
-        curves=[Epoch.model_validate(epoch) for epoch in header["curves"]],
-        best=header["best"],
-        selected=header["selected"],
-        best_state=part("best/"),
-        method=part("method/"),
-        optimizer={"state": state, "param_groups": [_with_tuples(group) for group in header["groups"]]},
-    )
-
-
-def _with_tuples(group: dict[str, Any]) -> dict[str, Any]:
-    """A parameter group as torch made it: JSON has lists only."""
-    return {
-        name: tuple(value) if isinstance(value, list) and name != "params" else value for name, value in group.items()
-    }
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The text that was saved with the tensors: eight bytes of length, then JSON (the safetensors format)."""
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
-    return metadata

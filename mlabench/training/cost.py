@@ -1,4 +1,4 @@
-"""What a training costs: passes through encoders, time and memory. Evaluations are left out.
+"""What a trial costs: time by phase; of the training alone passes through encoders, time and memory.
 
 Counting reads sizes and clocks only: it draws no random number and changes none.
 """
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -24,8 +25,31 @@ from mlabench.method import Method
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+@dataclass
+class Clock:
+    """Wall-clock and processor seconds by phase."""
+
+    wall: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the time of the enclosed block to ``name``."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - wall
+            self.cpu[name] = self.cpu.get(name, 0.0) + time.process_time() - cpu
+
+    def seconds(self) -> dict[str, float]:
+        """``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``."""
+        wall = {f"wall_seconds_{name}": seconds for name, seconds in self.wall.items()}
+        return {**wall, **{f"cpu_seconds_{name}": seconds for name, seconds in self.cpu.items()}}
+
+
 class Meter:
-    """Measures what happens while it is :meth:`running`. Make it when the method is on its device, before training.
+    """Measures a training while it is :meth:`running`. Make it when the method is on its device, before training.
 
     A pass is one sample through one encoder, forward or backward. It counts wherever it happens: in a training step,
     between epochs, in the method's own encoders, or in copies that it makes of them (teachers).
@@ -65,11 +89,11 @@ class Meter:
             self._memory.see_peak()
 
     def costs(self, steps: int, samples: Mapping[str, int]) -> dict[str, float]:
-        """What was measured, as :attr:`mlabench.trial.Record.cost` describes it.
+        """What was measured, as :attr:`mlabench.record.Record.cost` describes it.
 
         Args:
             steps: Number of training steps.
-            samples: How many samples with a modality they had in all.
+            samples: How many samples they had in all, by modality that is present.
         """
         costs = {"wall_seconds_per_step": self._wall / steps, "cpu_seconds_per_step": self._cpu / steps}
         for modality, count in samples.items():

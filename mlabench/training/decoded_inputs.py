@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlabench.datasets import Data, ReportProgress, Split, StoredRows
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
 from mlabench.errors import UserError
 from mlabench.media import Item, UnreadableError, identity
 from mlabench.media.preprocessing import Preprocessing
+from mlabench.processes import in_processes
 from mlabench.store import VALUES, CachedArray, Draft, cached_array, open_array
 
 #: Items that a worker process decodes in one go.
 CHUNK = 16
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """ReportProgress that nobody sees."""
 
 
 def decode_inputs(
@@ -108,40 +100,17 @@ def _fill(
 ) -> None:
     todo = draft.todo.tolist()
     chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+    calls = [(draft.folder, rows, [items[row] for row in rows], step) for rows in chunks]
+    processes = workers if len(chunks) >= 2 * workers else 1  # for less, starting them would take longer
+    broken = UserError(
+        "a process that decoded inputs died: memory ran out, or a file broke its decoder.",
+        remedy="Run again, perhaps with `--jobs 1`; what is decoded is kept.",
+    )
     done = len(items) - len(todo)
-    for rows, failures in _chunks_done(draft.folder, chunks, items, step, workers):
-        draft.finish(rows, failures)
-        done += len(rows)
+    for place, failures in in_processes(_decode_chunk, calls, processes, broken=broken):
+        draft.finish(chunks[place], failures)
+        done += len(chunks[place])
         report(done, len(items))
-
-
-def _chunks_done(
-    folder: Path, chunks: Sequence[Sequence[int]], items: Sequence[Item], step: Preprocessing, workers: int
-) -> Iterable[tuple[Sequence[int], dict[int, str]]]:
-    if workers == 1 or len(chunks) < 2 * workers:  # starting processes would take longer
-        for rows in chunks:
-            yield rows, _decode_chunk(folder, rows, [items[row] for row in rows], step)
-        return
-    # Not forked: torch's and FFmpeg's threads would not survive that.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        futures: dict[Future[dict[int, str]], Sequence[int]] = {}
-        try:
-            for rows in chunks:
-                futures[pool.submit(_decode_chunk, folder, rows, [items[row] for row in rows], step)] = rows
-            for future in as_completed(futures):
-                yield futures.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process that decoded inputs died, for want of memory or because a file broke its decoder.",
-                remedy="Run again, perhaps with `--jobs 1`; what is decoded is kept.",
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch, which some decoders import, then adds up in the same order everywhere
 
 
 def _decode_chunk(folder: Path, rows: Sequence[int], items: Sequence[Item], step: Preprocessing) -> dict[int, str]:

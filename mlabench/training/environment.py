@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mlabench import __version__, registry
-from mlabench.errors import UserError
 from mlabench.trial import Trial
 
 _PACKAGES = ("torch", "lightning-fabric", "numpy", "safetensors", "pydantic")
+
+
+def method_source(trial: Trial) -> str:
+    """Hash of the source of a trial's method, by which a record or a checkpoint of other code is recognised."""
+    return registry.get("methods", trial.method.name).source_hash
 
 
 def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
@@ -27,42 +29,8 @@ def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
         **_machine(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "method_source": registry.get("methods", trial.method.name).source_hash,
+        "method_source": method_source(trial),
     }
-
-
-def require_device(device: str) -> None:
-    """Checks that torch can use a device that was asked for by name. Imports torch for those that may be missing.
-
-    Raises:
-        UserError: If it cannot.
-    """
-    if device not in ("cuda", "mps"):
-        return
-    import torch
-
-    backend = torch.cuda if device == "cuda" else torch.backends.mps
-    if not backend.is_available():
-        raise UserError(
-            f"torch {torch.__version__} sees no device {device!r} here.",
-            remedy="Give `--device auto`, or install a build of torch and a driver that match the device.",
-            field="--device",
-        )
-
-
-def require_compiler(*, needed: bool) -> None:
-    """Checks that there is the C++ compiler that torch calls to compile, where that is ``needed``. Free of torch.
-
-    Raises:
-        UserError: If there is none.
-    """
-    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if needed and shutil.which(compiler) is None:
-        raise UserError(
-            f"there is no C++ compiler {compiler!r} here.",
-            remedy="Install one, or let the environment variable CXX name one; or run without this option.",
-            field="--compile",
-        )
 
 
 @cache

@@ -11,11 +11,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from mlabench.datasets import Data, ReportProgress, Split, StoredRows
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
 from mlabench.encoders import BackboneEncoder, Encoder
 from mlabench.hyperparameters import BackboneOptions
 from mlabench.store import Draft, cached_array
-from mlabench.training.decoded_inputs import silent
 from mlabench.training.tensors import prediction_batch
 
 

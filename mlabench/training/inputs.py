@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, ReportProgress, Split, Task, open_dataset
+from mlabench.datasets import Data, ReportProgress, Split, Task, open_dataset, silent
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
-from mlabench.training.decoded_inputs import decode_inputs, silent
+from mlabench.training.decoded_inputs import decode_inputs
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.loop import stable_seed
 from mlabench.trial import Component, DatasetComponent, InputSpec
@@ -32,11 +32,12 @@ def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = sil
         UserError: If the data are not there or cannot be read, or the cache cannot be written.
         RuntimeError: If the data have changed since the trial was planned.
     """
-    data, media = _load(_Key(trial.dataset))
+    dataset = _key(trial.dataset)
+    data, media = _load(dataset)
     if all(medium == "features" for medium in media.values()):
         return _cut(data, trial.limit)
-    encoders = tuple((modality, _Key(trial.encoders[modality])) for modality in media)
-    return _decode(_Key(trial.dataset), encoders, trial.limit, workers, progress)
+    encoders = tuple((modality, _key(trial.encoders[modality])) for modality in media)
+    return _decode(dataset, encoders, trial.limit, workers, progress)
 
 
 def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
@@ -59,10 +60,7 @@ def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, pro
     Raises:
         UserError: As :func:`load_data`.
     """
-    distinct = {
-        (_Key(trial.dataset), *(_Key(encoder) for encoder in trial.encoders.values()), trial.limit): trial
-        for trial in trials
-    }
+    distinct = {(_key(trial.dataset), *map(_key, trial.encoders.values()), trial.limit): trial for trial in trials}
     prepared = []
     for trial in distinct.values():
         data = load_data(trial, workers, progress)
@@ -70,39 +68,31 @@ def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, pro
     return prepared
 
 
-class _Key:
-    """A component that can be looked up by: equal if name, options and fingerprint are."""
-
-    def __init__(self, component: Component) -> None:
-        self.component = component
-        self._text = json.dumps([component.model_dump(mode="json"), component.location], sort_keys=True)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
+def _key(component: Component) -> str:
+    """A component as text, by which what was loaded for it is remembered."""
+    return json.dumps(component.model_dump(mode="json"), sort_keys=True)
 
 
 @lru_cache(maxsize=2)
-def _load(key: _Key) -> tuple[Data, Mapping[str, Medium]]:
-    component = key.component
+def _load(key: str) -> tuple[Data, Mapping[str, Medium]]:
+    component = DatasetComponent.model_validate_json(key)
     dataset = open_dataset(component)
-    if isinstance(component, DatasetComponent) and dataset.fingerprint() != component.fingerprint:
+    if dataset.fingerprint() != component.fingerprint:
         raise RuntimeError(f"the data of {component.name!r} have changed since the trial was planned; plan it again")
     return dataset.load(), dataset.media
 
 
 @lru_cache(maxsize=2)
 def _decode(
-    dataset: _Key, encoders: tuple[tuple[str, _Key], ...], limit: int | None, workers: int, progress: ReportProgress
+    dataset: str, encoders: tuple[tuple[str, str], ...], limit: int | None, workers: int, progress: ReportProgress
 ) -> Data:
     data, media = _load(dataset)
     steps = {}
     for modality, key in encoders:
         if media[modality] != "features":
-            encoder = registry.get("encoders", key.component.name).load()
-            steps[modality] = encoder.preprocessing(encoder.Config(**key.component.options), media[modality])
+            component = Component.model_validate_json(key)
+            encoder = registry.get("encoders", component.name).load()
+            steps[modality] = encoder.preprocessing(encoder.Config(**component.options), media[modality])
     return decode_inputs(_cut(data, limit), steps, workers, progress)
 
 

@@ -18,8 +18,8 @@ class Job:
         tests: The test patterns under which to evaluate it. If there are none, as in tuning, the trial never sees
             the test split: no test curve, no predictions, no kept weights.
         retrain: Train again even if a record exists.
-        known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.Store.seal`). One
-            that has come since is somebody else's work on the same job.
+        known: Seal of the record that the trial had when the job was made (:meth:`mlabench.store.Store.seal`). A
+            record with another seal was written since, by another process that ran the same job.
     """
 
     trial: Trial
@@ -36,15 +36,14 @@ class RunOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         keep_models: Keep the selected weights whatever their size.
         fail_fast: Stop at the first trial that fails.
-        wait_for_others: Come back to trials that other processes are on, in case they die; else these are left to them.
+        wait_for_others: Come back to trials that other processes are on, in case these die; else skip them.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
-        checkpoint_every: Epochs after which a training's state is saved, again and again; None: about every minute.
-        loggers: Where learning curves are sent as well; some of :data:`mlabench.training.loggers.LOGGERS`.
-        devices_per_trial: Devices that share the encoders' work of one trial
-            (:mod:`mlabench.training.data_parallel`); the one option that changes results, by rounding and, in encoders
-            with batch statistics or dropout, by more.
-        compile: Compile the encoders (:mod:`mlabench.training.compilation`), which changes results by rounding, and
-            draws other random numbers in encoders with dropout; the record says so.
+        checkpoint_every: Epochs between two checkpoints of a training; None: about one every minute.
+        loggers: Where learning curves are sent as well; some of :data:`mlabench.training.LOGGERS`.
+        devices_per_trial: Devices that share the encoders' work of one trial (``training/devices/data_parallel.py``).
+            The one option that changes results: by rounding and, in encoders with batch statistics or dropout, by more.
+        compile: Compile the encoders. Changes results by rounding, and encoders with dropout draw other random
+            numbers; the record says so.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
     """

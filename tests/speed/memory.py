@@ -19,7 +19,7 @@ def worker(path: str, connection: multiprocessing.connection.Connection) -> None
 
     from mlabench.datasets import Split, StoredRows
     from mlabench.store.cache import open_array
-    from mlabench.training.one_trial import make_fabric
+    from mlabench.training.devices.fabric import make_fabric
     from mlabench.training.tensors import SplitTensors
 
     def memory() -> dict[str, float]:

@@ -13,8 +13,8 @@ from mlabench import registry
 from mlabench.datasets import Split, Task
 from mlabench.encoders.from_timm import TimmEncoder
 from mlabench.method import Method
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import Observers, fit
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Training
 

@@ -20,8 +20,8 @@ from mlabench import registry
 from mlabench.encoders.features import MLP
 from mlabench.method import Batch, Method
 from mlabench.missing import Missing
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import Observers, fit, stable_seed
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import Adam, Training
 

@@ -113,10 +113,10 @@ def test_who_lost_a_lease_leaves_the_new_one_alone(lease_file: Path, tmp_path: P
     assert (tmp_path / "leases" / "two.json").exists()
 
 
-def test_burying_gives_back_a_lease_that_is_not_the_dead_ones(lease_file: Path) -> None:
-    """Between judging a lease and taking it away, somebody else may have done so and taken a new one."""
+def test_taking_away_puts_back_a_lease_that_is_not_the_dead_ones(lease_file: Path) -> None:
+    """Between judging a lease and taking it away, another process may have done so and taken a new one."""
     before = lease_file.read_text()
-    leases._bury(lease_file, leases.Holder("elsewhere", 1, 0.0, "the dead one", 0.0))
+    leases._take_away(lease_file, leases.Holder("elsewhere", 1, 0.0, "the dead one", 0.0))
     assert lease_file.read_text() == before
     assert list(lease_file.parent.iterdir()) == [lease_file]
 

@@ -13,8 +13,8 @@ from mlabench import registry
 from mlabench.datasets import Split
 from mlabench.method import Method, Progress
 from mlabench.testing import build_method, make_task
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import Updater, make_optimizer
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Training
 

@@ -17,8 +17,8 @@ from mlabench.method import Method
 from mlabench.record import Epoch
 from mlabench.testing import build_method, make_task
 from mlabench.training.checkpoint import Checkpoints, Snapshot
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import Observers, fit
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import accuracies
 from mlabench.trial import SGD, Adam, Cosine, Training
 from tests.splits import random_split

@@ -20,8 +20,8 @@ from mlabench.method import Batch, Method, Optimization, Prediction
 from mlabench.testing import build_method, make_task
 from mlabench.training import cost
 from mlabench.training.cost import Meter
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import Observers, fit
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors, accuracies
 from mlabench.trial import Training
 from tests.command_line import ROOT

@@ -21,6 +21,7 @@ from mlabench.hyperparameters import Hyperparameters
 from mlabench.method import Batch, LabelledSplit, Method, Optimization, Progress, Stage
 from mlabench.record import Epoch
 from mlabench.testing import TinyEncoder, build_method, make_task
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import (
     Observers,
     TrainingDivergedError,
@@ -30,7 +31,6 @@ from mlabench.training.loop import (
     make_optimizer,
     stable_seed,
 )
-from mlabench.training.one_trial import make_fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Adam, AdamW, Constant, Cosine, Step, Training
 

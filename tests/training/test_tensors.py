@@ -17,7 +17,7 @@ from mlabench.media import Text
 from mlabench.method import Batch, Method, Prediction
 from mlabench.store.cache import open_array
 from mlabench.training import tensors
-from mlabench.training.one_trial import make_fabric
+from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
 
 TASK = Task(("audio", "text"), ("a", "b"), {"audio": (2,), "text": (2,)})

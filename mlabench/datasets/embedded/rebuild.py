@@ -71,10 +71,6 @@ def standardised(name: str, values: Features, train: NDArray[np.int64]) -> Tenso
     return {name: ((values - mean) / std).astype(np.float16), f"{name}.mean": mean, f"{name}.std": std}
 
 
-def silent(*_: object) -> None:
-    """No progress shown."""
-
-
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` whose files are moved in at the end, so that an interruption changes nothing."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.contract import Inventory, ReportProgress
+from mlabench.datasets.contract import Inventory, ReportProgress, silent
 from mlabench.datasets.embedded import networks as encoders
 from mlabench.datasets.embedded.base import Tensors
 from mlabench.datasets.embedded.clipart.dataset import SHIPPED
@@ -21,7 +21,6 @@ from mlabench.datasets.embedded.rebuild import (
     decode,
     moments,
     numbered,
-    silent,
     staged,
     standardised,
     write_features,

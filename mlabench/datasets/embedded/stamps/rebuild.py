@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.contract import Inventory, ReportProgress
+from mlabench.datasets.contract import Inventory, ReportProgress, silent
 from mlabench.datasets.embedded import networks as encoders
 from mlabench.datasets.embedded.base import Rows, Tensors
 from mlabench.datasets.embedded.rebuild import (
@@ -20,7 +20,6 @@ from mlabench.datasets.embedded.rebuild import (
     decode,
     moments,
     numbered,
-    silent,
     staged,
     standardised,
     write_features,

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from mlabench import registry
 from mlabench.store.records import Store
 from mlabench.testing import build_method, make_task
-from mlabench.training.data_parallel import share_out
+from mlabench.training.devices.data_parallel import share_out
+from mlabench.training.devices.fabric import make_fabric
+from mlabench.training.devices.processes import process_group
 from mlabench.training.loop import Observers, fit
-from mlabench.training.one_trial import make_fabric
-from mlabench.training.ranks import ranks
 from mlabench.training.tensors import accuracies
 from mlabench.trial import SGD, Training
 from tests.command_line import mlabench
@@ -46,7 +46,7 @@ def train_all(folder: Path, processes: int) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     train_all(folder, 1)
-    with ranks(2, train_all, (folder, 2)):
+    with process_group(2, train_all, (folder, 2)):
         train_all(folder, 2)
     return folder
 

@@ -12,8 +12,8 @@ import torch
 
 from mlabench.store.records import Store
 from mlabench.testing import adam, build_method, fill_absent, make_batch, make_task, parameters
-from mlabench.training.compilation import compile_encoders
 from mlabench.training.cost import Meter
+from mlabench.training.devices.compilation import compile_encoders
 from tests.command_line import mlabench
 
 TASK = make_task(2)

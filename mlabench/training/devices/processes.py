@@ -17,15 +17,10 @@ _LOCAL_RANK = "LOCAL_RANK"
 
 
 @contextmanager
-def ranks(count: int, target: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+def process_group(count: int, target: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
     """Runs ``target(*arguments)`` in processes of ranks 1 to ``count - 1``; the enclosed block is rank 0.
 
-    When the block ends in an error the others are ended, too: without this one they would wait for ever.
-
-    Args:
-        count: Processes in all; with 1 there is nothing to start.
-        target: A function of a module, since it is sent to other processes.
-        arguments: What it is called with.
+    When the block ends in an error the others are killed: without this one they would wait for ever.
     """
     if count == 1:
         yield
@@ -58,7 +53,7 @@ def ranks(count: int, target: Callable[..., Any], arguments: tuple[Any, ...]) ->
 
 def _join_group(environment: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # when to leave, rank 0 says
+        signal.signal(number, signal.SIG_IGN)  # rank 0 decides when to stop
     os.environ.update(environment)
     try:
         target(*arguments)

@@ -1,0 +1,72 @@
+"""A trained method on the test split under every test pattern: a record's evaluations and the arrays beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from mlabench.datasets import Data, Split, best_accuracies
+from mlabench.method import Method
+from mlabench.missing import Missing
+from mlabench.record import Evaluation, Scores
+from mlabench.store import Arrays
+from mlabench.training.metrics import evaluate, score
+from mlabench.training.probe import linear_probe, project
+from mlabench.training.tensors import SplitTensors, predict
+
+#: Puts a split on the device under a missing pattern.
+MakeTensors = Callable[[Split, Missing], SplitTensors]
+
+
+def evaluate_all(
+    method: Method, data: Data, tests: Sequence[Missing], tensors: MakeTensors, fabric: Fabric
+) -> tuple[dict[str, Evaluation], Arrays]:
+    """The evaluations by key of the test pattern, and the arrays of :meth:`mlabench.store.Store.predictions`."""
+    evaluations = {}
+    labels, modalities = data.test.labels, data.task.modalities
+    arrays: Arrays = {"ids": np.array(data.test.ids), "labels": labels, "groups": np.array(data.test.groups)}
+    for missing in tests:
+        split = tensors(data.test, missing)
+        outputs = predict(method, split, fabric)
+        present = split.present.cpu().numpy()
+        evaluation = evaluate(
+            missing, modalities, labels, present, outputs.fused, outputs.unimodal, outputs.embedding, outputs.weight
+        )
+        arrays[f"{missing.key}/present"] = present
+        arrays[f"{missing.key}/fused"] = outputs.fused
+        for modality, logits in outputs.unimodal.items():
+            arrays[f"{missing.key}/{modality}"] = logits
+        predicted = [*(outputs.unimodal[modality] for modality in modalities), outputs.fused]
+        arrays[f"{missing.key}/correct"] = np.stack([logits.argmax(axis=1) == labels for logits in predicted], axis=1)
+        if outputs.weight is not None:
+            arrays[f"{missing.key}/weight"] = outputs.weight
+        if data.bayes:
+            best = best_accuracies(data.bayes, modalities, present)
+            evaluation = evaluation.model_copy(update={"bayes": best})
+        if missing == Missing():
+            probe = _probe_encoders(method, data, outputs.embedding, tensors, fabric)
+            evaluation = evaluation.model_copy(update={"probe": probe})
+            if len({embedding.shape[1] for embedding in outputs.embedding.values()}) == 1:
+                for modality, points in project(outputs.embedding).items():
+                    arrays[f"{missing.key}/projection/{modality}"] = points
+        evaluations[missing.key] = evaluation
+    return evaluations, arrays
+
+
+def _probe_encoders(
+    method: Method, data: Data, test: Mapping[str, NDArray[np.float32]], tensors: MakeTensors, fabric: Fabric
+) -> dict[str, Scores]:
+    """Scores of a linear probe on each encoder; ``test`` holds the embeddings ``[N, d]`` of the test split."""
+    train, validation = (
+        predict(method, tensors(split, Missing()), fabric).embedding for split in (data.train, data.validation)
+    )
+
+    def scores(modality: str) -> Scores:
+        fitted = (train[modality], data.train.labels)
+        chosen_on = (validation[modality], data.validation.labels)
+        return score(linear_probe(fitted, chosen_on, test[modality], len(data.task.classes)), data.test.labels)
+
+    return {modality: scores(modality) for modality in test}
