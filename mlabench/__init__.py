@@ -82,14 +82,14 @@ def run(
     """
     from rich.console import Console
 
-    from mlabench import registry
+    from mlabench.plugins import register
     from mlabench.report import tidy_frame
     from mlabench.running import Overwrite, Session, run_plan
     from mlabench.store import Store
     from mlabench.training import RunOptions, require_device
 
     require_device(device)
-    known = registry.register(map(Path, plugins))
+    known = register(map(Path, plugins))
     options = RunOptions(device=device, keep_models=keep_models, fail_fast=fail_fast, plugins=known)
     changes = _overrides(methods, seeds, rates, dataset, limit, precision, settings)
     plans = _plans(suite, changes)
@@ -125,11 +125,11 @@ def plan(
     """
     import pandas as pd
 
-    from mlabench import registry
+    from mlabench.plugins import register
     from mlabench.running import survey
     from mlabench.store import Store
 
-    registry.register(map(Path, plugins))
+    register(map(Path, plugins))
     rows = []
     for one in _plans(suite, _overrides(methods, seeds, rates, dataset, limit, precision, settings)):
         labels = {entry.trial.id: entry.label for entry in one.cells}
@@ -190,7 +190,7 @@ def compare(
 
 
 def report(
-    folder: Folder = "results",
+    results: Folder = "results",
     *,
     suite: str | None = None,
     out: Folder | None = None,
@@ -201,7 +201,7 @@ def report(
     """Writes tables, figures and one HTML page that answers Q1 to Q4.
 
     Args:
-        folder: The results folder.
+        results: The results folder.
         suite: Only this suite, by name.
         out: Where to write; by default ``report`` in the results folder.
         published: A CSV file of published numbers to set beside ours.
@@ -219,21 +219,24 @@ def report(
     from mlabench.report import build_report
     from mlabench.store import Store
 
-    store = Store(Path(folder))
-    return build_report(
+    store = Store(Path(results))
+    folder = Path(out) if out is not None else store.root / "report"
+    build_report(
         store,
         _stored_plans(store, suite),
-        Path(out) if out is not None else store.root / "report",
+        folder,
         include_limited=include_limited,
         published=Path(published) if published is not None else None,
         console=Console(quiet=quiet, highlight=False),
     )
+    return folder / "report.html"
 
 
 def _plans(suite: SuiteLike, changes: Overrides) -> list[Plan]:
     from mlabench.suite import load_plans
 
-    return list(load_plans([suite], changes).values())
+    source = suite if isinstance(suite, str | Mapping) else Path(suite)
+    return list(load_plans([source], changes).values())
 
 
 def _stored_plans(store: Any, suite: str | None) -> list[Plan]:

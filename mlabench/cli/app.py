@@ -22,22 +22,15 @@ from mlabench.cli.listing_commands import list_methods, list_registered, schema,
 from mlabench.cli.options import (
     DEVICES,
     AsJson,
-    DatasetOption,
     DeviceOption,
     JobsOption,
-    LimitOption,
-    MethodOption,
     PluginOption,
-    PrecisionOption,
-    RatesOption,
     Results,
-    SeedsOption,
     SetOption,
     SuiteFile,
     SuiteFiles,
     choice,
-    load_plans,
-    overrides,
+    takes_overrides,
     use_plugins,
 )
 from mlabench.cli.start import doctor, init, new_app
@@ -46,6 +39,7 @@ from mlabench.errors import UserError
 
 if TYPE_CHECKING:
     from mlabench.store import Store
+    from mlabench.suite import Overrides
 
 app = typer.Typer(
     name="mlabench",
@@ -75,12 +69,13 @@ _LISTED = 10
 
 
 @app.command()
+@takes_overrides
 def run(
     suites: SuiteFiles,
+    changes: Overrides,
     results: Results = Path("results"),
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = None,
     overwrite: Annotated[
         str, typer.Option(help="Which finished trials run again: never, only-missing (evaluations), failed, always.")
     ] = "only-missing",
@@ -127,19 +122,14 @@ def run(
         typer.Option("--logger", metavar="NAME", help="Send curves to tensorboard, wandb or mlflow, too. Repeatable."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures only, on standard error.")] = False,
-    settings: SetOption = None,
-    method: MethodOption = None,
-    seeds: SeedsOption = None,
-    rates: RatesOption = None,
-    limit: LimitOption = None,
-    dataset: DatasetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.cli.console import make_console
     from mlabench.report import print_tables
-    from mlabench.running import Overwrite, Session, default_jobs, run_plan, visible_gpus
+    from mlabench.running import Overwrite, Session, run_plan
     from mlabench.store import Store
+    from mlabench.suite import load_plans
     from mlabench.training import (
         LOGGERS,
         RunOptions,
@@ -161,9 +151,7 @@ def run(
     strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     if retry_failed:
         strategy = Overwrite.FAILED
-    plans = load_plans(suites, overrides(settings, method, seeds, rates, limit, dataset, precision))
-    gpus = visible_gpus(device, devices_per_trial)
-    workers = jobs or default_jobs(device, gpus, trials_per_device, devices_per_trial)
+    plans = load_plans(suites, changes)
     console, store = make_console(quiet=quiet), Store(results)
     command = shlex.join(["mlabench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
     commanded = [plan.model_copy(update={"command": command}) for plan in plans.values()]
@@ -176,7 +164,6 @@ def run(
         loggers=loggers,
         devices_per_trial=devices_per_trial,
         compile=compile_encoders,
-        gpus=gpus,
         plugins=plugins,
     )
     if wishes is not None:
@@ -184,7 +171,7 @@ def run(
         submit_plans(commanded, store, console, strategy, options, wishes, processes)
         return
     failed, stop = 0, StopRequest(time_budget)
-    session = Session(store, console, workers, options, stop)
+    session = Session.open(store, console, jobs, options, trials_per_device=trials_per_device, should_stop=stop)
     for plan in commanded:
         try:
             with stop:
@@ -193,7 +180,7 @@ def run(
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None
         except SuspendedError:
-            typer.echo("told to leave; run the same command again to go on", err=True)
+            typer.echo("stopped by signal or time budget; run the same command to resume", err=True)
             raise typer.Exit(stop.exit_code) from None
         print_tables(plan, store, console)
         if fail_fast and failed:
@@ -204,17 +191,12 @@ def run(
 
 
 @app.command()
+@takes_overrides
 def plan(
     suite: SuiteFile,
+    changes: Overrides,
     results: Results = Path("results"),
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="For the estimate of time.")] = None,
-    settings: SetOption = None,
-    method: MethodOption = None,
-    seeds: SeedsOption = None,
-    rates: RatesOption = None,
-    limit: LimitOption = None,
-    dataset: DatasetOption = None,
-    precision: PrecisionOption = None,
     plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -222,13 +204,12 @@ def plan(
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
     from mlabench.store import Store
+    from mlabench.suite import load_plans
     from mlabench.words import counted, duration
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
-    for path, planned in load_plans(
-        [suite], overrides(settings, method, seeds, rates, limit, dataset, precision)
-    ).items():
+    for path, planned in load_plans([suite], changes).items():
         standings = survey(planned, store)
         labels = {cell.trial.id: cell.label for cell in planned.cells}
         rows = [
@@ -265,6 +246,7 @@ def status(
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import find_status
     from mlabench.store import Store
+    from mlabench.suite import load_plans
     from mlabench.words import duration
 
     use_plugins(plugin)
@@ -297,12 +279,12 @@ def show(
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.cli.console import make_console, print_listing
     from mlabench.store import Store
-    from mlabench.suite import describe, load_suite, members
+    from mlabench.suite import Overrides, describe, load_suite, members
 
     use_plugins(plugin)
     if Path(what).suffix in (".yaml", ".yml"):
         for path in members(Path(what)):
-            rows = describe(load_suite(path, overrides(settings)))
+            rows = describe(load_suite(path, Overrides(settings=tuple(settings or ()))))
             print_listing(make_console(), str(path), ("Field", "Value", "Origin"), rows, as_json=as_json)
         return
     store = Store(results)
@@ -323,6 +305,7 @@ def show(
 @app.command()
 def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     """Check suites without running them."""
+    from mlabench.suite import load_plans
     from mlabench.words import counted
 
     use_plugins(plugin)
@@ -359,6 +342,7 @@ def report(
     from mlabench.cli.console import make_console
     from mlabench.report import build_report, compare_folders
     from mlabench.store import Store
+    from mlabench.suite import load_plans
 
     use_plugins(plugin)
     console = make_console()

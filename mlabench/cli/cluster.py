@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench.cli.options import Results, choice, load_plans
+from mlabench.cli.options import Results, choice
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def cancel(
     """Cancel the Slurm jobs of suites; what they have done stays, and `run` goes on from there."""
     from mlabench.running import cancel as cancel_jobs
     from mlabench.running import submissions
+    from mlabench.suite import load_plans
     from mlabench.words import counted
 
     if bool(suites) == everything:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mlabench.cli.options import AsJson, PluginOption, load_plans, overrides, use_plugins
+from mlabench.cli.options import AsJson, PluginOption, use_plugins
 from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
@@ -116,13 +116,13 @@ def prepare(
     from mlabench.cli.console import make_console
     from mlabench.datasets import RawDataset, open_dataset
     from mlabench.running import Bars, default_jobs, prepare_inputs
-    from mlabench.suite import load_inputs, with_content, with_fingerprint
+    from mlabench.suite import Overrides, load_inputs, load_plans, with_content, with_fingerprint
     from mlabench.trial import InputSpec
 
     use_plugins(plugin)
     console = make_console()
     if Path(what).suffix in (".yaml", ".yml"):
-        plans = load_plans([Path(what)], overrides(settings, limit=limit)).values()
+        plans = load_plans([Path(what)], Overrides(settings=tuple(settings or ()), limit=limit)).values()
         wanted: list[InputSpec] = [cell.trial for plan in plans for cell in plan.cells]
     elif issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
@@ -197,6 +197,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
         UserError: If a suite has a mistake, nothing is missing in any, or two of their datasets share a name.
     """
     from mlabench.datasets import open_dataset
+    from mlabench.suite import load_plans
 
     recipes = {
         (cell.trial.dataset.model_dump_json(), missing.key): (cell.trial.dataset, missing)

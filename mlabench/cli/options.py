@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import SimpleNamespace
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from mlabench.errors import UserError
-
-if TYPE_CHECKING:
-    from mlabench.suite import Overrides, Plan
 
 #: What trials can run on; with ``auto``, on the fastest of what is there.
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -64,67 +65,39 @@ def use_plugins(files: list[Path] | None, *, imported: bool = False) -> tuple[Pa
     return paths
 
 
-def overrides(
-    settings: list[str] | None = None,
-    methods: list[str] | None = None,
-    seeds: str | None = None,
-    rates: str | None = None,
-    limit: int | None = None,
-    dataset: str | None = None,
-    precision: str | None = None,
-) -> Overrides:
-    """What the flags change about a suite."""
-    from mlabench.suite import Overrides
-
-    return Overrides(
-        settings=tuple(settings or ()),
-        methods=tuple(methods or ()),
-        seeds=seeds,
-        rates=rates,
-        limit=limit,
-        dataset=dataset,
-        precision=precision,
+def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that change a suite, in place of its parameter ``changes``."""
+    options: dict[str, Any] = {
+        "settings": SetOption,
+        "methods": MethodOption,
+        "seeds": SeedsOption,
+        "rates": RatesOption,
+        "limit": LimitOption,
+        "dataset": DatasetOption,
+        "precision": PrecisionOption,
+    }
+    written = {name: kind for name, kind in command.__annotations__.items() if name != "changes"}
+    kinds = get_type_hints(
+        SimpleNamespace(__annotations__=written), vars(sys.modules[command.__module__]), include_extras=True
     )
+    own = [
+        parameter.replace(annotation=kinds[name])
+        for name, parameter in signature(command).parameters.items()
+        if name != "changes"
+    ]
+    added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()]
 
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        from mlabench.suite import Overrides
 
-def load_plans(paths: Iterable[Path], changes: Overrides | None = None) -> dict[Path, Plan]:
-    """The plan of each suite; a file that lists suites stands for them. All are read before the first is run.
+        texts = {name: given.pop(name) for name in options}
+        settings, methods = (tuple(texts.pop(name) or ()) for name in ("settings", "methods"))
+        command(changes=Overrides(settings, methods, **texts), **given)
 
-    Raises:
-        UserError: If anything is wrong with any of them; it lists all mistakes, and all data that are not there.
-    """
-    from mlabench.suite import expand, load_suite, members
-
-    plans: dict[Path, Plan] = {}
-    errors: list[UserError] = []
-    for path in dict.fromkeys(member for given in paths for member in members(given)):
-        try:
-            plans[path] = expand(load_suite(path, changes))
-        except UserError as error:
-            errors.append(error.within(str(path)))
-    if errors:
-        # Several suites that lack the same data have one problem.
-        raise UserError.of(list({error.problem: error for error in reversed(errors)}.values())[::-1])
-    _refuse_namesakes(plans)
-    return plans
-
-
-def _refuse_namesakes(plans: dict[Path, Plan]) -> None:
-    """Of two suites with one name, the results folder would remember the last one only.
-
-    Raises:
-        UserError: If there are two different ones.
-    """
-    known: dict[str, tuple[Path, Plan]] = {}
-    for path, plan in plans.items():
-        other, before = known.setdefault(plan.name, (path, plan))
-        if before != plan:
-            raise UserError(
-                f"{other} is named {plan.name!r}, too.",
-                remedy="Give each suite its own name.",
-                file=str(path),
-                field="name",
-            )
+    wrapped.__annotations__ = {**kinds, **options}
+    wrapped.__signature__ = Signature([*own, *added])  # type: ignore[attr-defined]
+    return wrapped
 
 
 def choice(flag: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,32 +12,27 @@ import typer
 from mlabench.cli.options import (
     DEVICES,
     AsJson,
-    DatasetOption,
     DeviceOption,
     JobsOption,
-    LimitOption,
-    MethodOption,
     PluginOption,
-    PrecisionOption,
-    RatesOption,
-    SeedsOption,
-    SetOption,
     SuiteFile,
     choice,
-    overrides,
+    takes_overrides,
     use_plugins,
 )
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
-    from mlabench.suite import Suite
+    from mlabench.suite import Overrides, Suite
 
 #: What a tuned suite says for itself, whatever the suite that it extends says.
 _SAID = ("name", "methods", "tuning")
 
 
+@takes_overrides
 def tune(
     suite: SuiteFile,
+    changes: Overrides,
     tries: Annotated[
         int | None, typer.Option("--tries", min=1, help="Configurations per method, the default among them; or 20.")
     ] = None,
@@ -49,13 +45,6 @@ def tune(
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tries again that failed earlier.")] = False,
-    settings: SetOption = None,
-    method: MethodOption = None,
-    seeds: SeedsOption = None,
-    rates: RatesOption = None,
-    limit: LimitOption = None,
-    dataset: DatasetOption = None,
-    precision: PrecisionOption = None,
     plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +54,7 @@ def tune(
     those of --seeds and --rates. Interrupt and run again to resume.
     """
     from mlabench.cli.console import make_console, print_listing
-    from mlabench.running import Session, default_jobs, visible_gpus
+    from mlabench.running import Session
     from mlabench.store import Store
     from mlabench.suite import load_suite
     from mlabench.training import RunOptions, require_device
@@ -73,19 +62,17 @@ def tune(
 
     require_device(choice("--device", device, DEVICES))
     plugins = use_plugins(plugin, imported=True)
-    settings = [*(settings or ()), *([f"tuning.tries={tries}"] if tries is not None else ())]
+    if tries is not None:
+        changes = replace(changes, settings=(*changes.settings, f"tuning.tries={tries}"))
     out = out or suite.with_name(f"{suite.stem}_tuned.yaml")
     if out.resolve() == suite.resolve():
         raise UserError("the tuned suite would replace the suite.", remedy="Choose another file.", field="--out")
-    whole = load_suite(suite, overrides(settings, method, None, None, limit, dataset, precision))
-    searched = _first(
-        load_suite(suite, overrides(settings, method, seeds, rates, limit, dataset, precision)), seeds, rates
-    )
+    whole = load_suite(suite, replace(changes, seeds=None, rates=None))
+    searched = _first(load_suite(suite, changes), changes)
     store = Store(results or Path("results", "tuning", whole.name))
-    console, gpus = make_console(stderr=as_json), visible_gpus(device)
-    options, workers = RunOptions(device, gpus=gpus, plugins=plugins), jobs or default_jobs(device, gpus)
+    session = Session.open(store, make_console(stderr=as_json), jobs, RunOptions(device, plugins=plugins))
     try:
-        outcomes = search(searched, Session(store, console, workers, options), retry_failed=retry_failed)
+        outcomes = search(searched, session, retry_failed=retry_failed)
     except UserError as error:
         raise error.within(str(suite)) from None
     except KeyboardInterrupt:
@@ -105,7 +92,7 @@ def tune(
     typer.echo(f"Tuned suite: {out}", err=as_json)
 
 
-def _first(suite: Suite, seeds: str | None, rates: str | None) -> Suite:
+def _first(suite: Suite, changes: Overrides) -> Suite:
     """The suite with its first seed and its first missing rate only, where the command line does not name them."""
-    missing = suite.missing.model_copy(update={} if rates else {"rates": suite.missing.rates[:1]})
-    return suite.model_copy(update={"missing": missing, "seeds": suite.seeds if seeds else suite.seeds[:1]})
+    missing = suite.missing.model_copy(update={} if changes.rates else {"rates": suite.missing.rates[:1]})
+    return suite.model_copy(update={"missing": missing, "seeds": suite.seeds if changes.seeds else suite.seeds[:1]})

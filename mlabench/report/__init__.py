@@ -7,5 +7,6 @@ the tools of :mod:`mlabench.statistics`; ``build`` writes it all down. The comma
 
 from mlabench.report.build import build_report, print_tables
 from mlabench.report.compare import compare_folders
+from mlabench.report.frames import compare_labels, tidy_frame
 
-__all__ = ["build_report", "compare_folders", "print_tables"]
+__all__ = ["build_report", "compare_folders", "compare_labels", "print_tables", "tidy_frame"]

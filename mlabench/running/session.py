@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlabench.datasets import Data, has_raw_inputs
 from mlabench.missing import Missing
+from mlabench.running.devices import default_jobs, visible_gpus
 from mlabench.running.event_log import EventLog
 from mlabench.running.pool import launch
 from mlabench.running.progress import Bars, Watch
@@ -174,6 +175,27 @@ class Session:
     workers: int
     options: RunOptions
     should_stop: Callable[[], bool] = lambda: False
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        console: Console,
+        jobs: int | None,
+        options: RunOptions,
+        *,
+        trials_per_device: int = 1,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Session:
+        """A session on the devices of this machine; with ``jobs`` None on all of them.
+
+        Raises:
+            UserError: If there are fewer GPUs than one trial asks for.
+        """
+        gpus = visible_gpus(options.device, options.devices_per_trial)
+        if jobs is None:
+            jobs = default_jobs(options.device, gpus, trials_per_device, options.devices_per_trial)
+        return cls(store, console, jobs, replace(options, gpus=gpus), should_stop)
 
 
 def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:

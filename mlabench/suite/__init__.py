@@ -13,7 +13,7 @@ The command line and the Python API load suites and expand them; running, the st
 of torch.
 """
 
-from mlabench.suite.expansion import expand, with_content, with_fingerprint
+from mlabench.suite.expansion import expand, load_plans, with_content, with_fingerprint
 from mlabench.suite.layers import find_suite, members
 from mlabench.suite.loading import load_dataset, load_inputs, load_suite
 from mlabench.suite.model import LabelledMethod, Suite, describe
@@ -35,6 +35,7 @@ __all__ = [
     "json_schema",
     "load_dataset",
     "load_inputs",
+    "load_plans",
     "load_suite",
     "members",
     "with_content",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,7 +13,10 @@ from mlabench.datasets import Data, Dataset, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.suite.content import content_hash
+from mlabench.suite.layers import members
+from mlabench.suite.loading import load_suite
 from mlabench.suite.model import Suite
+from mlabench.suite.overrides import Overrides
 from mlabench.suite.plan import Plan, PlannedTrial
 from mlabench.trial import Component, DatasetComponent, Trial
 
@@ -120,3 +124,38 @@ def _subsets(modalities: tuple[str, ...]) -> list[Missing]:
         for keep in combinations(modalities, size)
     ]
     return [Missing(), *partial]
+
+
+def load_plans(sources: Iterable[Path | str | Mapping[str, Any]], changes: Overrides | None = None) -> dict[Path, Plan]:
+    """The plan of each suite; a file that lists suites stands for them. All are read before the first is run.
+
+    Args:
+        sources: Files, names, or what such files hold as Python data.
+        changes: What the command line changes.
+
+    Raises:
+        UserError: If anything is wrong with any of them; it lists all mistakes, and all data that are missing.
+    """
+    plans: dict[Path, Plan] = {}
+    errors: list[UserError] = []
+    listed: dict[Path, Path | Mapping[str, Any]] = {}
+    for source in sources:
+        if isinstance(source, Mapping):
+            listed[Path("suite")] = source
+        else:
+            listed.update((member, member) for member in members(source))
+    for path, suite in listed.items():
+        try:
+            plans[path] = expand(load_suite(suite, changes))
+        except UserError as error:
+            errors.append(error.within(str(path)))
+    if errors:
+        # Several suites that lack the same data have one problem.
+        raise UserError.of(list({error.problem: error for error in reversed(errors)}.values())[::-1])
+    known: dict[str, tuple[Path, Plan]] = {}
+    for path, plan in plans.items():
+        other, before = known.setdefault(plan.name, (path, plan))
+        if before != plan:  # the results folder would remember the last one only
+            remedy = "Give each suite its own name."
+            raise UserError(f"{other} is named {plan.name!r}, too.", remedy=remedy, file=str(path), field="name")
+    return plans
