@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import mlabench
 from mlabench.store import Store
@@ -57,6 +58,18 @@ def test_arguments_change_the_suite(tmp_path: Path) -> None:
     again = mlabench.plan(suite, results=tmp_path, methods="mla", seeds=5, rates=[0.2])
     assert list(again["seed"]) == [5]
     assert set(again["trial"]).isdisjoint(planned["trial"])
+
+
+def test_a_suite_is_a_file_a_name_or_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "tiny.yaml").write_text(SMALL, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    by_file = mlabench.plan(Path("suites/tiny.yaml"))
+    by_name = mlabench.plan("tiny")
+    by_content = mlabench.plan({**yaml.safe_load(SMALL), "name": "tiny"})
+    pd.testing.assert_frame_equal(by_file, by_name)
+    pd.testing.assert_frame_equal(by_file, by_content)
+    assert mlabench.plan("stamps_missing")["label"].nunique() >= 5  # one that comes with mlabench
 
 
 def test_plan_says_what_is_done(ran: tuple[Path, pd.DataFrame]) -> None:

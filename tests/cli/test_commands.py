@@ -11,7 +11,7 @@ import pytest
 
 from mlabench.registry import entries
 from mlabench.store.records import RECORD, Store
-from tests.command_line import ROOT, SMALL, mlabench
+from tests.command_line import ROOT, SMALL, invoke
 from tests.records import make_record, make_trial
 
 WITHOUT_TORCH = [
@@ -49,7 +49,7 @@ def test_listings_and_reports_do_not_import_torch(arguments: list[str], tmp_path
 
 
 def test_ls_shows_every_method_with_its_options():
-    rows = {row["name"]: row for row in json.loads(mlabench("ls", "methods", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(invoke("ls", "methods", "--json").stdout)}
     assert set(rows) == set(entries("methods"))
     for row in rows.values():
         assert row["summary"]
@@ -59,7 +59,7 @@ def test_ls_shows_every_method_with_its_options():
 
 
 def test_ls_takes_a_pattern():
-    rows = json.loads(mlabench("ls", "methods", "mm[ip]*", "--json").stdout)
+    rows = json.loads(invoke("ls", "methods", "mm[ip]*", "--json").stdout)
     assert [row["name"] for row in rows] == ["mmin", "mmpareto"]
 
 
@@ -84,7 +84,7 @@ def test_ls_takes_a_pattern():
 def test_mistakes_get_one_clear_message(arguments: list[str], message: str, tmp_path: Path):
     if arguments[0] == "run":
         arguments = [*arguments, "--results", str(tmp_path / "results")]
-    done = mlabench(*arguments, cwd=ROOT, CUDA_VISIBLE_DEVICES="")
+    done = invoke(*arguments, cwd=ROOT, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2, done.stdout
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -95,7 +95,7 @@ def test_a_file_in_place_of_the_results_folder(tmp_path: Path):
     suite, results = tmp_path / "s.yaml", tmp_path / "results"
     suite.write_text(SMALL)
     results.write_text("")
-    done = mlabench("run", suite, "--results", results)
+    done = invoke("run", suite, "--results", results)
     assert done.returncode == 2
     assert "cannot write results" in done.stderr
 
@@ -105,14 +105,14 @@ def test_two_suites_of_one_name_are_refused(tmp_path: Path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "s.yaml").write_text(SMALL.replace("seeds: [0, 1]", f"seeds: {seed}"))
     suites = (tmp_path / "one" / "s.yaml", tmp_path / "two" / "s.yaml")
-    done = mlabench("run", *suites, "--results", tmp_path / "results")
+    done = invoke("run", *suites, "--results", tmp_path / "results")
     assert done.returncode == 2
     assert "Give each suite its own name." in done.stderr
     assert not (tmp_path / "results").exists()
 
 
 def test_a_plan_tells_variants_of_a_method_apart(tmp_path: Path):
-    rows = json.loads(mlabench("plan", "suites/stamps.yaml", "--seeds", "0", "--json", cwd=ROOT).stdout)
+    rows = json.loads(invoke("plan", "suites/stamps.yaml", "--seeds", "0", "--json", cwd=ROOT).stdout)
     assert [row["method"] for row in rows][1:3] == ["Late fusion", "Late fusion (entropy)"]
 
 
@@ -120,11 +120,11 @@ def test_an_ambiguous_trial_lists_the_candidates(tmp_path: Path):
     store = Store(tmp_path)
     for seed in (0, 1):
         store.write(make_record(make_trial(seed=seed)))
-    done = mlabench("show", "stamps-", "--results", tmp_path)
+    done = invoke("show", "stamps-", "--results", tmp_path)
     assert done.returncode == 2
     assert all(trial_id in done.stderr for trial_id in store.ids())
     (tmp_path / "trials" / store.ids()[0] / RECORD).write_text("{")
-    done = mlabench("show", store.ids()[0], "--results", tmp_path)
+    done = invoke("show", store.ids()[0], "--results", tmp_path)
     assert done.returncode == 2
     assert "cannot be read" in done.stderr
 
@@ -132,15 +132,15 @@ def test_an_ambiguous_trial_lists_the_candidates(tmp_path: Path):
 def test_exported_patterns_serve_as_a_suite(tmp_path: Path):
     suite, masks = tmp_path / "s.yaml", tmp_path / "masks"
     suite.write_text(SMALL)
-    done = mlabench("masks", "export", suite, "--out", masks)
+    done = invoke("masks", "export", suite, "--out", masks)
     assert done.returncode == 0, done.stderr
     (path,) = masks.iterdir()
-    assert mlabench("masks", "verify", suite, masks).stdout == f"{path}: equal\n"
+    assert invoke("masks", "verify", suite, masks).stdout == f"{path}: equal\n"
     suite.write_text(SMALL.replace("{rates: [0, 0.5]}", f"{{protocol: file, file: masks/{path.name}}}"))
-    assert mlabench("validate", suite).stdout == f"{suite}: valid, 4 trials\n"
+    assert invoke("validate", suite).stdout == f"{suite}: valid, 4 trials\n"
     path.write_text(path.read_text().replace(",1,", ",0,", 1))
     suite.write_text(SMALL)
-    assert mlabench("masks", "verify", suite, masks).returncode == 2
+    assert invoke("masks", "verify", suite, masks).returncode == 2
 
 
 def test_patterns_of_all_suites_that_a_file_lists(tmp_path: Path):
@@ -154,12 +154,12 @@ def test_patterns_of_all_suites_that_a_file_lists(tmp_path: Path):
     write("none", "")
     write("two", "missing: {rates: [0.2, 0.5]}")
     every.write_text("suites: [one.yaml, none.yaml, two.yaml]")
-    done = mlabench("masks", "export", every, "--out", tmp_path / "masks")
+    done = invoke("masks", "export", every, "--out", tmp_path / "masks")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(list((tmp_path / "masks").iterdir())) == 2
-    assert mlabench("masks", "verify", every, tmp_path / "masks").stdout.count("equal") == 2
+    assert invoke("masks", "verify", every, tmp_path / "masks").stdout.count("equal") == 2
     write("two", "missing: {rates: [0.2, 0.5]}", "[90, 20, 20]")
-    done = mlabench("masks", "export", every, "--out", tmp_path / "others")
+    done = invoke("masks", "export", every, "--out", tmp_path / "others")
     assert done.returncode == 2
     assert f"error: {every}: its suites read 'synthetic' with different samples." in done.stderr
 
@@ -167,12 +167,12 @@ def test_patterns_of_all_suites_that_a_file_lists(tmp_path: Path):
 def test_patterns_need_something_missing_and_a_place(tmp_path: Path):
     suite = tmp_path / "s.yaml"
     suite.write_text(SMALL.replace("missing: {rates: [0, 0.5]}", ""))
-    done = mlabench("masks", "export", suite, "--out", tmp_path / "masks")
+    done = invoke("masks", "export", suite, "--out", tmp_path / "masks")
     assert (done.returncode, done.stderr) == (
         2,
         f"error: {suite}: nothing is missing in this suite. Give it 'missing: {{rates: [...]}}'.\n",
     )
     suite.write_text(SMALL)
-    done = mlabench("masks", "export", suite, "--out", suite)
+    done = invoke("masks", "export", suite, "--out", suite)
     assert done.returncode == 2
     assert f"error: {suite}: cannot write patterns" in done.stderr

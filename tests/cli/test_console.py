@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from mlabench.cli import console as display
 from mlabench.cli.console import WIDTH_WITHOUT_TERMINAL, make_console, print_listing
+from mlabench.running import progress
 from mlabench.running.events import Event, Finished, Progressed
 from mlabench.running.progress import Watch
 from mlabench.words import duration
@@ -45,7 +45,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, mlabench
+from tests.command_line import ROOT, invoke
 from tests.datasets.published import crema_d_tree, mvsa_tree
 
 SUITES = ROOT / "suites"
@@ -20,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_list_says_what_each_dataset_needs() -> None:
-    listed = {row["name"]: row["state"] for row in json.loads(mlabench("data", "list", "--json").stdout)}
+    listed = {row["name"]: row["state"] for row in json.loads(invoke("data", "list", "--json").stdout)}
     assert re.fullmatch(r"ready \([0-9a-f]{12}\)", listed["stamps"])
     assert listed["iemocap"] == "needs its files: dataset.root=DIR"
     assert listed["manifest"] == "needs the options file, modalities"
@@ -29,7 +29,7 @@ def test_list_says_what_each_dataset_needs() -> None:
 def test_check_counts_what_is_there_and_what_will_be_skipped(tmp_path: Path) -> None:
     root = mvsa_tree.make_tree(tmp_path)
     next((root / "data").glob("*.jpg")).unlink()
-    done = mlabench("data", "check", "mvsa", "--root", root, "--set", "labels=polar")
+    done = invoke("data", "check", "mvsa", "--root", root, "--set", "labels=polar")
     assert done.returncode == 0, done.stderr
     assert f"{root}: " in done.stdout
     assert "independent groups" in done.stdout
@@ -40,8 +40,8 @@ def test_check_counts_what_is_there_and_what_will_be_skipped(tmp_path: Path) -> 
 def test_check_shows_speakers_in_two_splits(tmp_path: Path) -> None:
     root = crema_d_tree.make_tree(tmp_path)
     crema_d_tree.write_lists(root)
-    leaking = mlabench("data", "check", "crema_d", "--root", root, "--set", "split=mla").stdout
-    clean = mlabench("data", "check", "crema_d", "--root", root).stdout
+    leaking = invoke("data", "check", "crema_d", "--root", root, "--set", "split=mla").stdout
+    clean = invoke("data", "check", "crema_d", "--root", root).stdout
     assert re.search(r"\d of the \d groups \(speakers.*\) of the\s+test split are in the training", leaking)
     assert "In more than one split: 0 ids, 0 groups." in clean
 
@@ -49,7 +49,7 @@ def test_check_shows_speakers_in_two_splits(tmp_path: Path) -> None:
 def test_prepare_by_name_and_a_second_time(tmp_path: Path) -> None:
     root = mvsa_tree.make_tree(tmp_path)
     command = ("data", "prepare", "mvsa", "--root", root, "--encoder", "text=text_cnn", "--encoder", "image=cnn")
-    first, second = mlabench(*command), mlabench(*command)
+    first, second = invoke(*command), invoke(*command)
     assert first.returncode == 0, first.stderr
     assert "text: 60 prepared\nimage: 60 prepared\n" in first.stdout
     assert "prepared\n" not in second.stdout
@@ -57,7 +57,7 @@ def test_prepare_by_name_and_a_second_time(tmp_path: Path) -> None:
 
 
 def test_prepare_without_anything_to_do() -> None:
-    done = mlabench("data", "prepare", SUITES / "stamps.yaml")
+    done = invoke("data", "prepare", SUITES / "stamps.yaml")
     assert done.returncode == 0
     assert "reads features only: there is nothing to prepare" in done.stdout
 
@@ -74,14 +74,14 @@ def test_prepare_without_anything_to_do() -> None:
     ],
 )
 def test_mistakes_get_one_clear_message(arguments: list[str], message: str) -> None:
-    done = mlabench("data", *arguments)
+    done = invoke("data", *arguments)
     assert done.returncode == 2
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
 
 
 def test_a_suite_without_its_data_says_what_to_get_and_what_runs_now(tmp_path: Path) -> None:
-    done = mlabench("run", SUITES / "iemocap_missing.yaml", "--results", tmp_path / "results")
+    done = invoke("run", SUITES / "iemocap_missing.yaml", "--results", tmp_path / "results")
     assert done.returncode == 2
     assert not (tmp_path / "results").exists()
     for part in ("iemocap_release.htm", "dataset.root", "IEMOCAP_full_release", "`--dataset stamps`"):
@@ -91,7 +91,7 @@ def test_a_suite_without_its_data_says_what_to_get_and_what_runs_now(tmp_path: P
 
 
 def test_a_list_of_suites_names_all_that_is_not_there() -> None:
-    done = mlabench("validate", SUITES / "paper.yaml")
+    done = invoke("validate", SUITES / "paper.yaml")
     assert done.returncode == 2
     for dataset in ("crema_d", "kinetics_sounds", "food101", "mvsa", "iemocap"):
         assert done.stderr.count(f"the data of {dataset!r} are not there") == 1
@@ -99,7 +99,7 @@ def test_a_list_of_suites_names_all_that_is_not_there() -> None:
 
 def test_the_stand_in_runs_the_same_sweep(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    done = mlabench(
+    done = invoke(
         *("run", SUITES / "iemocap_missing.yaml", "--dataset", "stamps", "--results", results, "--limit", "60"),
         *("--rates", "0,0.5", "--seeds", "0", "--set", "training.epochs=1"),
     )

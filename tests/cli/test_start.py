@@ -18,7 +18,7 @@ import yaml
 from mlabench.cli import doctor
 from mlabench.cli.scaffold import write_method, write_suite
 from mlabench.errors import UserError
-from tests.command_line import MLABENCH, ROOT, mlabench
+from tests.command_line import MLABENCH, ROOT, invoke
 
 PROGRAMS = {"mlabench": [MLABENCH], "pytest": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]}
 
@@ -43,9 +43,9 @@ def run_line(line: str, cwd: Path, *more: str) -> subprocess.CompletedProcess[st
 
 
 def test_the_template_suite_is_valid_and_runs(tmp_path: Path) -> None:
-    done = mlabench("init", cwd=tmp_path)
+    done = invoke("init", cwd=tmp_path)
     assert done.stdout == "Wrote suite.yaml. Next:\n  mlabench run suite.yaml\n"
-    assert mlabench("validate", "suite.yaml", cwd=tmp_path).stdout == "suite.yaml: valid, 12 trials\n"
+    assert invoke("validate", "suite.yaml", cwd=tmp_path).stdout == "suite.yaml: valid, 12 trials\n"
     (line,) = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
     ran = run_line(line, tmp_path, "--limit", "60", "--seeds", "0", "--set", "training.epochs=1")
     assert ran.returncode == 0, ran.stderr
@@ -81,7 +81,7 @@ def test_a_suite_is_never_overwritten(tmp_path: Path) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A folder in which a method was made, and the commands that were printed."""
     folder = tmp_path_factory.mktemp("new")
-    done = mlabench("new", "method", "gated_sum", "--out", "my methods", cwd=folder)
+    done = invoke("new", "method", "gated_sum", "--out", "my methods", cwd=folder)
     assert done.returncode == 0, done.stderr
     first, *commands = done.stdout.splitlines()
     assert first == "Wrote my methods/gated_sum.py and my methods/test_gated_sum.py. Next:"
@@ -139,7 +139,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"test_mine\.py: there is such a file already"):
         write_method("mine", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
-    done = mlabench("new", "method", "mine", cwd=tmp_path)
+    done = invoke("new", "method", "mine", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
@@ -148,7 +148,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_doctor_tells_what_is_there(tmp_path: Path) -> None:
-    rows = json.loads(mlabench("doctor", "--json", "--results", tmp_path / "a" / "b", OMP_NUM_THREADS="3").stdout)
+    rows = json.loads(invoke("doctor", "--json", "--results", tmp_path / "a" / "b", OMP_NUM_THREADS="3").stdout)
     states = {row["what"]: row["state"] for row in rows}
     assert states["python"].startswith(f"{platform.python_version()} on {platform.system()}")
     for package in ("torch", "numpy", "pydantic", "timm"):
@@ -176,7 +176,7 @@ def test_doctor_tries_a_device_when_asked(tmp_path: Path) -> None:
     (row,) = [row for row in doctor.examine(tmp_path, "cpu") if row.part == "device"]
     assert re.fullmatch(r"usable, \d+ threads here", row.state)
     for device, message in (("cuda", "no device 'cuda'"), ("gpu", "Did you mean")):
-        done = mlabench("doctor", "--device", device, CUDA_VISIBLE_DEVICES="")
+        done = invoke("doctor", "--device", device, CUDA_VISIBLE_DEVICES="")
         assert done.returncode == 2
         if device == "cuda":
             assert message in done.stderr
