@@ -1,18 +1,18 @@
-"""Typed, validated, documented options of methods, encoders and datasets."""
+"""Typed, validated, documented options of methods, encoders and datasets, and what may be tried for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Hyperparameters(BaseModel):
-    """Base of every ``Config``: frozen, unknown keys refused, each field described.
+    """Base of every ``Config``, which is nested in its class: frozen, unknown keys refused, each field described.
 
-    A ``Config`` is nested in its class and built from names of ``typing``, ``pydantic`` and this
-    module only. Listings and suite validation can then read it from the source file without
-    importing torch (see :func:`mlabench.registry.Entry.config`).
+    Whether values are valid must depend on them only, since what a ``Config`` says of them is remembered
+    (:meth:`mlabench.registry.Entry.complete`).
 
     An option whose value is a :class:`pathlib.Path` says where something lies on this machine. It is no
     part of a trial's identity, so that results do not depend on where the data were put; what lies there
@@ -77,3 +77,43 @@ class BackboneOptions(Hyperparameters):
     project: int | None = Field(
         default=None, ge=1, description="Width of a trainable linear layer on top, e.g. to make all widths equal."
     )
+
+
+class Values(BaseModel):
+    """What may be tried for an option: an interval or a list of values.
+
+    A method declares it beside the option's default:
+
+        alpha: float = Field(default=0.1, gt=0, json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}})
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float | None = Field(default=None, description="Smallest value.")
+    high: float | None = Field(default=None, description="Largest value.")
+    log: bool = Field(default=False, description="Draw the logarithm uniformly.")
+    choices: tuple[Any, ...] = Field(default=(), description="Instead of an interval: the values themselves.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("has either 'choices' or 'low' and 'high'")
+        elif self.low is None or self.high is None:
+            raise ValueError("needs 'low' and 'high', or 'choices'")
+        elif not self.low < self.high:
+            raise ValueError(f"'low' must be below 'high', not {self.low} and {self.high}")
+        elif self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic interval needs a 'low' above 0, not {self.low}")
+        return self
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values that are allowed if all are: both ends, or every choice."""
+        return self.choices or (self.low, self.high)
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is among them."""
+        if self.low is None or self.high is None:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high

@@ -1,4 +1,4 @@
-"""The registry: what is read from source files is what an import would give, and mistakes are explained."""
+"""The registry: what classes say of themselves and of options, remembered exactly, and mistakes explained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
 from mlabench.registry import Entry, Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -71,132 +71,82 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         folder.mkdir(exist_ok=True)
         for name, content in {"__init__": "", "mine": text, **others}.items():
             (folder / f"{name}.py").write_text(content, encoding="utf-8")
+        forget()
         return Entry("methods", "mine", module, attribute, "some-package")
 
     yield write
-    for name in [name for name in sys.modules if name.partition(".")[0] == "some_package"]:
+    forget()
+
+
+def forget() -> None:
+    """Imports are made again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("some_package", "single_file")]:
         del sys.modules[name]
 
 
-# -- reading without importing --------------------------------------------------------------------
+# -- what a class says of itself ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "name"), REGISTERED)
-def test_reading_is_as_good_as_importing(kind: Kind, name: str) -> None:
+def test_what_is_remembered_is_what_the_class_says(kind: Kind, name: str) -> None:
     entry = registry.get(kind, name)
-    imported = entry.load()
-    assert entry.title == (getattr(imported, "title", "") or name)
-    assert entry.paper == getattr(imported, "paper", "")
-    assert entry.version == getattr(imported, "version", 1)
-    assert entry.doc == inspect.cleandoc(imported.__doc__)
-    assert entry.summary == entry.doc.splitlines()[0]
+    imported, about = entry.load(), entry.about
+    assert about.title == (getattr(imported, "title", "") or name)
+    assert about.paper == getattr(imported, "paper", "")
+    assert about.version == getattr(imported, "version", 1)
+    assert about.limits == getattr(imported, "limits", {})
+    assert about.claims == getattr(imported, "claims", ())
+    assert about.predicts_per_sample == getattr(imported, "predicts_per_sample", True)
+    assert about.reads == getattr(imported, "reads", ("features",))
+    assert about.twin_of == getattr(imported, "twin_of", "")
+    assert about.doc == inspect.cleandoc(imported.__doc__)
+    assert about.summary == about.doc.splitlines()[0]
     assert entry.path == Path(inspect.getfile(imported))
-    assert entry.config.model_json_schema() == imported.Config.model_json_schema()
-    assert dict(entry.config.model_construct()) == dict(imported.Config.model_construct())
-    assert issubclass(entry.config, Hyperparameters)
+    assert entry.config is imported.Config
+    assert about.config_schema == imported.Config.model_json_schema()
+    required = {name for name, field in imported.Config.model_fields.items() if field.is_required()}
+    assert about.defaults == imported.Config.model_construct().model_dump(mode="json", exclude=required)
 
 
-def test_all_that_a_listing_shows_is_read_without_torch() -> None:
-    code = (
-        "import sys; from mlabench import registry\n"
-        f"for kind in {KINDS}:\n"
-        "    for entry in registry.entries(kind).values():\n"
-        "        entry.title, entry.paper, entry.version, entry.doc, entry.source_hash, entry.config.model_fields\n"
-        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_class_of_another_package(write: Write) -> None:
-    entry = write(METHOD.replace("import torch", "import torch\nraise RuntimeError('imported')"))
-    assert (entry.title, entry.paper, entry.version) == ("My method", "https://example.org", 4)
-    assert entry.doc == "Does something.\n\nAt length."
-    assert entry.summary == "Does something."
-    assert entry.config(order=["a", "b"]).model_dump() == {"rate": 0.5, "order": ("a", "b")}  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="greater than 0"):
-        entry.config(rate=0)  # type: ignore[call-arg]
-    with pytest.raises(RuntimeError, match="imported"):
-        entry.load()
-
-
-OPTIONS = '''
-"""Options that several classes share."""
-
-from __future__ import annotations
-
-from typing import Literal
-from pydantic import Field
-from mlabench.hyperparameters import Hyperparameters
-
-Direction = Literal["up", "down"]
-
-
-class Shared(Hyperparameters):
-    """Options."""
-
-    rate: float = Field(default=0.5, gt=0, description="How fast.")
-    order: Direction = "up"
-
-    def check_modalities(self, modalities: tuple[str, ...]) -> None:
-        raise ValueError(f"not {modalities}")
-'''
-
-INHERITS = """
-from {source} import Direction as Way, Shared
-
-
-class Mine:
-    class Config(Shared):
-        order: Way = "down"
+LISTING = f"""
+import sys; from mlabench import registry
+for kind in {KINDS}:
+    for entry in registry.entries(kind).values():
+        entry.about, entry.search_space
 """
 
 
-@pytest.mark.parametrize("source", ["some_package.options", ".options"])
-def test_options_shared_by_the_classes_of_a_package(source: str, write: Write, tmp_path: Path) -> None:
-    entry = write(INHERITS.format(source=source), options=OPTIONS)
-    assert entry.config().model_dump() == {"rate": 0.5, "order": "down"}
-    with pytest.raises(ValueError, match="greater than 0"):
-        entry.config(rate=0)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match=r"not \('audio',\)"):
-        entry.config().check_modalities(("audio",))
-    assert "some_package" not in sys.modules
-    schema = entry.config.model_json_schema()
-    assert schema == entry.load().Config.model_json_schema()
-    before = entry.source_hash
-    assert write(INHERITS.format(source=source), options=OPTIONS.replace("0.5", "0.6")).source_hash != before
+def test_the_second_listing_imports_neither_torch_nor_numpy() -> None:
+    for code in (LISTING, f"{LISTING}\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("module", "options", "name"),
-    [
-        (
-            "options",
-            OPTIONS.replace("from pydantic", "import torch\nSIZE = torch.get_num_threads()\nfrom pydantic"),
-            "torch",
-        ),
-        ("options", OPTIONS.replace("from pydantic", "from torch import Size\nSIZE = Size()\nfrom pydantic"), "Size"),
-        ("options", "", "Shared"),
-        ("choices", OPTIONS, "Shared"),
-    ],
-)
-def test_shared_options_obey_the_same_rule(module: str, options: str, name: str, write: Write) -> None:
-    entry = write(INHERITS.format(source=f".{module}"), **{module: options})
-    with pytest.raises(UserError, match=f"Config uses '{name}', but may use") as caught:
-        _ = entry.config
-    assert caught.value.file == str(entry.path.with_name("options.py") if "torch" in options else entry.path)
+def test_a_class_of_another_package(write: Write) -> None:
+    entry = write()
+    about = entry.about
+    assert (about.title, about.paper, about.version) == ("My method", "https://example.org", 4)
+    assert about.doc == "Does something.\n\nAt length."
+    assert about.summary == "Does something."
+    assert entry.config(order=["a", "b"]).model_dump() == {"rate": 0.5, "order": ("a", "b")}  # type: ignore[call-arg]
+    assert entry.complete({"order": ["a", "b"]}).config == {"rate": 0.5, "order": ["a", "b"]}
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="greater than 0"):
+            entry.complete({"rate": 0})
 
 
 def test_what_is_not_written_has_a_default(write: Write) -> None:
-    entry = write("class Mine:\n    pass\n")
-    assert (entry.title, entry.paper, entry.version, entry.doc, entry.summary) == ("mine", "", 1, "", "")
-    assert entry.config is Hyperparameters
+    about = write("class Mine:\n    pass\n").about
+    assert (about.title, about.paper, about.version, about.doc, about.summary) == ("mine", "", 1, "", "")
+    assert (about.options, about.defaults) == ({}, {})
 
 
-def test_a_module_may_be_a_package_or_a_single_file(write: Write, tmp_path: Path) -> None:
-    assert write(module="some_package", __init__=METHOD).version == 4
+@pytest.mark.parametrize("module", ["some_package", "single_file", "some_package.deeper.still"])
+def test_a_module_may_be_a_package_or_a_single_file(module: str, write: Write, tmp_path: Path) -> None:
     (tmp_path / "single_file.py").write_text(METHOD)
-    assert write(module="single_file").version == 4
+    (tmp_path / "some_package" / "deeper").mkdir(parents=True)
+    (tmp_path / "some_package" / "deeper" / "still.py").write_text(METHOD)
+    assert write(module=module, __init__=METHOD).about.version == 4
 
 
 # -- mistakes -------------------------------------------------------------------------------------
@@ -212,28 +162,10 @@ def test_a_module_that_is_not_there(module: str, write: Write) -> None:
 
 def test_a_class_that_is_not_there(write: Write, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        _ = write(attribute="Yours").title
-    assert "no class 'Yours' at the top level" in caught.value.problem
+        _ = write(attribute="Yours").about
+    assert "no class 'Yours', although some-package registers it" in caught.value.problem
     assert "the method 'mine'" in caught.value.problem
     assert caught.value.file == str(tmp_path / "some_package" / "mine.py")
-
-
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("size: int = torch.get_num_threads()", "torch"),
-        ("size: Tensor | None = None", "Tensor"),
-        ("size: int = SIZE", "SIZE"),
-    ],
-)
-def test_a_config_with_a_name_it_may_not_use(line: str, name: str, write: Write) -> None:
-    text = METHOD.replace('order: Literal["up", "down"] | tuple[str, ...] = "up"', line)
-    entry = write(text.replace("class Mine", "from torch import Tensor\n\nSIZE = 3\n\nclass Mine"))
-    with pytest.raises(UserError) as caught:
-        _ = entry.config
-    assert f"Config uses {name!r}, but may use names of typing, pydantic" in caught.value.problem
-    assert caught.value.field == "Mine.Config"
-    assert caught.value.file == str(entry.path)
 
 
 def fake_points(*points: tuple[str, str, str]) -> Callable[..., list[Any]]:
@@ -349,7 +281,8 @@ def test_neighbours_that_are_imported_count(line: str, write: Write) -> None:
 def test_neighbours_of_neighbours_count(write: Write) -> None:
     text = f"{METHOD}\nfrom .helper import double\n"
     hashes = {
-        write(text, helper="from .deep import x\nfrom .mine import Mine", deep=f"x = {x}").source_hash for x in (1, 2)
+        write(text, helper="from .deep import x as double\nfrom .mine import Mine", deep=f"x = {x}").source_hash
+        for x in (1, 2)
     }
     assert len(hashes) == 2
 
@@ -358,7 +291,7 @@ def test_mla_is_hashed_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[str] = []
     monkeypatch.setattr(registry, "_code", lambda file: files.append(file.name) or "")
     known = registry.get("methods", "mla")
-    _ = Entry(known.kind, known.name, known.module, known.attribute, known.package).source_hash
+    registry.source_hash(known.path, known.module)
     assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py", "options.py"]
 
 

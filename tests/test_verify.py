@@ -73,8 +73,8 @@ def test_every_claim_is_verified() -> None:
         for claim, suite in zip(get_args(Claim), suites, strict=True)
     }
     for name, entry in registry.entries("methods").items():
-        assert set(entry.claims) <= set(get_args(Claim))
-        for claim in entry.claims:
+        assert set(entry.about.claims) <= set(get_args(Claim))
+        for claim in entry.about.claims:
             assert name in listed[claim], f"{name} claims that it {claim}"
 
 

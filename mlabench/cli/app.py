@@ -147,7 +147,7 @@ def run(
         require_compiler(needed=compile_encoders)
     loggers = tuple(choice("--logger", name, LOGGERS) for name in dict.fromkeys(logger or ()))
     require_loggers(loggers)
-    plugins = use_plugins(plugin, imported=True)
+    plugins = use_plugins(plugin)
     strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
     if retry_failed:
         strategy = Overwrite.FAILED

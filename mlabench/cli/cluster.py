@@ -99,7 +99,7 @@ def worker(
 ) -> None:
     """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
     from mlabench.cli.console import make_console
-    from mlabench.plugins import register
+    from mlabench.registry import register
     from mlabench.running import Session, read_order, run_jobs, visible_gpus
     from mlabench.store import Store
     from mlabench.training import StopRequest, SuspendedError

@@ -42,7 +42,7 @@ def list_data(plugin: PluginOption = None, as_json: AsJson = False) -> None:
     rows = []
     for name, entry in registry.entries("datasets").items():
         kind = entry.load()
-        rows.append((name, entry.summary, kind.source, kind.twin_of, data_state(kind)))
+        rows.append((name, entry.about.summary, kind.source, kind.twin_of, data_state(kind)))
     columns = ("Name", "Summary", "Source", "Stands in for", "State")
     print_listing(make_console(), f"{len(rows)} datasets", columns, rows, as_json=as_json)
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlabench import registry
 from mlabench.cli.console import make_console, print_listing
 from mlabench.errors import UserError
-from mlabench.registry import Entry, Kind
-from mlabench.search_space import declared
+from mlabench.registry import About, Entry, Kind
 from mlabench.words import as_written, counted
 
 if TYPE_CHECKING:
@@ -21,40 +20,39 @@ def list_kind(kind: Kind, pattern: str, *, as_json: bool) -> None:
     """Lists what is registered under one kind, with its options and, of methods, what they cannot do."""
     entries = [entry for name, entry in registry.entries(kind).items() if fnmatch(name, pattern)]
     columns = ["Name", "Title", "Summary", "Package", "Paper", "Options"]
-    rows: list[list[Any]] = [
-        [entry.name, entry.title, entry.summary, entry.package, entry.paper, _options(entry, as_json=as_json)]
-        for entry in entries
-    ]
+    rows: list[list[Any]] = []
+    for entry in entries:
+        about = entry.about
+        options = _options(entry, as_json=as_json)
+        rows.append([entry.name, about.title, about.summary, entry.package, about.paper, options])
     if kind == "methods":
         columns.append("Limits")
         for entry, row in zip(entries, rows, strict=True):
-            limits = _limits(entry)
+            limits = _limits(entry.about)
             row.append(limits if as_json else "\n".join(limits))
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
 
 
-def _limits(entry: Entry) -> list[str]:
+def _limits(about: About) -> list[str]:
     """What a method cannot do, and what to know before its scores are compared."""
-    limits = [f"{limit}: {sentence}" for limit, sentence in entry.limits.items()]
-    return limits if entry.predicts_per_sample else [*limits, "a prediction depends on what shares the sample's batch"]
+    limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
+    return limits if about.predicts_per_sample else [*limits, "a prediction depends on what shares the sample's batch"]
 
 
 def _options(entry: Entry, *, as_json: bool) -> Any:
-    fields = entry.config.model_fields
-    required = [name for name, field in fields.items() if field.is_required()]
-    defaults = entry.config.model_construct().model_dump(mode="json", exclude=set(required))
-    if as_json:
-        tune = declared(entry)
-        return {
-            name: {
-                "default": defaults.get(name),
-                "required": field.is_required(),
-                "description": field.description,
-                "tune": tune[name].model_dump(mode="json", exclude_defaults=True) if name in tune else None,
-            }
-            for name, field in fields.items()
+    options, defaults = entry.about.options, entry.about.defaults
+    if not as_json:
+        return "\n".join(f"{name}={as_written(defaults[name])}" if name in defaults else name for name in options)
+    tune = entry.search_space
+    return {
+        name: {
+            "default": defaults.get(name),
+            "required": name not in defaults,
+            "description": option.get("description"),
+            "tune": tune[name].model_dump(mode="json", exclude_defaults=True) if name in tune else None,
         }
-    return "\n".join(name if name in required else f"{name}={as_written(defaults[name])}" for name in fields)
+        for name, option in options.items()
+    }
 
 
 def data_state(kind: type[Dataset]) -> str:

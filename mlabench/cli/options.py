@@ -47,22 +47,15 @@ PluginOption = Annotated[
 PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="32|bf16-mixed", help="Arithmetic.")]
 
 
-def use_plugins(files: list[Path] | None, *, imported: bool = False) -> tuple[Path, ...]:
+def use_plugins(files: list[Path] | None) -> tuple[Path, ...]:
     """Makes what plugin files define known to this process. Returns their absolute paths.
-
-    Args:
-        files: The files of the option ``--plugin``.
-        imported: Whether to import them, too, so that their mistakes show before a trial is run.
 
     Raises:
         UserError: If one is missing, broken, or defines nothing or what is there already.
     """
-    from mlabench import plugins
+    from mlabench.registry import register
 
-    paths = plugins.register(files or ())
-    if imported:
-        plugins.import_all(paths)
-    return paths
+    return register(files or ())
 
 
 def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:

@@ -61,7 +61,7 @@ def tune(
     from mlabench.tuning import result, search
 
     require_device(choice("--device", device, DEVICES))
-    plugins = use_plugins(plugin, imported=True)
+    plugins = use_plugins(plugin)
     if tries is not None:
         changes = replace(changes, settings=(*changes.settings, f"tuning.tries={tries}"))
     out = out or suite.with_name(f"{suite.stem}_tuned.yaml")

@@ -216,6 +216,6 @@ def _claims(results: Results, label: str) -> tuple[str, ...]:
     """What the source of a method claims; nothing if its package is not installed here."""
     name = next(cell.trial.method.name for cell in results.plan.cells if cell.label == label)
     try:
-        return registry.get("methods", name).claims
+        return registry.get("methods", name).about.claims
     except UserError:
         return ()

@@ -138,6 +138,6 @@ def _names(plan: Plan) -> Iterable[str]:
 def twin_of(name: str) -> str:
     """The dataset that this one stands in for; empty if it stands for itself."""
     try:
-        return str(registry.get("datasets", name).literal("twin_of", ""))
-    except (UserError, ValueError):  # a package that is not installed here, or a twin that is not a literal
+        return registry.get("datasets", name).about.twin_of
+    except UserError:  # of a package that is not installed here
         return ""

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.plugins import register
 from mlabench.record import Record
+from mlabench.registry import register
 from mlabench.running.events import Event, Finished, Left, Progressed, Started, Waiting
 from mlabench.store import Store, held
 from mlabench.training import Job, RunOptions, StopRequest, SuspendedError

@@ -4,8 +4,9 @@ Training writes one record per trial; running asks what is done and who works on
 The folders are the truth: there is no index to fall out of step with them. Free of torch.
 """
 
+from mlabench.registry import cache_folder
 from mlabench.store.atomic import remove_file, write_atomically
-from mlabench.store.cache import VALUES, CachedArray, Draft, cache_folder, cached_array, open_array
+from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
 from mlabench.store.cleanup import checkpoint_path, tidy
 from mlabench.store.header import RecordHeader, TrialHeader
 from mlabench.store.leases import Holder, held, holders, is_held, release_of

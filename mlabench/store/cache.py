@@ -23,13 +23,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from mlabench.errors import UserError, cannot_write
+from mlabench.registry import cache_folder
 
 VALUES, DONE, FAILURES, ABOUT = "values.npy", "done.npy", "failures.jsonl", "about.json"
-
-
-def cache_folder() -> Path:
-    """Where arrays are kept: ``$MLABENCH_CACHE``, or ``~/.cache/mlabench``."""
-    return Path(os.environ.get("MLABENCH_CACHE") or Path.home() / ".cache" / "mlabench")
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any, get_args
 
 from mlabench import registry
 from mlabench.datasets import media_of
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
-from mlabench.registry import Entry, Kind, suggest
+from mlabench.registry import Kind, suggest
 from mlabench.suite.method_training import resolve_training
 from mlabench.suite.model import EVERY, LabelledMethod, leaves
 from mlabench.suite.source import Keys, Node, dotted
@@ -40,22 +37,8 @@ def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component
         return None
     if model:
         options["model"] = model
-    config = problems.validate(entry.config, options, path)
-    return _component(kind, entry, config) if config is not None else None
-
-
-def _component(kind: Kind, entry: Entry, config: Hyperparameters) -> Component:
-    """Options that say where something lies are kept apart, so that they are no part of a trial's identity.
-
-    What lies there is: a dataset's fingerprint covers its files, and of an encoder's the plan takes a hash.
-    """
-    location = {name: str(value.expanduser()) for name, value in config if isinstance(value, Path)}
-    left_out = set(location)
-    if kind == "datasets":
-        fields = entry.config.model_fields.items()
-        left_out |= {name for name, field in fields if Path in (field.annotation, *get_args(field.annotation))}
-    plain = config.model_dump(mode="json", exclude=left_out)
-    return Component(name=entry.name, version=entry.version, config=plain, location=location)
+    full = problems.complete(entry, options, path)
+    return Component(name=entry.name, version=entry.about.version, **full._asdict()) if full else None
 
 
 def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, Mapping[str, Medium] | None]:
@@ -114,16 +97,11 @@ def _title(method: Component, training: Node | None) -> str:
     For example ``MLA (gradient_modification="none", training.optimizer.lr=0.1)``.
     """
     entry = registry.get("methods", method.name)
-    defaults: dict[str, Any] = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in entry.config.model_fields.items()
-        if not field.is_required()
-    }
-    plain = entry.config.model_construct(**defaults).model_dump(mode="json")
-    changed = [f"{key}={json.dumps(value)}" for key, value in method.config.items() if plain.get(key, ...) != value]
+    defaults, title = entry.about.defaults, entry.about.title
+    changed = [f"{key}={json.dumps(value)}" for key, value in method.config.items() if defaults.get(key, ...) != value]
     own = leaves(training.plain(), ("training",)) if training else ()
     changed += [f"{dotted(path)}={json.dumps(value)}" for path, value in own]
-    return f"{entry.title} ({', '.join(changed)})" if changed else entry.title
+    return f"{title} ({', '.join(changed)})" if changed else title
 
 
 def resolve_encoders(
@@ -177,8 +155,7 @@ def _readers(medium: Medium) -> str:
 
 
 def _reads(encoder: str) -> tuple[str, ...]:
-    reads: tuple[str, ...] = registry.get("encoders", encoder).literal("reads", ("features",))
-    return reads
+    return registry.get("encoders", encoder).about.reads
 
 
 def check_modality(name: str, modalities: Collection[str] | None, path: Keys, problems: Problems) -> None:

@@ -108,14 +108,11 @@ def _check_limits(
     }
     for at, entry in enumerate(methods):
         registered = registry.get("methods", entry.method.name)
-        for limit, sentence in registered.limits.items():
+        for limit, sentence in registered.about.limits.items():
             if asked[limit]:
-                problems.add(["methods", at], f"{registered.title} cannot do this: {sentence}")
-        if modalities:
-            try:
-                registered.config(**entry.method.options).check_modalities(modalities)
-            except ValueError as error:
-                problems.add(["methods", at], str(error))
+                problems.add(["methods", at], f"{registered.about.title} cannot do this: {sentence}")
+        if modalities and (refusal := registered.refusal(entry.method.options, modalities)):
+            problems.add(["methods", at], refusal)
 
 
 def _check_space(settings: Settings, problems: Problems) -> None:

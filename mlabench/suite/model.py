@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
+from mlabench.hyperparameters import Values
 from mlabench.missing import Missing, pattern_hash
-from mlabench.search_space import Values
 from mlabench.suite.plan import Question, SuiteName, Tuned
 from mlabench.suite.source import Node, dotted
 from mlabench.trial import Component, Training

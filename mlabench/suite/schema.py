@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from mlabench import registry
@@ -71,7 +72,8 @@ def _components(kind: Kind, definitions: Schema) -> Schema:
     names: list[Schema] = []
     for name, entry in entries.items():
         prefix = f"{kind}.{name}"
-        options = entry.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
+        plain = json.dumps(entry.about.config_schema)
+        options = json.loads(plain.replace('"#/$defs/', f'"#/$defs/{prefix}.'))
         definitions |= {f"{prefix}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
         beside = {
             "label": {"type": "string", "minLength": 1, "description": "Name in the tables."},
@@ -87,8 +89,8 @@ def _components(kind: Kind, definitions: Schema) -> Schema:
             names.append(named)
         definitions[prefix] = {
             **options,
-            "title": entry.title,
-            "description": entry.summary,
+            "title": entry.about.title,
+            "description": entry.about.summary,
             "properties": {
                 "name": named,
                 **(beside if kind == "methods" else {}),
@@ -96,6 +98,6 @@ def _components(kind: Kind, definitions: Schema) -> Schema:
             },
             "required": ["name", *sorted(required)],
         }
-    plain = {"enum": [named["const"] for named in names if "const" in named]}
+    bare = {"enum": [named["const"] for named in names if "const" in named]}
     patterns = [named for named in names if "pattern" in named]
-    return {"anyOf": [plain, *patterns, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}
+    return {"anyOf": [bare, *patterns, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlabench.errors import UserError
-from mlabench.registry import suggest
+from mlabench.registry import Entry, Options, suggest
 from mlabench.suite.source import Keys, Node, dotted
 
 Model = TypeVar("Model", bound=BaseModel)
+#: The fields of the model at a location.
+KnownFields = Callable[[Sequence[str | int]], list[str]]
 
 #: Error types whose own wording is pydantic's, not the reader's.
 _SENTENCES = {
@@ -76,16 +78,30 @@ class Problems:
         try:
             return model.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            # The branches of a union complain about the same field, one error each.
-            fields: dict[tuple[str | int, ...], list[_Complaint]] = {}
-            for detail in error.errors(include_url=False):
-                complaint = _rewrite(model, value, detail, known)
-                if complaint:
-                    fields.setdefault((*path, *complaint.field), []).append(complaint)
-            for field, complaints in fields.items():
-                sentence = ", or ".join(complaint.sentence for complaint in complaints)
-                self.add(field, f"{sentence}{complaints[0].given}.", complaints[0].remedy)
+            self.explain(error, value, path, lambda location: _fields(model, location), known)
             return None
+
+    def complete(self, entry: Entry, options: Mapping[str, Any], path: Keys) -> Options | None:
+        """The options of a registered class with every default filled in, or None after noting their mistakes."""
+        try:
+            return entry.complete(options)
+        except ValidationError as error:
+            self.explain(error, options, path, lambda at: _fields(entry.config, at) if at else [*entry.about.options])
+            return None
+
+    def explain(
+        self, error: ValidationError, value: object, path: Keys, known_at: KnownFields, known: Iterable[str] = ()
+    ) -> None:
+        """Notes what pydantic says about a value."""
+        # The branches of a union complain about the same field, one error each.
+        fields: dict[tuple[str | int, ...], list[_Complaint]] = {}
+        for detail in error.errors(include_url=False):
+            complaint = _rewrite(known_at, value, detail, known)
+            if complaint:
+                fields.setdefault((*path, *complaint.field), []).append(complaint)
+        for field, complaints in fields.items():
+            sentence = ", or ".join(complaint.sentence for complaint in complaints)
+            self.add(field, f"{sentence}{complaints[0].given}.", complaints[0].remedy)
 
     def error(self) -> UserError:
         """The first mistake in reading order, with the others behind it."""
@@ -99,7 +115,7 @@ class _Complaint(NamedTuple):
     remedy: str = ""
 
 
-def _rewrite(model: type[BaseModel], value: object, detail: ErrorDetails, known: Iterable[str]) -> _Complaint | None:
+def _rewrite(known_at: KnownFields, value: object, detail: ErrorDetails, known: Iterable[str]) -> _Complaint | None:
     """One of pydantic's errors in plain words; None if it only echoes another one."""
     kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "too_short" and len(given) >= context["min_length"]:
@@ -108,7 +124,7 @@ def _rewrite(model: type[BaseModel], value: object, detail: ErrorDetails, known:
     if kind == "missing":
         return _Complaint([*field, detail["loc"][-1]], "is required")
     if kind == "extra_forbidden":
-        fields = [*_fields(model, detail["loc"][:-1]), *(known if len(field) == 1 else ())]
+        fields = [*known_at(detail["loc"][:-1]), *(known if len(field) == 1 else ())]
         remedy = suggest(str(field[-1]), fields) or f"Known: {', '.join(sorted(fields)) or 'none'}."
         return _Complaint(field, f"unknown field {field[-1]!r}", remedy=remedy)
     sentence = (_SENTENCES.get(kind) or detail["msg"].replace("Input should be", "must be")).format(**context)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from mlabench import plugins, registry
+from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.method import Batch, Limit, Method, Task
 from mlabench.registry import Entry
@@ -28,7 +28,7 @@ class Subject:
     Attributes:
         kind: The class.
         options: Hyper-parameters that differ from the defaults.
-        entry: What listings read from its source; None if it has none, as in an interactive session.
+        entry: What listings say of it; None if it has none, as in an interactive session.
     """
 
     kind: type[Method]
@@ -42,7 +42,7 @@ class Subject:
             entry = registry.get("methods", which)
             return cls(entry.load(), options, entry)
         if isinstance(which, Path):
-            entries = [entry for entry in plugins.read(which.resolve()) if entry.kind == "methods"]
+            entries = [entry for entry in registry.read(which.resolve()) if entry.kind == "methods"]
             if len(entries) != 1:
                 names = ", ".join(entry.attribute for entry in entries) or "none"
                 raise UserError(f"one method was expected, found: {names}.", remedy="Give the class.", file=str(which))
@@ -99,4 +99,4 @@ def _entry_of(kind: type[Method]) -> Entry | None:
         file = Path(inspect.getfile(kind))
     except (TypeError, OSError):
         return None
-    return Entry("methods", plugins.snake_case(kind.__name__), kind.__module__, kind.__qualname__, str(file), file)
+    return Entry("methods", registry.snake_case(kind.__name__), kind.__module__, kind.__qualname__, str(file), file)

@@ -45,7 +45,7 @@ class RunOptions:
         compile: Compile the encoders. Changes results by rounding, and encoders with dropout draw other random
             numbers; the record says so.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
-        plugins: Files whose classes workers register before they start, as :func:`mlabench.plugins.register`.
+        plugins: Files whose classes workers register before they start, as :func:`mlabench.registry.register`.
     """
 
     device: str = "auto"

@@ -15,8 +15,8 @@ from mlabench.datasets import Data, Split
 from mlabench.encoders import Encoder
 from mlabench.method import Method
 from mlabench.missing import Missing
-from mlabench.plugins import register
 from mlabench.record import SCHEMA_VERSION, Epoch, Evaluation, Failure, Record
+from mlabench.registry import register
 from mlabench.store import MODEL, Arrays, Store, checkpoint_path
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.cost import Clock, Meter

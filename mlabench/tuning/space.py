@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.search_space import Values, declared
+from mlabench.hyperparameters import Values
 from mlabench.suite import LabelledMethod, Suite
 from mlabench.trial import Component, Training
 
@@ -93,7 +93,7 @@ def tunables(suite: Suite) -> list[Tunable]:
     """
     found = []
     for at, entry in enumerate(suite.methods):
-        options = declared(registry.get("methods", entry.method.name))
+        options = registry.get("methods", entry.method.name).search_space
         dimensions = [Dimension(path, values, entry.method.config[path]) for path, values in options.items()]
         dimensions += _of_training(suite, entry)
         free = (one for one in dimensions if suite.written(["methods", at, *one.path.split(".")]) is None)

@@ -239,14 +239,14 @@ def test_options_of_every_backbone(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_described_without_being_imported(name):
-    """As suites and listings see it: options, media and summary, read from the source."""
+def test_what_the_registry_says_of_it(name):
+    """As suites and listings see it: options, media and summary."""
     case = CASES[name]
     entry = registry.Entry("encoders", name, case.kind.__module__, case.kind.__name__, "mlabench")
-    assert entry.config.model_json_schema() == case.kind.Config.model_json_schema()
-    assert case.medium in entry.literal("reads", ())
-    assert entry.literal("reads", ()) == case.kind.reads
-    assert entry.summary.endswith(".")
+    assert entry.about.config_schema == case.kind.Config.model_json_schema()
+    assert case.medium in entry.about.reads
+    assert entry.about.reads == case.kind.reads
+    assert entry.about.summary.endswith(".")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,12 +179,8 @@ def test_best_is_decided_within_a_group() -> None:
 
 
 def test_captions_name_what_matters(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Twin:
-        def literal(self, attribute: str, default: str) -> str:
-            assert attribute == "twin_of"
-            return "IEMOCAP"
-
-    monkeypatch.setattr("mlabench.registry.get", lambda kind, name: Twin())
+    twin = SimpleNamespace(about=SimpleNamespace(twin_of="IEMOCAP"))
+    monkeypatch.setattr("mlabench.registry.get", lambda kind, name: twin)
     for shown in tables_of(sweep(store), store).values():
         for part in ("Dataset: stamps, a stand-in (twin) for IEMOCAP", "n = 1,312 test samples", "3 seeds (0–2)"):
             assert part in shown.caption

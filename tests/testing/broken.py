@@ -246,17 +246,6 @@ class HasNoTitle(Sound):
         smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing.")
 
 
-class ComputesItsTitle(HasNoTitle):
-    __doc__ = HasNoTitle.__doc__
-
-    title = "Computed".upper()
-
-    class Config(Hyperparameters):
-        """Options."""
-
-        smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing.")
-
-
 class HidesAnOption(Sound):
     """As sound as any.
 

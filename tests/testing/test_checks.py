@@ -47,7 +47,6 @@ CAUGHT: dict[type[Method], tuple[str, str]] = {
     broken.Crashes: ("predicts_sample_by_sample", "raises RuntimeError (squeezed too much)"),
     broken.HasNoSections: ("describes_itself", "has no 'Unimodal logits:' in its docstring"),
     broken.HasNoTitle: ("describes_itself", "has no title"),
-    broken.ComputesItsTitle: ("describes_itself", "must be written as a literal"),
     broken.HidesAnOption: ("describes_itself", "has an option 'smoothing' without a description"),
     broken.NamesAnUnknownLimit: ("describes_itself", "has an unknown limit 'missing somewhere'"),
 }

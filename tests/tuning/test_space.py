@@ -10,8 +10,7 @@ from pydantic import Field, ValidationError
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
-from mlabench.search_space import Values, declared
+from mlabench.hyperparameters import Hyperparameters, Values
 from mlabench.tuning.space import Tunable, tunables
 from mlabench.tuning.study import Study
 from tests.tuning.invented import TEXT, suite_of
@@ -94,9 +93,10 @@ def test_a_malformed_declaration_names_the_method_and_the_option(monkeypatch: py
         depth: int = Field(default=2, json_schema_extra={"tune": {"low": 3, "high": 1}})
 
     entry = registry.get("methods", "concat")
-    monkeypatch.setitem(entry.__dict__, "config", Config)
+    about = entry.about.model_copy(update={"config_schema": Config.model_json_schema()})
+    monkeypatch.setitem(entry.__dict__, "about", about)
     with pytest.raises(UserError) as caught:
-        declared(entry)
+        _ = entry.search_space
     assert caught.value.field == "Concat.Config.depth"
     assert "'low' must be below 'high'" in caught.value.problem
 

@@ -235,7 +235,6 @@ def _published_method(method: Component) -> str:
 @cache
 def _default(method: str, option: str) -> object:
     try:
-        fields = registry.get("methods", method).config.model_fields
+        return registry.get("methods", method).about.defaults.get(option)
     except UserError:  # of a package that is not installed here
         return None
-    return fields[option].get_default(call_default_factory=True) if option in fields else None

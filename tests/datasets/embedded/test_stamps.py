@@ -125,10 +125,11 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
         Stamps.Config(**options)
 
 
-def test_the_options_can_be_read_without_importing_the_dataset() -> None:
+def test_what_the_registry_says_of_it() -> None:
     entry = registry.get("datasets", "stamps")
     assert entry.config().model_dump() == {"modalities": ("audio", "image", "text"), "text": "same_language"}
-    assert entry.literal("twin_of", "") == "IEMOCAP"
+    assert entry.about.defaults == {"modalities": ["audio", "image", "text"], "text": "same_language"}
+    assert entry.about.twin_of == "IEMOCAP"
 
 
 def test_the_fingerprint_depends_on_the_options_that_matter() -> None:
