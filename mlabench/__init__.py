@@ -82,7 +82,7 @@ def run(
     """
     from rich.console import Console
 
-    from mlabench.plugins import register
+    from mlabench.registry import register
     from mlabench.report import tidy_frame
     from mlabench.running import Overwrite, Session, run_plan
     from mlabench.store import Store
@@ -125,7 +125,7 @@ def plan(
     """
     import pandas as pd
 
-    from mlabench.plugins import register
+    from mlabench.registry import register
     from mlabench.running import survey
     from mlabench.store import Store
 

@@ -79,13 +79,11 @@ class BackboneOptions(Hyperparameters):
     )
 
 
+# What may be tried for an option. A method declares it beside the option's default:
+#
+#     alpha: float = Field(default=0.1, gt=0, json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}})
 class Values(BaseModel):
-    """What may be tried for an option: an interval or a list of values.
-
-    A method declares it beside the option's default:
-
-        alpha: float = Field(default=0.1, gt=0, json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}})
-    """
+    """An interval or a list of values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
