@@ -1,6 +1,7 @@
-.PHONY: check format lint types test
+.PHONY: check check-all format layers lint slow test types
 
-check: lint types test  ## what CI runs
+check: lint types layers test  ## before each commit; some minutes
+check-all: check slow          ## what CI runs
 
 lint:
 	ruff check
@@ -9,8 +10,14 @@ lint:
 types:
 	mypy
 
+layers:
+	lint-imports
+
 test:
-	pytest
+	pytest -n auto --dist loadfile -m "not slow"
+
+slow:
+	pytest -n auto --dist loadfile -m slow
 
 format:
 	ruff check --fix

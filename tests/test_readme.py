@@ -13,7 +13,7 @@ import yaml
 from mlabench.suite import load_suite
 from mlabench.suite.expansion import expand
 from mlabench.testing import CHECKS, Check
-from tests.command_line import ROOT, mlabench
+from tests.command_line import ROOT, invoke
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"
@@ -39,7 +39,7 @@ def test_every_command_works(command: str, workplace: Path):
     arguments = shlex.split(command)[1:]
     if arguments[0] == "run":  # the same command on few samples
         arguments += ["--limit", "60", "--set", "training.epochs=1"]
-    done = mlabench(*arguments, cwd=workplace)
+    done = invoke(*arguments, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -64,10 +64,20 @@ def test_the_suite_is_a_suite(tmp_path: Path):
 @pytest.fixture(scope="module")
 def method(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The method that the README shows, in a file of its own."""
-    (code,) = blocks("python")
+    (code,) = (block for block in blocks("python") if "class " in block)
     path = tmp_path_factory.mktemp("method") / "sum_of_logits.py"
     path.write_text(code, encoding="utf-8")
     return path
+
+
+def test_the_python_snippet_works(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    (code,) = (block for block in blocks("python") if "mlabench.run(" in block)
+    few = 'results="results", limit=60, settings={"training.epochs": 1}, jobs=0'
+    monkeypatch.chdir(workplace)
+    names: dict[str, object] = {}
+    exec(code.replace('results="results"', few), names)
+    assert len(names["frame"]) >= 2 * 2 * 3 * 4  # methods, seeds, rates, targets
+    assert Path(str(names["page"])).is_file()
 
 
 @pytest.mark.parametrize("check", CHECKS)
