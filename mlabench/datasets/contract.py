@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Item, Medium
@@ -195,6 +196,13 @@ class Dataset(ABC):
 
     def __init__(self, config: Hyperparameters) -> None:
         self.config = config
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under; the class's own if it is not."""
+        kind = type(self)
+        known = {(entry.module, entry.attribute): name for name, entry in registry.entries("datasets").items()}
+        return known.get((kind.__module__, kind.__name__), kind.__name__)
 
     @property
     def media(self) -> Mapping[str, Medium]:

@@ -1,105 +1,107 @@
-"""Reads the frozen features that ship inside the package. Free of torch."""
+"""The base of datasets whose frozen features ship inside the package. Free of torch."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import safe_open
 
-from mlabench.datasets.contract import Data, Split, Task
-from mlabench.errors import UserError
-
-TENSORS, TABLE = "features.safetensors", "samples.csv"
-
-Rows = list[dict[str, str]]
-Tensors = dict[str, NDArray[Any]]
+from mlabench.datasets.contract import Data, Dataset, Inventory, ReportProgress, Split, Task
+from mlabench.datasets.embedded.rebuild import Rebuild
+from mlabench.datasets.embedded.storage import fingerprint, read_features, restore
+from mlabench.media import Medium
 
 
-def read_features(folder: Path, remedy: str = "Reinstall mlabench.") -> tuple[Rows, Tensors, dict[str, str]]:
-    """Reads a folder of features: the table of samples, the tensors and their metadata.
+class Embedded(Dataset):
+    """A folder of features, their table of samples and their data card; see :mod:`mlabench.datasets.embedded.storage`.
 
-    Args:
-        folder: Where the two files are.
-        remedy: What to do if they are not.
-
-    Raises:
-        UserError: If one of the two files is missing.
-    """
-    _require(folder, remedy)
-    with (folder / TABLE).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with safe_open(folder / TENSORS, framework="numpy") as file:
-        return rows, {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-
-
-def fingerprint(folder: Path, options: Mapping[str, Any], remedy: str) -> str:
-    """First 12 hex digits of a SHA-256 over the two files and the options that decide what is loaded.
-
-    Raises:
-        UserError: If one of the two files is missing.
-    """
-    _require(folder, remedy)
-    return hashlib.sha256((_hash(folder) + json.dumps(options, sort_keys=True)).encode()).hexdigest()[:12]
-
-
-def assemble(
-    rows: Rows,
-    classes: Sequence[str],
-    features: Mapping[str, NDArray[np.float32]],
-    columns: Mapping[str, str],
-    notes: tuple[str, ...],
-) -> Data:
-    """Builds the three splits.
-
-    Args:
-        rows: From :func:`read_features`, with the columns ``id``, ``class``, ``concept`` and ``split``.
-        classes: Names of the classes, in the order of their indices.
-        features: Per modality, in the task's order. ``[R, *shape]``
-        columns: Per modality, the column of the table with the sample's row in ``features``.
-        notes: Caveats that reports print with every number.
+    A subclass declares the following, and its ``Config`` has a field ``modalities``.
     """
 
-    def split(name: str) -> Split:
-        own = [row for row in rows if row["split"] == name]
-        return Split(
-            ids=tuple(row["id"] for row in own),
-            labels=np.array([classes.index(row["class"]) for row in own], dtype=np.int64),
-            inputs={
-                modality: values[[int(row[columns[modality]]) for row in own]] for modality, values in features.items()
-            },
-            groups=tuple(row["concept"] for row in own),
+    #: The folder of the features; ``README.md`` there is the data card.
+    folder: ClassVar[Path]
+    #: Names of the classes, in the order of their indices.
+    classes: ClassVar[tuple[str, ...]]
+    #: How the features are rebuilt from raw files.
+    rebuild: ClassVar[Rebuild[Any]]
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """Caveats that reports print with every number."""
+
+    @property
+    def media(self) -> dict[str, Medium]:
+        """The chosen modalities, in the order of the columns."""
+        modalities: tuple[str, ...] = getattr(self.config, "modalities", ())
+        return dict.fromkeys(modalities, "features")
+
+    def options(self) -> dict[str, Any]:
+        """The options that decide what is loaded."""
+        return self.config.model_dump(mode="json")
+
+    def column(self, modality: str) -> str:
+        """The column of the table, and name of the tensor, that a modality is read from."""
+        return modality
+
+    def fingerprint(self) -> str:
+        """First 12 hex digits of a SHA-256 over the files and the options that matter.
+
+        Raises:
+            UserError: If the files are missing.
+        """
+        return fingerprint(self.folder, self.options(), self._remedy)
+
+    def load(self) -> Data:
+        """Loads the three splits from the folder of features.
+
+        Raises:
+            UserError: If the files are missing.
+        """
+        rows, tensors, metadata = read_features(self.folder, self._remedy)
+        features = {modality: restore(tensors, self.column(modality)) for modality in self.media}
+        shapes = {modality: values.shape[1:] for modality, values in features.items()}
+
+        def split(name: str) -> Split:
+            own = [row for row in rows if row["split"] == name]
+            return Split(
+                ids=tuple(row["id"] for row in own),
+                labels=np.array([self.classes.index(row["class"]) for row in own], dtype=np.int64),
+                inputs={
+                    modality: values[[int(row[self.column(modality)]) for row in own]]
+                    for modality, values in features.items()
+                },
+                groups=tuple(row["concept"] for row in own),
+            )
+
+        skipped = json.loads(metadata["made"])["skipped"].items()
+        left_out = ", ".join(f"{reason} ({count})" for reason, count in skipped)
+        return Data(
+            task=Task(tuple(self.media), self.classes, shapes),
+            train=split("train"),
+            validation=split("validation"),
+            test=split("test"),
+            notes=(*self.notes, f"Left out when the features were made: {left_out}."),
         )
 
-    return Data(
-        task=Task(
-            modalities=tuple(features),
-            classes=tuple(classes),
-            shapes={modality: values.shape[1:] for modality, values in features.items()},
-        ),
-        train=split("train"),
-        validation=split("validation"),
-        test=split("test"),
-        notes=notes,
-    )
+    def check(self, root: Path | None = None) -> Inventory:
+        """See :meth:`mlabench.datasets.embedded.rebuild.Rebuild.check`."""
+        return self.rebuild.check(root)
 
+    def prepare(
+        self, root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
+    ) -> Inventory:
+        """See :meth:`mlabench.datasets.embedded.rebuild.Rebuild.prepare`."""
+        return self.rebuild.prepare(root, out or self.folder, self.folder, progress)
 
-def _require(folder: Path, remedy: str) -> None:
-    for name in (TENSORS, TABLE):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing.", remedy=remedy)
-
-
-@cache
-def _hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in (TENSORS, TABLE):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+    @property
+    def _remedy(self) -> str:
+        """What to do if the files are missing."""
+        packages = " and ".join(self.rebuild.packages)
+        return (
+            f"Reinstall mlabench, or rebuild the features: `mlabench data prepare {self.name} --root DIR`, "
+            f"where DIR holds {packages} from Debian."
+        )

@@ -13,17 +13,19 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.embedded.stamps.raw_files import SPEECH_RATE
+from mlabench.datasets.embedded.storage import Features
 from mlabench.media import missing_package
 
+#: Side of the pictures in pixels.
+PICTURE_SIZE = 224
+#: Sampling rate of speech in hertz.
+SPEECH_RATE = 16_000
 #: Number of buckets of :func:`count_ngrams`.
 BUCKETS = 1024
 #: Mel-frequency cepstral coefficients and the equal parts of a recording they are averaged over.
 COEFFICIENTS, PARTS = 13, 8
 
 _BATCH = 16
-
-Features = NDArray[np.float32]
 
 
 @contextmanager

@@ -1,31 +1,205 @@
-"""What rebuilding the embedded features from raw files has in common: ``mlabench data prepare``."""
+"""From raw files to the features of an embedded dataset: ``mlabench data check`` and ``mlabench data prepare``."""
 
 from __future__ import annotations
 
-import csv
-import shutil
+import json
+import re
 import tempfile
+import unicodedata
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
-from mlabench.datasets.contract import ReportProgress
-from mlabench.datasets.embedded.base import TABLE, TENSORS, Rows, Tensors
-from mlabench.errors import cannot_write
+from mlabench.datasets.contract import Inventory, ReportProgress, silent
+from mlabench.datasets.embedded import networks
+from mlabench.datasets.embedded.storage import Rows, Tensors, write_features
+from mlabench.datasets.listing import Listing
+from mlabench.datasets.splits import join_groups, split_groups
+from mlabench.errors import UserError, cannot_write
 from mlabench.media import UnreadableError
 
 #: Share of the samples per split.
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
-Features = NDArray[np.float32]
+
+class _Sample(Protocol):
+    @property
+    def label(self) -> str:
+        """Name of its class."""
+
+    @property
+    def concept(self) -> str:
+        """What it shares with its twins."""
+
+
+_S = TypeVar("_S", bound=_Sample)
 _Item = TypeVar("_Item")
 _Values = TypeVar("_Values")
+
+
+class Rebuild(ABC, Generic[_S]):
+    """How one dataset's features are rebuilt from the files of its Debian packages."""
+
+    packages: ClassVar[tuple[str, ...]]
+    #: What the metadata say beside the reasons for which samples were left out.
+    about: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def listing(self, root: Path | None) -> tuple[Path, Listing[_S]]:
+        """The folder of the raw files, and the samples in it, not decoded yet.
+
+        Args:
+            root: The folder that the packages were unpacked into; ``None`` for where they are installed.
+
+        Raises:
+            UserError: If the raw files are missing.
+        """
+
+    @abstractmethod
+    def encode(
+        self, samples: Sequence[_S], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
+    ) -> tuple[Rows, Tensors]:
+        """The table and the tensors of all samples that can be decoded; the others are counted in ``skipped``.
+
+        Args:
+            samples: From :meth:`listing`.
+            split: The split of each concept.
+            skipped: Number of samples left out so far, by reason.
+            report: Called after each item.
+        """
+
+    def check(self, root: Path | None = None) -> Inventory:
+        """Counts the samples among the raw files, without decoding them.
+
+        Raises:
+            UserError: As :meth:`listing`.
+        """
+        folder, listing = self.listing(root)
+        split = split_samples(listing.samples)
+        return Inventory(folder, _counts(split[sample.concept] for sample in listing.samples), dict(listing.skipped))
+
+    def prepare(self, root: Path | None, out: Path, shipped: Path, progress: ReportProgress | None = None) -> Inventory:
+        """Rebuilds the features. Takes about two minutes on one core; ``out`` changes only when all is done.
+
+        Args:
+            root: As of :meth:`listing`.
+            out: Folder for the features, made if need be.
+            shipped: The folder in the package, whose data card and licence are copied.
+            progress: Called after each item.
+
+        Raises:
+            UserError: If the raw files or ``mlabench[prepare]`` are missing, no sample of the training split can be
+                decoded, or ``out`` cannot be written.
+        """
+        _, listing = self.listing(root)
+        split = split_samples(listing.samples)
+        with _staged(out) as folder, networks.one_thread():
+            rows, tensors = self.encode(listing.samples, split, listing.skipped, progress or silent)
+            made = json.dumps({"skipped": listing.skipped, **self.about}, sort_keys=True)
+            write_features(folder, rows, tensors, {"made": made}, shipped)
+        return Inventory(out, _counts(row["split"] for row in rows), dict(listing.skipped))
+
+
+def split_samples(samples: Sequence[_Sample]) -> dict[str, str]:
+    """The split of each concept, from all samples listed, whether they can be decoded or not."""
+    return split_groups([sample.concept for sample in samples], [sample.label for sample in samples], SHARES)
+
+
+def _counts(splits: Iterable[str]) -> dict[str, int]:
+    sizes = Counter(splits)
+    return {split: sizes[split] for split in SHARES}
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` whose files are moved in at the end, so that an interruption changes nothing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        staging = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise cannot_write("features", out, error) from error
+    with staging as name:
+        yield Path(name)
+        try:
+            for path in Path(name).iterdir():
+                path.replace(out / path.name)
+        except OSError as error:
+            raise cannot_write("features", out, error) from error
+
+
+# -- for listings ---------------------------------------------------------------------------------
+
+
+def find_folder(
+    root: Path | None, installed: Path, packages: Sequence[str], what: str, is_it: Callable[[Path], bool]
+) -> Path:
+    """The folder of raw files: installed, of packages unpacked below ``root``, or ``root`` itself.
+
+    Args:
+        root: Where to look; ``None`` for where the packages are installed.
+        installed: Where that is.
+        packages: Names of the packages.
+        what: What is looked for, for the error message.
+        is_it: Whether a folder is what is looked for.
+
+    Raises:
+        UserError: If there is none.
+    """
+    candidates = [root / installed.relative_to("/"), root / installed.name, root] if root else [installed]
+    for folder in candidates:
+        if is_it(folder):
+            return folder
+    where = f"no {what} in {root}" if root else f"not installed: {', '.join(packages)}"
+    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=how_to_get(packages))
+
+
+def how_to_get(packages: Sequence[str]) -> str:
+    """What to do where raw files are missing."""
+    return (
+        f"Run `apt-get download {' '.join(packages)}`, unpack into one folder "
+        "(`for f in *.deb; do dpkg -x $f DIR; done`, no root needed) and pass DIR."
+    )
+
+
+_COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold|golden|silver"
+#: A colour in front of something, alone or in a list, so that "an orange" keeps its name.
+_COLOURED = re.compile(rf"\b(?:{_COLOURS})(?: and (?:{_COLOURS}))*\b(?= \w)")
+_ARTICLE = re.compile(r"^(?:a pair of|an?|the|some|two)\b(?= \w)")
+
+
+def normalise(description: str) -> str:
+    """An English description without case, punctuation, articles and colours.
+
+    Re-coloured twins ("A red flag.", "A white flag.") thus share one form.
+    """
+    text = unicodedata.normalize("NFKC", description).casefold()
+    text = " ".join(re.sub(r"[^\w\s]|_", " ", text).split())
+    for pattern in (_ARTICLE, _COLOURED):
+        text = " ".join(pattern.sub(" ", text).split())
+    return text
+
+
+def group_twins(keys: Mapping[str, Sequence[str]], families: Sequence[str]) -> dict[str, str]:
+    """Groups what a split must not tear apart: pictures that share a key, directly or through others.
+
+    Args:
+        keys: The keys of each picture, by its name.
+        families: Patterns of the names of near-identical pictures, which share one more key.
+
+    Returns:
+        The concept of each picture: the alphabetically first of its group's first keys.
+    """
+    matching = {name: [f"family:{family}" for family in families if re.fullmatch(family, name)] for name in keys}
+    return join_groups({name: [*own, *matching[name]] for name, own in keys.items()})
+
+
+# -- for encoding ---------------------------------------------------------------------------------
 
 
 def decode(
@@ -48,61 +222,18 @@ def decode(
         report(stage, done, len(items))
 
 
-def count_splits(splits: Iterable[str]) -> dict[str, int]:
-    """Number of samples per split, in the order of :data:`SHARES`."""
-    sizes = Counter(splits)
-    return {split: sizes[split] for split in SHARES}
-
-
 def numbered(keys: Iterable[str]) -> dict[str, int]:
     """Numbers distinct keys in the order of their first appearance."""
     return {key: number for number, key in enumerate(dict.fromkeys(keys))}
 
 
-def moments(values: Features) -> tuple[Features, Features]:
-    """Mean and standard deviation per dimension; the latter is one where nothing varies."""
-    std = values.std(axis=0, dtype=np.float64)
-    return values.mean(axis=0, dtype=np.float64).astype(np.float32), np.where(std < 1e-6, 1, std).astype(np.float32)
+def training_rows(rows: Rows) -> Callable[[str], NDArray[np.int64]]:
+    """A function from a column to the tensor rows that the training samples use.
 
-
-def standardised(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Standardises with the training samples' moments, each counted as often as it is used."""
-    mean, std = moments(values[train])
-    return {name: ((values - mean) / std).astype(np.float16), f"{name}.mean": mean, f"{name}.std": std}
-
-
-@contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` whose files are moved in at the end, so that an interruption changes nothing."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        staging = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise cannot_write("features", out, error) from error
-    with staging as name:
-        yield Path(name)
-        try:
-            for path in Path(name).iterdir():
-                path.replace(out / path.name)
-        except OSError as error:
-            raise cannot_write("features", out, error) from error
-
-
-def write_features(folder: Path, rows: Rows, tensors: Tensors, metadata: dict[str, str], shipped: Path) -> None:
-    """Writes the tensors and the table.
-
-    Args:
-        folder: Where to write.
-        rows: At least one; all have the columns of the first.
-        tensors: By name.
-        metadata: Stored with the tensors.
-        shipped: The dataset's folder in the package; its data card and licence go wherever the features go.
+    Raises:
+        UserError: If there is no training sample.
     """
-    (folder / TENSORS).write_bytes(save(tensors, metadata=metadata))
-    with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for path in shipped.iterdir():
-        if path.name not in {TENSORS, TABLE}:
-            shutil.copyfile(path, folder / path.name)
+    train = [row for row in rows if row["split"] == "train"]
+    if not train:
+        raise UserError("no sample of the training split is left.", remedy="Unpack the Debian packages again.")
+    return lambda column: np.array([int(row[column]) for row in train])

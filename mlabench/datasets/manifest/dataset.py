@@ -14,13 +14,14 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from mlabench.datasets.contract import Data, Inventory, Split
+from mlabench.datasets.listing import SPLITS, LeftOutError, Listing, RawSample, SplitName
 from mlabench.datasets.manifest.feature_files import Features, read_array, read_arrays
 from mlabench.datasets.manifest.table import Table, read_table
-from mlabench.datasets.published.base import SPLITS, Listing, RawDataset, Sample, SplitName
+from mlabench.datasets.published.base import RawDataset
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters
-from mlabench.media import Audio, Image, Item, Medium, Text, UnreadableError, Video
+from mlabench.media import Audio, Image, Item, Medium, Text, Video
 
 #: What a table may call the splits, in any case.
 SPLIT_NAMES: dict[str, SplitName] = {
@@ -139,22 +140,19 @@ class Manifest(RawDataset):
         """Features by modality and sample id, filled by :meth:`listing`."""
         return defaultdict(dict)
 
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the samples in the order of the table; features are read, raw files only looked for.
 
         Raises:
             UserError: If the table or the features have a mistake, or many of the files are not there.
         """
-        listing = Listing()
+        listing = Listing[RawSample]()
         splits = self._splits(listing.notes)
         absent = {modality: self._absent(modality) for modality in self.media}
         for number, row in enumerate(self._table.rows):
-            try:
+            with listing.counting():
                 items = {modality: self._item(number, modality, absent[modality]) for modality in self.media}
-            except UnreadableError as reason:
-                listing.skipped[str(reason)] += 1
-            else:
-                sample = Sample(row["id"], row["label"], splits[number], items, row.get("group") or row["id"])
+                sample = RawSample(row["id"], row["label"], splits[number], items, row.get("group") or row["id"])
                 listing.samples.append(sample)
         return listing
 
@@ -249,11 +247,11 @@ class Manifest(RawDataset):
             return self._keep(number, modality, self._arrays[modality][number])
         cell = self._table.rows[number][modality]
         if not cell:
-            raise UnreadableError(f"no {modality}")
+            raise LeftOutError(f"no {modality}")
         if medium == "text":
             return Text(cell)
         if number in absent:
-            raise UnreadableError(f"{modality} file not found")
+            raise LeftOutError(f"{modality} file not found")
         if medium == "features":
             return self._keep(number, modality, read_array(self._path(number, modality)))
         return _FILES[medium](self._path(number, modality))

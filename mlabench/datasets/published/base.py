@@ -10,62 +10,30 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from mlabench.datasets.contract import Data, Dataset, Inventory, Split, Task
+from mlabench.datasets.listing import SPLITS, Listing, RawSample, SplitName
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.media import Item, identity
+from mlabench.media import Medium, identity
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample of a raw dataset.
-
-    Attributes:
-        id: Unique and stable: the name that the dataset itself gives it, not its place in a list or on a disk.
-        label: Name of its class.
-        split: Where it belongs.
-        items: Its modalities.
-        group: What it shares with samples that are not independent of it (a speaker, a dialogue).
-    """
-
-    id: str
-    label: str
-    split: SplitName
-    items: Mapping[str, Item]
-    group: str
-
-
-@dataclass
-class Listing:
-    """What a dataset's files hold.
-
-    Attributes:
-        samples: In an order that does not depend on the file system.
-        skipped: Number of items left out, by reason.
-        notes: Caveats that reports print with every number.
-    """
-
-    samples: list[Sample] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
+_T = TypeVar("_T")
 
 
 class RawDataset(Dataset):
     """Base of datasets that are read from their published files.
 
-    A subclass gives :attr:`media`, :attr:`classes` and :meth:`listing`, and its ``Config`` a ``root``.
+    A subclass gives :attr:`classes` and :meth:`listing`, and its ``Config`` a ``root`` and mostly ``modalities``.
     """
+
+    #: The modalities where ``Config`` has no such option.
+    modalities: ClassVar[tuple[Medium, ...]] = ()
 
     #: How to get the data: whom to ask, or which link to follow, and under which licence.
     obtain: ClassVar[str] = ""
@@ -73,12 +41,18 @@ class RawDataset(Dataset):
     stand_in: ClassVar[str] = ""
 
     @property
+    def media(self) -> dict[str, Medium]:
+        """The chosen modalities, in the order of the columns; each consists of what it is called."""
+        chosen: tuple[Medium, ...] = getattr(self.config, "modalities", self.modalities)
+        return {medium: medium for medium in chosen}
+
+    @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their indices."""
 
     @abstractmethod
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists all samples without decoding any.
 
         Raises:
@@ -86,7 +60,7 @@ class RawDataset(Dataset):
         """
 
     @cached_property
-    def _listed(self) -> Listing:
+    def _listed(self) -> Listing[RawSample]:
         try:
             listing = self.listing()
         except OSError as error:
@@ -108,11 +82,6 @@ class RawDataset(Dataset):
                 remedy=f"`mlabench data check {self.name}` says what was found.",
             )
         return listing
-
-    @property
-    def name(self) -> str:
-        """The registered name, from the class's module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def fingerprint(self) -> str:
         """First 12 hex digits of a SHA-256 over ids, labels, splits, groups and the sizes of all files.
@@ -162,8 +131,48 @@ class RawDataset(Dataset):
             UserError: As :meth:`listing`.
         """
         sizes = Counter(sample.split for sample in self._listed.samples)
-        folder = root or getattr(self.config, "root", None) or Path()
+        folder = root or self.root or Path()
         return Inventory(folder, {split: sizes[split] for split in SPLITS}, dict(self._listed.skipped))
+
+    @property
+    def root(self) -> Path | None:
+        """The option ``root``."""
+        root: Path | None = getattr(self.config, "root", None)
+        return root
+
+    def find(self, looked_for: str, is_it: Callable[[Path], bool], below: Sequence[str] = ()) -> Path:
+        """The folder of the data: the option ``root``, or one in it.
+
+        Args:
+            looked_for: What it holds, e.g. ``AudioWAV/*.wav``.
+            is_it: Whether a folder holds that.
+            below: Names that it may have in ``root``.
+
+        Raises:
+            UserError: See :meth:`not_found`.
+        """
+        candidates = [self.root, *(self.root / name for name in below)] if self.root else []
+        for folder in candidates:
+            if is_it(folder):
+                return folder
+        raise self.not_found(self.root, looked_for)
+
+    def find_lists(self, folder: Path, names: Iterable[str], source: str) -> list[Path]:
+        """The files of published lists, in the option ``lists`` or else in the folder of the data.
+
+        Raises:
+            UserError: If one is not there; it says where to get them.
+        """
+        folder = getattr(self.config, "lists", None) or folder
+        paths = [folder / name for name in names]
+        for path in paths:
+            if not path.is_file():
+                raise UserError(
+                    f"this split needs {' and '.join(one.name for one in paths)}, and {path.name} is not in {folder}.",
+                    remedy=f"Get them from {source}, and give their folder: `--set dataset.lists=DIR`.",
+                    field="dataset.lists",
+                )
+        return paths
 
     def not_found(self, root: Path | None, looked_for: str) -> UserError:
         """The error to raise where the files are not there: what to get, where to put it, and what runs now.
@@ -182,7 +191,7 @@ class RawDataset(Dataset):
         return UserError(f"the data of {self.name!r} are not there: {place}.", remedy=remedy, field="dataset.root")
 
 
-def _shared_groups(samples: Sequence[Sample]) -> list[str]:
+def _shared_groups(samples: Sequence[RawSample]) -> list[str]:
     """A caveat if samples of the test split are not independent of the training split's."""
     groups: dict[str, set[str]] = {split: set() for split in SPLITS}
     for sample in samples:
@@ -213,6 +222,24 @@ def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:
     return {sample for sample, name in split.items() if name == "validation"}
 
 
-def first_folder(candidates: Iterable[Path]) -> Path | None:
-    """The first of the ``candidates`` that is a folder."""
-    return next((folder for folder in candidates if folder.is_dir()), None)
+def parse_lines(path: Path, lines: Iterable[str], source: str, parse: Callable[[str], _T]) -> list[_T]:
+    """Reads the lines of a published list; blank ones are passed over.
+
+    Args:
+        path: The list.
+        lines: Its lines.
+        source: Where to get it.
+        parse: Turns a line without blanks at its ends into an entry; a ``ValueError`` says what is wrong with it.
+
+    Raises:
+        UserError: If a line is wrong.
+    """
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                entries.append(parse(line.strip()))
+            except ValueError as error:
+                remedy = f"Get the file from {source} again."
+                raise UserError(str(error), remedy=remedy, file=str(path), line=number) from error
+    return entries

@@ -10,11 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, carve_validation
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.published.base import RawDataset, carve_validation, parse_lines
+from mlabench.datasets.published.options import FileOptions
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
-from mlabench.media import Audio, Item, Medium, Video, read_text
+from mlabench.media import Audio, Item, Video, read_text
 
 #: Class by the code in a clip's name.
 EMOTIONS = {"ANG": "Anger", "DIS": "Disgust", "FEA": "Fear", "HAP": "Happy", "NEU": "Neutral", "SAD": "Sad"}
@@ -26,7 +27,7 @@ _CLIP = re.compile(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", re.ASCII)
 
 @dataclass(frozen=True)
 class PublishedSplit:
-    """Training and test clips as somebody published them.
+    """Training and test clips as authors published them.
 
     Attributes:
         train: Name of the list of training clips.
@@ -76,7 +77,7 @@ class CremaD(RawDataset):
     From the official repository (https://github.com/CheyneyComputerScience/CREMA-D; Cao et al. 2014), under the
     Open Database License 1.0 and, for the contents, the Database Contents License 1.0. Its files are stored with
     Git LFS: a plain zip holds pointers only. The label is the emotion that the actor was asked for, read from
-    the clip's name, as everybody in this literature does; what raters perceived is in the repository, and ignored.
+    the clip's name, as is usual in this literature; what raters perceived is in the repository, and ignored.
 
     Read are ``AudioWAV/<clip>.wav`` and ``VideoFlash/<clip>.flv``, or ``Image-01-FPS/<clip>/*.jpg`` where
     ``frames: extracted``.
@@ -94,7 +95,7 @@ class CremaD(RawDataset):
     from scratch; accuracy of the test split of its lists.
     """
 
-    class Config(Hyperparameters):
+    class Config(FileOptions):
         """Options of ``crema_d``."""
 
         root: Path | None = Field(
@@ -103,9 +104,6 @@ class CremaD(RawDataset):
         split: Literal["speaker", "mla", "ogm"] = Field(
             default="speaker",
             description="Our split by speaker, or the published lists of MLA or of OGM-GE (both leak speakers).",
-        )
-        lists: Path | None = Field(
-            default=None, description="Folder of your copy of the published lists; by default that of the data."
         )
         frames: Literal["flash", "extracted"] = Field(
             default="flash",
@@ -120,77 +118,52 @@ class CremaD(RawDataset):
     )
     stand_in = "--dataset stamps --set 'dataset.modalities=[audio, image]'"
 
-    @property
-    def media(self) -> dict[str, Medium]:
-        """Sound and video."""
-        return {"audio": "audio", "video": "video"}
+    modalities = ("audio", "video")
+    classes = tuple(EMOTIONS.values())
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The six emotions in the order of the alphabet."""
-        return tuple(EMOTIONS.values())
-
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the clips by name.
 
         Raises:
             UserError: If there are no clips, they are pointers of Git LFS, or a published list is missing or faulty.
         """
-        sounds, videos = self._find_clips()
+        extracted = self.config.frames == "extracted"
+        looked_for = "AudioWAV/*.wav and " + ("Image-01-FPS/<clip>/*.jpg" if extracted else "VideoFlash/*.flv")
+        root = self.config.root
+        sounds, videos = (_sounds(root), _videos(root, extracted=extracted)) if root else ({}, {})
+        if root is None or not sounds or not videos:
+            raise self.not_found(root, looked_for)
         published = PUBLISHED.get(self.config.split)
-        split_of = self._read_published(published) if published else None
-        listing = Listing(notes=[published.note if published else "Split: by speaker, our own; not the paper's."])
+        split_of = self._read_published(published, root) if published else None
         by_speaker = split_speakers()
+        listing = Listing[RawSample](
+            notes=[published.note if published else "Split: by speaker, our own; not the paper's."]
+        )
         found = sounds.keys() | videos.keys()
         for name in sorted(found):
-            match = _CLIP.fullmatch(name)
-            if not match or match[1] not in by_speaker:
-                listing.skipped["not the name of a clip"] += 1
-                continue
-            actor, code = match.groups()
-            split = by_speaker[actor] if split_of is None else split_of.get(name)
-            reason = _fault(sounds.get(name), "sound") or _fault(videos.get(name), "video")
-            if code not in EMOTIONS:
-                listing.skipped["label outside the classes"] += 1
-            elif split is None:
-                listing.skipped["not in the published lists"] += 1
-            elif reason:
-                listing.skipped[reason] += 1
-            else:
-                items: dict[str, Item] = {"audio": Audio(sounds[name]), "video": Video(videos[name])}
-                listing.samples.append(Sample(name, EMOTIONS[code], split, items, group=actor))
+            with listing.counting():
+                match = _CLIP.fullmatch(name)
+                if not match or match[1] not in by_speaker:
+                    raise LeftOutError("not the name of a clip")
+                actor, code = match.groups()
+                split = by_speaker[actor] if split_of is None else split_of.get(name)
+                if code not in EMOTIONS:
+                    raise LeftOutError("label outside the classes")
+                if split is None:
+                    raise LeftOutError("not in the published lists")
+                sound, video = _usable(sounds.get(name), "sound"), _usable(videos.get(name), "video")
+                items: dict[str, Item] = {"audio": Audio(sound), "video": Video(video)}
+                listing.samples.append(RawSample(name, EMOTIONS[code], split, items, group=actor))
         if missing := len((split_of or {}).keys() - found):
             listing.skipped["listed but not on disk"] = missing
         return listing
 
-    def _find_clips(self) -> tuple[dict[str, Path], dict[str, Path]]:
-        """The sound and the video (a file, or a folder of frames) of each clip, by its name."""
-        root, extracted = self.config.root, self.config.frames == "extracted"
-        looked_for = "AudioWAV/*.wav and " + ("Image-01-FPS/<clip>/*.jpg" if extracted else "VideoFlash/*.flv")
-        if root is None:
-            raise self.not_found(None, looked_for)
-        sounds = _by_clip((root / "AudioWAV").glob("*.wav"))
-        folders = (path for path in (root / "Image-01-FPS").glob("*") if path.is_dir())
-        videos = _by_clip(folders if extracted else (root / "VideoFlash").glob("*.flv"))
-        if not sounds or not videos:
-            raise self.not_found(root, looked_for)
-        return sounds, videos
-
-    def _read_published(self, published: PublishedSplit) -> dict[str, SplitName]:
-        folder = self.config.lists or self.config.root or Path()
-        for name in (published.train, published.test):
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"the split {self.config.split!r} needs {published.train} and {published.test}, and {name} is "
-                    f"not in {folder}.",
-                    remedy=f"Get both from {published.where}, and give their folder: `--set dataset.lists=DIR`.",
-                    field="dataset.lists",
-                )
-        train = read_list(folder / published.train, published)
-        test = read_list(folder / published.test, published, taken=train.keys())
-        validation = carve_validation(train)
+    def _read_published(self, published: PublishedSplit, root: Path) -> dict[str, SplitName]:
+        first, second = self.find_lists(root, (published.train, published.test), published.where)
+        train = read_list(first, published)
+        test = read_list(second, published, taken=train.keys())
         split_of: dict[str, SplitName] = dict.fromkeys(train, "train")
-        return split_of | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
+        return split_of | dict.fromkeys(carve_validation(train), "validation") | dict.fromkeys(test, "test")
 
 
 def split_speakers() -> dict[str, SplitName]:
@@ -202,39 +175,35 @@ def split_speakers() -> dict[str, SplitName]:
 
 
 def read_list(path: Path, published: PublishedSplit, taken: Iterable[str] = ()) -> dict[str, str]:
-    """Reads a published list.
-
-    Args:
-        path: The list.
-        published: What its lines look like.
-        taken: Clips that must not be in it, because they are in the other list.
-
-    Returns:
-        The class of each clip, by the clip's name.
-
-    Raises:
-        UserError: If it cannot be read, a line is no clip and its class, the class is not what the clip's name
-            says, or a clip is listed twice.
-    """
+    """The class of each clip of a published list, by the clip's name; none of them may be ``taken`` by another list."""
     labels: dict[str, str] = {}
     taken = set(taken)
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        match = published.line.fullmatch(line.strip())
+
+    def parse(line: str) -> None:
+        match = published.line.fullmatch(line)
         name = _canonical(match[1]) if match else ""
         clip = _CLIP.fullmatch(name)
         if not match or not clip or clip[2] not in EMOTIONS:
-            problem = f"{line.strip()[:60]!r} is no clip and its class, as in {published.example!r}."
-        elif EMOTIONS.get(match[2], match[2]) != EMOTIONS[clip[2]]:
-            problem = f"{name} is listed as {match[2][:60]!r}, but its name says {EMOTIONS[clip[2]]}."
-        elif name in labels or name in taken:
-            problem = f"{name} is listed twice, counting both lists."
-        else:
-            labels[name] = EMOTIONS[clip[2]]
-            continue
-        raise UserError(problem, remedy=f"Get the list anew from {published.where}.", file=str(path), line=number)
+            raise ValueError(f"{line[:60]!r} is not a clip and its class, as in {published.example!r}.")
+        if EMOTIONS.get(match[2], match[2]) != EMOTIONS[clip[2]]:
+            raise ValueError(f"{name} is listed as {match[2][:60]!r}, but its name says {EMOTIONS[clip[2]]}.")
+        if name in labels or name in taken:
+            raise ValueError(f"{name} is listed twice, counting both lists.")
+        labels[name] = EMOTIONS[clip[2]]
+
+    parse_lines(path, read_text(path).split("\n"), published.where, parse)
     return labels
+
+
+def _sounds(root: Path) -> dict[str, Path]:
+    return _by_clip((root / "AudioWAV").glob("*.wav"))
+
+
+def _videos(root: Path, *, extracted: bool) -> dict[str, Path]:
+    """The video of each clip: a file, or a folder of frames."""
+    if extracted:
+        return _by_clip(path for path in (root / "Image-01-FPS").glob("*") if path.is_dir())
+    return _by_clip((root / "VideoFlash").glob("*.flv"))
 
 
 def _by_clip(paths: Iterable[Path]) -> dict[str, Path]:
@@ -246,22 +215,24 @@ def _canonical(name: str) -> str:
     return f"{name}X" if name.endswith("_X") else name
 
 
-def _fault(path: Path | None, kind: str) -> str | None:
-    """Why a file, or a folder of frames, cannot be used; None if it can as far as one sees from outside."""
+def _usable(path: Path | None, kind: str) -> Path:
+    """A file, or a folder of frames, that can be used as far as one sees from outside."""
     if path is None:
-        return f"no {kind} file"
+        raise LeftOutError(f"no {kind} file")
     try:
         if path.is_dir():
-            return None if any(path.iterdir()) else "folder without frames"
+            if not any(path.iterdir()):
+                raise LeftOutError("folder without frames")
+            return path
         size = path.stat().st_size
         if size == 0:
-            return "empty file"
+            raise LeftOutError("empty file")
         if size < _POINTER_SIZE and path.read_bytes().startswith(_POINTER):
             raise UserError(
                 "is a pointer of Git LFS and not the file itself.",
                 remedy="Run `git lfs install && git lfs pull` in a clone of the repository; a zip holds pointers only.",
                 file=str(path),
             )
-    except OSError:
-        return "unreadable file"
-    return None
+    except OSError as error:
+        raise LeftOutError("unreadable file") from error
+    return path

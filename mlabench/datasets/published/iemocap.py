@@ -9,21 +9,22 @@ from typing import Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.published.base import RawDataset
 from mlabench.datasets.published.iemocap_files import (
     SESSIONS,
     Session,
     Utterance,
-    find_release,
-    parse_list,
+    is_release,
+    read_list,
     read_sessions,
     session_of,
     speaker_of,
 )
+from mlabench.datasets.published.options import FileOptions
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Audio, Half, Item, Medium, Text, UnreadableError, Video, read_text
+from mlabench.media import Audio, Half, Item, Text, Video
 
 LAYOUT = "Session1/dialog/EmoEvaluation/*.txt"
 MLA_REPOSITORY = "https://github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"
@@ -60,7 +61,7 @@ class Iemocap(RawDataset):
     actor, validate on the partner, train on the other four sessions).
     """
 
-    class Config(ModalityOptions):
+    class Config(FileOptions):
         """Options of ``iemocap``."""
 
         root: Path | None = Field(
@@ -90,9 +91,6 @@ class Iemocap(RawDataset):
             le=10,
             description="Session (1-5), or speaker (1-10: Ses01F, Ses01M, Ses02F, ...), to test on.",
         )
-        lists: Path | None = Field(
-            default=None, description="For split `mla`: folder with my_train_iemo.txt and my_test_iemo.txt."
-        )
 
         @model_validator(mode="after")
         def _fold_exists(self) -> Self:
@@ -110,51 +108,37 @@ class Iemocap(RawDataset):
     )
     stand_in = "--dataset stamps"
 
-    @property
-    def media(self) -> dict[str, Medium]:
-        """The chosen modalities, in the order of the columns."""
-        return {modality: modality for modality in self.config.modalities}
+    classes = tuple(FULL_RELEASE)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """In alphabetical order."""
-        return tuple(FULL_RELEASE)
-
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the utterances in the order of their ids.
 
         Raises:
             UserError: If there is no release, a folder or a text file cannot be read, a session that the split needs
                 is absent, or MLA's lists are not there or do not have the expected form.
         """
-        release = find_release(self.config.root) if self.config.root else None
-        if release is None:
-            raise self.not_found(self.config.root, LAYOUT)
-        listing = Listing()
+        release = self.find(LAYOUT, is_release, below=("IEMOCAP_full_release", "IEMOCAP"))
+        listing = Listing[RawSample]()
         evaluated: dict[str, Utterance] = {}
         items: dict[str, dict[str, Item]] = {}
         labels: dict[str, str] = {}
         for session in read_sessions(release):
             for utterance in session.utterances:
                 name = utterance.id
-                if name in evaluated:
-                    listing.skipped["evaluated twice"] += 1
-                    continue
-                evaluated[name] = utterance
-                label = self._emotions.get(utterance.emotion)
-                if label is None:
-                    listing.skipped["label outside the classes"] += 1
-                    continue
-                try:
+                repeated = name in evaluated
+                evaluated.setdefault(name, utterance)
+                with listing.counting():
+                    if repeated:
+                        raise LeftOutError("evaluated twice")
+                    if utterance.emotion not in self._emotions:
+                        raise LeftOutError("label outside the classes")
                     items[name] = {modality: self._item(modality, utterance, session) for modality in self.media}
-                except UnreadableError as reason:
-                    listing.skipped[str(reason)] += 1
-                else:
-                    labels[name] = label
+                    labels[name] = self._emotions[utterance.emotion]
             listing.skipped["utterance without evaluation"] += len(session.recordings.keys() - evaluated)
-        splits = self._splits(labels, evaluated, listing)
+        splits = self._splits(labels, evaluated, listing, release)
         listing.samples = [
-            Sample(name, labels[name], splits[name], items[name], evaluated[name].dialogue) for name in sorted(labels)
+            RawSample(name, labels[name], splits[name], items[name], evaluated[name].dialogue)
+            for name in sorted(labels)
         ]
         listing.skipped = +listing.skipped
         listing.notes += [*self._incomplete(labels.values()), *_shared_speakers(listing.samples)]
@@ -167,32 +151,28 @@ class Iemocap(RawDataset):
         return {"ang": "Angry", "hap": "Happy", "neu": "Neutral", "sad": "Sad"} | excited
 
     def _item(self, modality: str, utterance: Utterance, session: Session) -> Item:
-        """Where one modality of an utterance lies.
-
-        Raises:
-            UnreadableError: If it is not there; the sample is then left out.
-        """
+        """Where one modality of an utterance lies, if it is there."""
         if modality == "audio":
             recording = session.recordings.get(utterance.id)
             if recording is None:
-                raise UnreadableError("no recording")
+                raise LeftOutError("no recording")
             if recording.stat().st_size <= _WAV_HEADER:
-                raise UnreadableError("empty recording")
+                raise LeftOutError("empty recording")
             return Audio(recording)
         if modality == "text":
             words = session.transcripts.get(utterance.id)
             if words is None:
-                raise UnreadableError("no transcript")
+                raise LeftOutError("no transcript")
             if not words:
-                raise UnreadableError("empty transcript")
+                raise LeftOutError("empty transcript")
             return Text(words)
         video = session.videos.get(utterance.dialogue)
         if video is None:
-            raise UnreadableError("no video")
+            raise LeftOutError("no video")
         if not video.stat().st_size:
-            raise UnreadableError("empty video")
+            raise LeftOutError("empty video")
         if utterance.end <= utterance.start:
-            raise UnreadableError("utterance without duration")
+            raise LeftOutError("utterance without duration")
         return Video(video, utterance.start, utterance.end, half=self._half(utterance), face=self.config.face)
 
     def _half(self, utterance: Utterance) -> Half:
@@ -200,13 +180,15 @@ class Iemocap(RawDataset):
         other: Half = "right" if self.config.marker_side == "left" else "left"
         return self.config.marker_side if utterance.speaker == utterance.marked else other
 
-    def _splits(self, labels: Mapping[str, str], evaluated: Iterable[str], listing: Listing) -> dict[str, SplitName]:
+    def _splits(
+        self, labels: Mapping[str, str], evaluated: Iterable[str], listing: Listing[RawSample], release: Path
+    ) -> dict[str, SplitName]:
         """The split of each utterance in ``labels``."""
         if self.config.split == "random":
             shares = {"train": 0.6, "validation": 0.2, "test": 0.2}
             return cast("dict[str, SplitName]", split_groups(list(labels), list(labels.values()), shares))
         if self.config.split == "mla":
-            listed = self._listed_by_mla()
+            listed = self._listed_by_mla(release)
             listing.skipped["in MLA's lists only"] += len(listed.keys() - evaluated)
             return {name: listed.get(name, "validation") for name in labels}
         absent = sorted(set(SESSIONS) - set(map(session_of, labels)))
@@ -231,24 +213,17 @@ class Iemocap(RawDataset):
             return "train"
         return "test" if speaker_of(utterance).endswith(letter) else "validation"
 
-    def _listed_by_mla(self) -> dict[str, SplitName]:
+    def _listed_by_mla(self, release: Path) -> dict[str, SplitName]:
         """The split of each utterance in MLA's lists."""
-        folder = self.config.lists
-        if folder is None or not all((folder / name).is_file() for name in LISTS.values()):
-            raise UserError(
-                f"split 'mla' needs {' and '.join(LISTS.values())}, which are not "
-                + (f"in {folder}." if folder else "there: no folder was given."),
-                remedy=f"Get them from the folder `data` of {MLA_REPOSITORY}, and name the folder you put them in: "
-                "`--set dataset.lists=DIR`.",
-                field="dataset.lists",
-            )
-        ids = {split: parse_list(read_text(folder / name), str(folder / name)) for split, name in LISTS.items()}
+        source = f"the folder `data` of {MLA_REPOSITORY}"
+        paths = self.find_lists(release, LISTS.values(), source)
+        ids = {split: read_list(path, source) for split, path in zip(LISTS, paths, strict=True)}
         both = ids["train"] & ids["test"]
         if both:
             raise UserError(
                 f"{len(both)} utterances are in both lists, e.g. {min(both)}.",
                 remedy="Take the lists of MLA's repository as they are.",
-                file=str(folder),
+                file=str(paths[0].parent),
             )
         return {name: split for split, names in ids.items() for name in names}
 
@@ -262,7 +237,7 @@ class Iemocap(RawDataset):
         return [f"Not the samples of the full release: {counts}."]
 
 
-def _shared_speakers(samples: Iterable[Sample]) -> list[str]:
+def _shared_speakers(samples: Iterable[RawSample]) -> list[str]:
     """A caveat if speakers of the test split are heard in training."""
     speakers: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
     for sample in samples:

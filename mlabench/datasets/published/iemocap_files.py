@@ -1,4 +1,4 @@
-"""Reads the text files of the IEMOCAP release, and finds its recordings and videos. Standard library only."""
+"""Reads the text files of the IEMOCAP release, and finds its recordings and videos."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlabench.datasets.published.base import parse_lines
 from mlabench.errors import UserError
 from mlabench.media import one_line, read_text
 
@@ -74,14 +75,9 @@ def speaker_of(utterance: str) -> str:
     return utterance[:5] + utterance.rpartition("_")[2][0]
 
 
-def find_release(root: Path) -> Path | None:
-    """The release's folder: ``root`` itself, or one in it; None if there is no session with evaluations.
-
-    Raises:
-        UserError: If a folder cannot be read.
-    """
-    candidates = (root, root / "IEMOCAP_full_release", root / "IEMOCAP")
-    return next((folder for folder in candidates if any(map(_evaluations, _session_folders(folder)))), None)
+def is_release(folder: Path) -> bool:
+    """Whether a folder holds sessions with evaluations; an error if it cannot be read."""
+    return any(map(_evaluations, _session_folders(folder)))
 
 
 def read_sessions(release: Path) -> list[Session]:
@@ -110,7 +106,7 @@ def _read_session(folder: Path) -> Session:
 
 
 def _evaluations(folder: Path) -> dict[str, Path]:
-    # The folders below it hold each evaluator's own votes.
+    # The folders below it hold each evaluator's own ratings.
     return _files(folder / "dialog/EmoEvaluation", "*.txt")
 
 
@@ -159,28 +155,22 @@ def parse_transcripts(text: str) -> dict[str, str]:
     return transcripts
 
 
-def parse_list(text: str, file: str) -> set[str]:
-    """Reads a list of MLA's: the ids in lines like ``<id>.mp4 [split|sign] <words> [split|sign] <label>``.
+def read_list(path: Path, source: str) -> set[str]:
+    """The ids in a list of MLA's, with lines like ``<id>.mp4 [split|sign] <words> [split|sign] <label>``.
 
     Args:
-        text: Its content.
-        file: Its name, for messages.
+        path: The list.
+        source: Where to get it, for messages.
 
     Raises:
         UserError: If a line is not of this form.
     """
-    ids = set()
-    for number, line in enumerate(text.split("\n"), start=1):
+
+    def parse(line: str) -> str:
         name, separator, _ = line.partition(SEPARATOR)
         utterance = name.strip().removesuffix(".mp4")
-        if not line.strip():
-            continue
         if not separator or not _LISTED.fullmatch(utterance):
-            raise UserError(
-                f"not a line of the form `<utterance>.mp4 {SEPARATOR} <words> {SEPARATOR} <label>`.",
-                remedy="Take the lists of MLA's repository as they are.",
-                file=file,
-                line=number,
-            )
-        ids.add(utterance)
-    return ids
+            raise ValueError(f"not a line of the form `<utterance>.mp4 {SEPARATOR} <words> {SEPARATOR} <label>`.")
+        return utterance
+
+    return set(parse_lines(path, read_text(path).split("\n"), source, parse))

@@ -13,10 +13,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, carve_validation
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.published.base import RawDataset, carve_validation, parse_lines
+from mlabench.datasets.published.options import FileOptions
 from mlabench.errors import UserError
-from mlabench.hyperparameters import Hyperparameters
-from mlabench.media import Audio, Item, Medium, Video, one_line, read_text
+from mlabench.media import Audio, Item, Video, one_line, read_text
 
 #: Arandjelovic and Zisserman (ICCV 2017) chose 34 classes of an unpublished version of Kinetics. These are the 31 that
 #: the published Kinetics-400 still has, some renamed ("blowing out" became "blowing out candles"); without
@@ -132,7 +133,7 @@ class KineticsSounds(RawDataset):
     were never published, so that its numbers cannot be reproduced exactly; ``ogm`` is what comes closest.
     """
 
-    class Config(Hyperparameters):
+    class Config(FileOptions):
         """Options of ``kinetics_sounds``."""
 
         root: Path | None = Field(
@@ -140,9 +141,6 @@ class KineticsSounds(RawDataset):
         )
         split: Literal["kinetics", "ogm"] = Field(
             default="kinetics", description="Kinetics-400's training and validation videos, or OGM-GE's lists."
-        )
-        lists: Path | None = Field(
-            default=None, description="Folder of your copy of OGM-GE's lists; by default that of the data."
         )
 
     config: Config
@@ -156,51 +154,37 @@ class KineticsSounds(RawDataset):
     )
     stand_in = "--dataset stamps --set 'dataset.modalities=[audio, image]'"
 
-    @property
-    def media(self) -> dict[str, Medium]:
-        """Sound and video."""
-        return {"audio": "audio", "video": "video"}
+    modalities = ("audio", "video")
+    classes = CLASSES
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The 31 classes in the order of the alphabet."""
-        return CLASSES
-
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the training clips, then those of the test split, in the order of the lists.
 
         Raises:
             UserError: If there are no videos, or a list or the annotations are missing or faulty.
         """
         root = self.config.root
-        looked_for = "videos <youtube id>_<start>_<end>.mp4"
-        if root is None:
-            raise self.not_found(None, looked_for)
-        videos = find_videos(root)
-        if not videos:
-            raise self.not_found(root, looked_for)
+        videos = find_videos(root) if root else {}
+        if root is None or not videos:
+            raise self.not_found(root, "videos <youtube id>_<start>_<end>.mp4")
         kinetics = self.config.split == "kinetics"
         train, test = self._read_kinetics(root) if kinetics else self._read_ogm(root)
         annotated = {} if kinetics else _annotated_classes(root)
         validation = carve_validation({clip.id: clip.label for clip in train})
         split_of: dict[str, SplitName] = {clip.id: "validation" if clip.id in validation else "train" for clip in train}
-        listing = Listing(notes=[_NOTES[self.config.split]])
+        listing = Listing[RawSample](notes=[_NOTES[self.config.split]])
         seen: set[Key] = set()
         for clip in (*train, *test):
-            video = videos.get(clip.key)
-            if clip.key in seen:
-                listing.skipped["annotated twice"] += 1
-            elif annotated.get(clip.key, clip.label) != clip.label:
-                listing.skipped["class differs from Kinetics' annotation"] += 1
-            elif video is None or (size := _size(video)) is None:
-                listing.skipped["listed but not on disk"] += 1
-            elif not size:
-                listing.skipped["empty file"] += 1
-            else:
+            with listing.counting():
+                if clip.key in seen:
+                    raise LeftOutError("annotated twice")
+                seen.add(clip.key)
+                if annotated.get(clip.key, clip.label) != clip.label:
+                    raise LeftOutError("class differs from Kinetics' annotation")
+                video = _usable(videos.get(clip.key))
                 items: dict[str, Item] = {"audio": Audio(video), "video": Video(video)}
                 split = split_of.get(clip.id, "test")
-                listing.samples.append(Sample(clip.id, clip.label, split, items, group=clip.youtube_id))
-            seen.add(clip.key)
+                listing.samples.append(RawSample(clip.id, clip.label, split, items, group=clip.youtube_id))
         return listing
 
     def _read_kinetics(self, root: Path) -> tuple[list[Clip], list[Clip]]:
@@ -211,16 +195,9 @@ class KineticsSounds(RawDataset):
         return train, test
 
     def _read_ogm(self, root: Path) -> tuple[list[Clip], list[Clip]]:
-        folder = self.config.lists or root
-        for name in LISTS:
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"the split 'ogm' needs {' and '.join(LISTS)}, and {name} is not in {folder}.",
-                    remedy=f"Get both from {LISTS_FROM}, and give their folder: `--set dataset.lists=DIR`.",
-                    field="dataset.lists",
-                )
-        train = read_list(folder / LISTS[0])
-        return train, read_list(folder / LISTS[1], taken=[clip.key for clip in train])
+        first, second = self.find_lists(root, LISTS, LISTS_FROM)
+        train = read_list(first)
+        return train, read_list(second, taken=[clip.key for clip in train])
 
 
 def find_videos(root: Path) -> dict[Key, Path]:
@@ -249,7 +226,7 @@ def read_annotations(path: Path) -> list[Clip]:
     """
 
     def refuse(problem: str, line: int) -> UserError:
-        remedy = f"Get it anew from https://s3.amazonaws.com/kinetics/400/annotations/{path.name}."
+        remedy = f"Get it again from https://s3.amazonaws.com/kinetics/400/annotations/{path.name}."
         return UserError(problem, remedy=remedy, file=str(path), line=line)
 
     clips = []
@@ -272,42 +249,37 @@ def read_annotations(path: Path) -> list[Clip]:
 
 
 def read_list(path: Path, taken: Iterable[Key] = ()) -> list[Clip]:
-    """Reads one of OGM-GE's lists, whose lines are the name of a clip, its seconds and the index of its class.
+    """The clips of one of OGM-GE's lists; none of them may be ``taken`` by the other list.
 
-    Args:
-        path: The list.
-        taken: Clips that must not be in it, because they are in the other list.
-
-    Raises:
-        UserError: If it cannot be read, a line is something else, or a clip is listed twice.
+    A line is the name of a clip, its seconds and the index of its class.
     """
     clips: dict[Key, Clip] = {}
     taken = set(taken)
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        match = _LINE.fullmatch(line.strip())
+
+    def parse(line: str) -> None:
+        match = _LINE.fullmatch(line)
         if not match or int(match[5]) >= len(CLASSES):
-            problem = (
-                f"{line.strip()[:60]!r} is not a name, its seconds and the index of one of {len(CLASSES)} classes, "
+            raise ValueError(
+                f"{line[:60]!r} is not a name, its seconds and the index of one of {len(CLASSES)} classes, "
                 "as in '--4-0ihtnBU_000058_000068,10,4'."
             )
-        elif (key := (match[1], int(match[2]))) in clips or key in taken:
-            problem = f"the clip of {match[1]} at {key[1]} s is listed twice, counting both lists."
-        else:
-            end = int(match[3]) if match[3] else key[1] + int(match[4])
-            clips[key] = Clip(*key, end, CLASSES[int(match[5])])
-            continue
-        raise UserError(problem, remedy=f"Get the list anew from {LISTS_FROM}.", file=str(path), line=number)
+        key = match[1], int(match[2])
+        if key in clips or key in taken:
+            raise ValueError(f"the clip of {match[1]} at {key[1]} s is listed twice, counting both lists.")
+        end = int(match[3]) if match[3] else key[1] + int(match[4])
+        clips[key] = Clip(*key, end, CLASSES[int(match[5])])
+
+    parse_lines(path, read_text(path).split("\n"), LISTS_FROM, parse)
     return list(clips.values())
 
 
-def _size(path: Path) -> int | None:
-    """Size in bytes; None where there is no such file, as at the end of a broken link."""
+def _usable(path: Path | None) -> Path:
     try:
-        return path.stat().st_size
-    except OSError:
-        return None
+        if path is not None and path.stat().st_size:
+            return path
+    except OSError:  # the end of a broken link
+        path = None
+    raise LeftOutError("empty file" if path else "listed but not on disk")
 
 
 def _find_annotations(root: Path, name: str) -> Path | None:

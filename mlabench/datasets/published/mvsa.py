@@ -13,34 +13,29 @@ from typing import Literal, cast
 
 from pydantic import Field
 
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName, first_folder
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.published.options import TextImageOptions
 from mlabench.datasets.published.text_image import (
-    QMF_LISTS,
+    TextImageDataset,
     files_by_name,
-    is_empty,
     keep_for_validation,
+    make_sample,
     plain_text,
     read_lines,
-    read_lists,
 )
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
-from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Image, Item, Medium, Text, decode_text
+from mlabench.media import decode_text
 
 LABELS = ("negative", "neutral", "positive")
 SHARES: Mapping[str, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 #: Share of the training samples of MLA's lists that is kept for validation.
 MLA_VALIDATION_SHARE = 0.1
 
-MLA_LISTS: Mapping[SplitName, str] = {"train": "my_train_mvsa.txt", "test": "my_test_mvsa.txt"}
-MLA_SOURCE = "the folder data of github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"
-QMF_SOURCE = "the folder text-image-classification/datasets/MVSA_Single of github.com/QingyangZhang/QMF"
-
 _LINE = re.compile(r"(\S+)\s+(\w+)\s*,\s*(\w+)")
 
 
-class MVSA(RawDataset):
+class MVSA(TextImageDataset):
     r"""MVSA-Single: 4,869 tweets with a picture, labelled negative, neutral or positive.
 
     The text and the picture of a tweet have a label each. What the label of the pair is depends on the rule:
@@ -68,24 +63,16 @@ class MVSA(RawDataset):
     tweets without a picture or a text, or with an empty one.
     """
 
-    class Config(ModalityOptions):
+    class Config(TextImageOptions):
         """Options of ``mvsa``."""
 
         root: Path | None = Field(default=None, description="Folder that holds `data` and `labelResultAll.txt`.")
-        lists: Path | None = Field(
-            default=None, description="Folder of the lists of QMF or MLA; that of the dataset if not given."
-        )
         split: Literal["stratified", "qmf", "mla"] = Field(
             default="stratified", description="Our own split, QMF's lists, or those of the MLA paper."
         )
         labels: Literal["agreeing", "polar"] = Field(
             default="agreeing",
             description="Keep pairs whose labels are equal, or also those of which one is neutral.",
-        )
-        modalities: tuple[Literal["text", "image"], ...] = Field(
-            default=("text", "image"),
-            min_length=1,
-            description="Which modalities to use; their order is the column order everywhere.",
         )
 
     config: Config
@@ -95,58 +82,40 @@ class MVSA(RawDataset):
         "Get MVSA-Single from https://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/ or "
         "https://www.kaggle.com/datasets/vincemarcs/mvsasingle (for research only) and unpack it."
     )
-    stand_in = "--dataset clipart"
-
-    @property
-    def media(self) -> Mapping[str, Medium]:
-        """Text and image, as far as they were asked for."""
-        return {modality: modality for modality in self.config.modalities}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The three sentiments."""
-        return LABELS
+    mla_lists = {"train": "my_train_mvsa.txt", "test": "my_test_mvsa.txt"}  # noqa: RUF012
+    qmf_folder = "MVSA_Single"
+    classes = LABELS
 
     @cached_property
-    def _folder(self) -> Path:
-        root = self.config.root
-        data = first_folder(folder / "data" for folder in (root, root / "MVSA_Single")) if root else None
-        if data is None or not (data.parent / "labelResultAll.txt").is_file():
-            raise self.not_found(root, "data/*.jpg, data/*.txt and labelResultAll.txt")
-        return data.parent
+    def folder(self) -> Path:
+        """The folder that holds ``data`` and the labels."""
+        return self.find(
+            "data/*.jpg, data/*.txt and labelResultAll.txt",
+            lambda folder: (folder / "data").is_dir() and (folder / "labelResultAll.txt").is_file(),
+            below=("MVSA_Single",),
+        )
 
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the samples in the order of ``labelResultAll.txt``.
 
         Raises:
             UserError: If the data or the lists asked for are not there, or cannot be read.
         """
-        listing = Listing()
-        pictures = files_by_name(self._folder / "data", ".jpg")
-        texts = files_by_name(self._folder / "data", ".txt")
-        labels = read_labels(self._folder / "labelResultAll.txt", listing.skipped)
+        listing = Listing[RawSample]()
+        pictures = files_by_name(self.folder / "data", ".jpg")
+        texts = files_by_name(self.folder / "data", ".txt")
+        labels = read_labels(self.folder / "labelResultAll.txt", listing.skipped)
         published = self._published(listing.skipped)
         unlabelled = len(published.keys() - labels.keys())
         listing.skipped.update({"no label": unlabelled} if unlabelled else {})
         for name, pair in labels.items():
             if self.config.split != "stratified" and name not in published:
                 continue
-            label, dropped = pair_label(*pair, rule=self.config.labels)
-            picture, text_file = pictures.get(name), texts.get(name)
-            if dropped:
-                listing.skipped[dropped] += 1
-            elif picture is None:
-                listing.skipped["no picture"] += 1
-            elif is_empty(picture):
-                listing.skipped["empty picture file"] += 1
-            elif text_file is None:
-                listing.skipped["no text file"] += 1
-            elif not (text := plain_text(read_tweet(Path(text_file.path)))):
-                listing.skipped["empty text"] += 1
-            else:
-                items: dict[str, Item] = {"text": Text(text), "image": Image(Path(picture.path))}
+            with listing.counting():
+                label = pair_label(*pair, rule=self.config.labels)
+                text = plain_text(read_tweet(Path(texts[name].path))) if name in texts else None
                 split = published.get(name, "train")
-                listing.samples.append(Sample(name, label, split, items, group=text.casefold()))
+                listing.samples.append(make_sample(name, label, split, pictures.get(name), text, "no text file"))
         self._assign_splits(listing)
         listing.notes += self._notes()
         return listing
@@ -155,14 +124,13 @@ class MVSA(RawDataset):
         """The split of each sample of the published lists; empty for our own split."""
         split: dict[str, SplitName] = {}
         if self.config.split != "stratified":
-            names, source = (QMF_LISTS, QMF_SOURCE) if self.config.split == "qmf" else (MLA_LISTS, MLA_SOURCE)
-            for row in read_lists(self.config.lists or self._folder, names, source):
+            for row in self.qmf if self.config.split == "qmf" else self.mla:
                 if row.id in split:
                     skipped["listed twice"] += 1
                 split.setdefault(row.id, row.split)
         return split
 
-    def _assign_splits(self, listing: Listing) -> None:
+    def _assign_splits(self, listing: Listing[RawSample]) -> None:
         """Our own split, or the validation samples that MLA's lists lack."""
         if self.config.split == "stratified":
             groups = [sample.group for sample in listing.samples]
@@ -190,17 +158,9 @@ class MVSA(RawDataset):
 
 
 def read_labels(path: Path, skipped: Counter[str]) -> dict[str, tuple[str, str]]:
-    """Reads ``labelResultAll.txt``: a header, then lines ``ID<tab>text label,image label``.
+    """The labels of text and picture by sample, from ``labelResultAll.txt``.
 
-    Args:
-        path: The file.
-        skipped: Counts samples that are listed twice; the first line counts.
-
-    Returns:
-        The labels of text and picture by sample.
-
-    Raises:
-        UserError: If the file cannot be read, or a line reads otherwise.
+    A header, then lines ``ID<tab>text label,image label``. Of a sample that is listed twice, the first line counts.
     """
     labels: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -222,23 +182,17 @@ def read_labels(path: Path, skipped: Counter[str]) -> dict[str, tuple[str, str]]
     return labels
 
 
-def pair_label(text: str, image: str, rule: Literal["agreeing", "polar"]) -> tuple[str, str]:
-    """The label of a pair, and why it is dropped; one of both is empty.
-
-    Args:
-        text: Label of the text.
-        image: Label of the picture.
-        rule: See :class:`MVSA`.
-    """
+def pair_label(text: str, image: str, rule: Literal["agreeing", "polar"]) -> str:
+    """The label of a pair, from those of its text and its picture, unless the rule of :class:`MVSA` drops it."""
     if not {text, image} <= set(LABELS):
-        return "", "unknown label"
+        raise LeftOutError("unknown label")
     if text == image:
-        return text, ""
+        return text
     if "neutral" not in (text, image):
-        return "", "contradictory labels"
+        raise LeftOutError("contradictory labels")
     if rule == "agreeing":
-        return "", "labels differ"
-    return (image if text == "neutral" else text), ""
+        raise LeftOutError("labels differ")
+    return image if text == "neutral" else text
 
 
 def read_tweet(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What datasets of texts and pictures share: clean texts, folders of files, published lists. Free of torch."""
+"""What datasets of texts with pictures share: their base, clean texts, folders of files, published lists."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import html
 import json
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
-from mlabench.datasets.published.base import Listing, SplitName, carve_validation
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.published.base import RawDataset, carve_validation, parse_lines
 from mlabench.errors import UserError
-from mlabench.media import decode_text, one_line
+from mlabench.media import Image, Text, decode_text, one_line
 
 #: The lists of QMF (ICML 2023), of the same names for both datasets.
 QMF_LISTS: Mapping[SplitName, str] = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "test.jsonl"}
+MLA_SOURCE = "the folder data of github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation"
+#: With the name of the dataset's folder after it.
+QMF_SOURCE = "the folder text-image-classification/datasets/{} of github.com/QingyangZhang/QMF"
 
+_NOT_LISTED = "this line is not one of a published list."
 _TAG = re.compile(r"<[/!]?[A-Za-z-][^<>]*>")
 _PICTURE_AND_LABEL = re.compile(r"(\S+)\.jpg\s+(\S+)")
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListLine:
     """One line of a list.
 
     Attributes:
@@ -36,6 +44,50 @@ class Listed:
     label: str
     split: SplitName
     text: str = ""
+
+
+class TextImageDataset(RawDataset):
+    """Texts with pictures, and lists of QMF and MLA that split them."""
+
+    stand_in = "--dataset clipart"
+    #: File names of MLA's lists.
+    mla_lists: ClassVar[Mapping[SplitName, str]]
+    #: The dataset's folder in QMF's repository.
+    qmf_folder: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder of the data."""
+
+    @cached_property
+    def qmf(self) -> list[ListLine]:
+        """The lines of QMF's lists."""
+        return self._read_lists(QMF_LISTS, QMF_SOURCE.format(self.qmf_folder))
+
+    @cached_property
+    def mla(self) -> list[ListLine]:
+        """The lines of MLA's lists."""
+        return self._read_lists(self.mla_lists, MLA_SOURCE)
+
+    def _read_lists(self, names: Mapping[SplitName, str], source: str) -> list[ListLine]:
+        paths = self.find_lists(self.folder, names.values(), source)
+        return [line for split, path in zip(names, paths, strict=True) for line in read_list(path, split, source)]
+
+
+def make_sample(
+    name: str, label: str, split: SplitName, picture: os.DirEntry[str] | None, text: str | None, no_text: str
+) -> RawSample:
+    """A picture and its clean text, unless one is not there or empty; samples of one text form a group."""
+    if picture is None:
+        raise LeftOutError("no picture")
+    if _is_empty(picture):
+        raise LeftOutError("empty picture file")
+    if text is None:
+        raise LeftOutError(no_text)
+    if not text:
+        raise LeftOutError("empty text")
+    return RawSample(name, label, split, {"text": Text(text), "image": Image(Path(picture.path))}, text.casefold())
 
 
 def plain_text(text: str) -> str:
@@ -81,7 +133,7 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def is_empty(entry: os.DirEntry[str]) -> bool:
+def _is_empty(entry: os.DirEntry[str]) -> bool:
     """Whether a file holds nothing, or has gone."""
     try:
         return not entry.stat().st_size
@@ -101,62 +153,42 @@ def read_lines(path: Path) -> list[str]:
         raise UserError(f"cannot be read ({error.strerror or error}).", file=str(path)) from error
 
 
-def read_lists(folder: Path, names: Mapping[SplitName, str], source: str) -> list[Listed]:
-    """Reads published lists: ``*.jsonl`` as QMF's, others as MLA's.
+def read_list(path: Path, split: SplitName, source: str) -> list[ListLine]:
+    """Reads a published list: ``*.jsonl`` as QMF's, others as MLA's.
 
     A line of QMF's is an object with ``text``, ``label`` and ``img`` (``images/train/sushi/sushi_7.jpg``), one of
     MLA's reads ``sushi_7.jpg sushi``.
 
     Args:
-        folder: Where they lie.
-        names: File name of each split.
-        source: Where to get them, for the error message.
+        path: The list.
+        split: What it lists.
+        source: Where to get it, for the error message.
 
     Raises:
-        UserError: If a file is not there, or a line of it reads otherwise.
+        UserError: If a line reads otherwise.
     """
-    listed = []
-    for split, name in names.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(
-                f"no list {name} in {folder}.",
-                remedy=f"Get {', '.join(names.values())} from {source}, and give their folder: "
-                "`--set dataset.lists=DIR`.",
-                field="dataset.lists",
-            )
-        parse = _parse_jsonl if path.suffix == ".jsonl" else _parse_pair
-        for number, line in enumerate(read_lines(path), start=1):
-            if not line.strip():
-                continue
-            try:
-                listed.append(parse(line, split))
-            # Deeply nested brackets exhaust the parser's stack.
-            except (ValueError, RecursionError) as error:
-                raise UserError(
-                    "this line is not one of a published list.",
-                    remedy=f"Get the file from {source} again.",
-                    file=str(path),
-                    line=number,
-                ) from error
-    return listed
+    parse = _parse_jsonl if path.suffix == ".jsonl" else _parse_pair
+    return parse_lines(path, read_lines(path), source, lambda line: parse(line, split))
 
 
-def _parse_jsonl(line: str, split: SplitName) -> Listed:
-    row = json.loads(line)
+def _parse_jsonl(line: str, split: SplitName) -> ListLine:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:  # deeply nested brackets exhaust the parser's stack
+        raise ValueError(_NOT_LISTED) from error
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("img", "label", "text")):
-        raise ValueError(line)
-    return Listed(PurePosixPath(row["img"]).stem, row["label"], split, row["text"])
+        raise ValueError(_NOT_LISTED)
+    return ListLine(PurePosixPath(row["img"]).stem, row["label"], split, row["text"])
 
 
-def _parse_pair(line: str, split: SplitName) -> Listed:
-    match = _PICTURE_AND_LABEL.fullmatch(line.strip())
+def _parse_pair(line: str, split: SplitName) -> ListLine:
+    match = _PICTURE_AND_LABEL.fullmatch(line)
     if not match:
-        raise ValueError(line)
-    return Listed(match[1], match[2], split)
+        raise ValueError(_NOT_LISTED)
+    return ListLine(match[1], match[2], split)
 
 
-def keep_for_validation(listing: Listing, share: float) -> None:
+def keep_for_validation(listing: Listing[RawSample], share: float) -> None:
     """Moves a share of the training samples to the validation split, where none was published."""
     train = {sample.id: sample.label for sample in listing.samples if sample.split == "train"}
     kept = carve_validation(train, share)

@@ -11,13 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from mlabench.datasets import Data, Split
-from mlabench.datasets.embedded.base import read_features
-from mlabench.datasets.embedded.clipart import dataset as clipart
-from mlabench.datasets.embedded.clipart.dataset import SHIPPED, Clipart, image_features
+from mlabench.datasets.embedded.clipart.dataset import Clipart
 from mlabench.datasets.embedded.clipart.raw_files import CLASSES
 from mlabench.datasets.embedded.rebuild import SHARES
+from mlabench.datasets.embedded.storage import read_features, restore
 from mlabench.errors import UserError
 
+SHIPPED = Clipart.folder
 SPLITS = ("train", "validation", "test")
 
 
@@ -76,7 +76,7 @@ def test_no_text_and_no_near_identical_picture_is_in_two_splits() -> None:
     assert [int(row["image"]) for row in rows] == list(range(len(rows)))
     assert len({(row["text"], row["split"]) for row in rows}) == len({row["text"] for row in rows})
     split = np.array([row["split"] for row in rows])
-    image = image_features(tensors)
+    image = restore(tensors, "image")
     image /= np.linalg.norm(image, axis=1, keepdims=True)
     # The closest that remain are outlines of different countries.
     assert (image @ image.T)[split[:, None] != split].max() < 0.9
@@ -124,7 +124,7 @@ def test_the_fingerprint_depends_on_the_modalities() -> None:
 
 
 def test_missing_files_come_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clipart, "SHIPPED", tmp_path)
+    monkeypatch.setattr(Clipart, "folder", tmp_path)
     for read in (Clipart(Clipart.Config()).load, Clipart(Clipart.Config()).fingerprint):
         with pytest.raises(UserError, match=r"features\.safetensors is missing\. .*mlabench data prepare clipart"):
             read()

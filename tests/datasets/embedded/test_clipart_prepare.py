@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from mlabench.datasets import Inventory
-from mlabench.datasets.embedded.base import read_features
-from mlabench.datasets.embedded.clipart.dataset import SHIPPED, image_features
-from mlabench.datasets.embedded.clipart.raw_files import list_pictures, read_picture
-from mlabench.datasets.embedded.clipart.rebuild import check_clipart, prepare_clipart
+from mlabench.datasets.embedded.clipart.dataset import Clipart
+from mlabench.datasets.embedded.clipart.raw_files import list_drawings, read_picture
 from mlabench.datasets.embedded.networks import encode_pictures, encode_sentences
+from mlabench.datasets.embedded.storage import read_features, restore
 from mlabench.errors import UserError
 from tests.datasets.embedded.clipart_tree import make_tree
 
@@ -32,19 +31,19 @@ def calls() -> list[tuple[str, int, int]]:
 @pytest.fixture(scope="module")
 def prepared(raw: Path, calls: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     out = tmp_path_factory.mktemp("out") / "features"
-    return prepare_clipart(raw, out, progress=lambda *call: calls.append(call))
+    return Clipart(Clipart.Config()).prepare(raw, out, progress=lambda *call: calls.append(call))
 
 
 def test_pictures_that_cannot_be_decoded_are_counted(raw: Path, prepared: Inventory) -> None:
     rows, tensors, _ = read_features(prepared.folder)
-    listed = [picture.id for picture in list_pictures(raw / "usr/share/openclipart").pictures]
+    listed = [picture.id for picture in list_drawings(raw / "usr/share/openclipart").samples]
     assert [row["id"] for row in rows] == [name for name in listed if name != "animals/birds/hen_01"]
     assert prepared.skipped["unreadable picture"] == 1
     assert sum(prepared.samples.values()) == len(rows) == len(tensors["image"])
 
 
 def test_a_check_counts_without_decoding(raw: Path, prepared: Inventory) -> None:
-    found = check_clipart(raw)
+    found = Clipart(Clipart.Config()).check(raw)
     assert found.folder == raw / "usr/share/openclipart"
     assert all(found.samples.values())
     assert sum(found.samples.values()) == sum(prepared.samples.values()) + 1
@@ -56,18 +55,18 @@ def test_progress_reaches_the_end_of_every_stage(prepared: Inventory, calls: lis
 
 
 def test_the_folder_has_all_that_the_shipped_one_has(prepared: Inventory) -> None:
-    assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in SHIPPED.iterdir()}
+    assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in Clipart.folder.iterdir()}
 
 
 def test_features_are_those_of_the_encoders(raw: Path, prepared: Inventory) -> None:
     rows, tensors, _ = read_features(prepared.folder)
-    pictures = {picture.id: picture for picture in list_pictures(raw / "usr/share/openclipart").pictures}
+    pictures = {picture.id: picture for picture in list_drawings(raw / "usr/share/openclipart").samples}
     own = [pictures[row["id"]] for row in rows]
     text = (encode_sentences([picture.title for picture in own]) - tensors["text.mean"]) / tensors["text.std"]
     np.testing.assert_allclose(text, tensors["text"][[int(row["text"]) for row in rows]], rtol=1e-3, atol=5e-3)
     image = encode_pictures(read_picture(picture.path) for picture in own)
     image = (image - tensors["image.mean"]) / tensors["image.std"]
-    assert (np.abs(image - image_features(tensors)) <= 0.5 * tensors["image.step"] + 1e-3).all()
+    assert (np.abs(image - restore(tensors, "image")) <= 0.5 * tensors["image.step"] + 1e-3).all()
 
 
 def test_pictures_use_the_whole_range_of_a_byte(prepared: Inventory) -> None:
@@ -84,4 +83,4 @@ def test_a_folder_without_training_pictures_is_reported(tmp_path: Path) -> None:
     for png in folder.glob("png/**/*_*.png"):
         png.write_bytes(png.read_bytes()[:40])
     with pytest.raises(UserError, match=r"no sample of the training split is left\. Unpack"):
-        prepare_clipart(tmp_path, tmp_path / "out")
+        Clipart(Clipart.Config()).prepare(tmp_path, tmp_path / "out")

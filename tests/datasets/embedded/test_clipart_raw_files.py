@@ -10,12 +10,13 @@ from mlabench.datasets.embedded.clipart.raw_files import (
     CLASSES,
     FOLDERS,
     PIXELS,
-    Listing,
+    Drawing,
     concepts,
     find_clipart,
-    list_pictures,
+    list_drawings,
     read_picture,
 )
+from mlabench.datasets.listing import Listing
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError
 from tests.datasets.embedded.clipart_tree import TITLES, add_picture, declare_size, make_tree
@@ -27,12 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def listing(folder: Path) -> Listing:
-    return list_pictures(folder)
+def listing(folder: Path) -> Listing[Drawing]:
+    return list_drawings(folder)
 
 
-def test_pictures_are_listed_with_their_title_and_class(listing: Listing) -> None:
-    pictures = {picture.id: picture for picture in listing.pictures}
+def test_pictures_are_listed_with_their_title_and_class(listing: Listing[Drawing]) -> None:
+    pictures = {picture.id: picture for picture in listing.samples}
     assert list(pictures) == sorted(pictures)
     assert len(pictures) == sum(map(len, TITLES.values())) + 2
     crow = pictures["animals/birds/crow_01"]
@@ -40,7 +41,7 @@ def test_pictures_are_listed_with_their_title_and_class(listing: Listing) -> Non
     assert pictures["people/clothing/hats/beret_01"].label == "clothing"
 
 
-def test_every_picture_left_out_is_counted_by_reason(listing: Listing) -> None:
+def test_every_picture_left_out_is_counted_by_reason(listing: Listing[Drawing]) -> None:
     assert listing.skipped == {
         "outside the thirteen classes": 1,
         "one of a series of near-identical pictures": 2,
@@ -65,17 +66,17 @@ def test_a_picture_without_a_usable_png_is_drawn_from_its_svg(tmp_path: Path) ->
     declare_size(apple, PIXELS // 1000 + 1, 1000)
     grapes.write_bytes(b"")
     pera.write_bytes(b"GIF89a" + bytes(40))
-    suffixes = {picture.id: picture.path.suffix for picture in list_pictures(folder).pictures}
+    suffixes = {picture.id: picture.path.suffix for picture in list_drawings(folder).samples}
     assert {suffixes[f"food/fruit/{name}_01"] for name in names} == {".svg"}
     declare_size(apple, PIXELS // 1000, 1000)
-    suffixes = {picture.id: picture.path.suffix for picture in list_pictures(folder).pictures}
+    suffixes = {picture.id: picture.path.suffix for picture in list_drawings(folder).samples}
     assert suffixes["food/fruit/an_apple_01"] == ".png"
 
 
 def test_a_link_to_nothing_is_counted(tmp_path: Path) -> None:
     folder = make_tree(tmp_path)
     (folder / "svg/tools/lost.svg").symlink_to("nowhere.svg")
-    assert list_pictures(folder).skipped["unreadable picture"] == 1
+    assert list_drawings(folder).skipped["unreadable picture"] == 1
 
 
 def test_the_folder_is_found_however_it_is_given(tmp_path: Path) -> None:
@@ -93,11 +94,11 @@ def test_one_package_alone_comes_with_a_remedy(tmp_path: Path) -> None:
 def test_a_folder_without_any_picture_comes_with_a_remedy(tmp_path: Path) -> None:
     add_picture(tmp_path, "food/untitled", "", shade=1)
     with pytest.raises(UserError, match=r"no picture with a title.*dpkg -x"):
-        list_pictures(find_clipart(tmp_path))
+        list_drawings(find_clipart(tmp_path))
 
 
-def test_twins_share_a_concept(listing: Listing) -> None:
-    concept = {picture.id: picture.concept for picture in listing.pictures}
+def test_twins_share_a_concept(listing: Listing[Drawing]) -> None:
+    concept = {picture.id: picture.concept for picture in listing.samples}
     assert concept["food/fruit/cherries_bw"] == concept["food/fruit/cherries_01"] == "cherries"
     # The same name of a file, another title.
     assert concept["animals/birds/owl_on_a_branch_02"] == concept["animals/birds/owl_on_a_branch_01"] == "nocturnal"
@@ -120,9 +121,9 @@ def test_titles_lose_what_twins_differ_in(title: str, expected: str) -> None:
     assert concepts([("food/x", title)]) == {"food/x": expected}
 
 
-def test_titles_that_were_escaped_twice_are_mended(tmp_path: Path) -> None:
+def test_titles_that_were_escaped_twice_are_fixed(tmp_path: Path) -> None:
     add_picture(tmp_path, "food/ice", "Gelato  all&#39;italiana\n(B &amp; W)", shade=1)
-    assert [picture.title for picture in list_pictures(find_clipart(tmp_path)).pictures] == [
+    assert [picture.title for picture in list_drawings(find_clipart(tmp_path)).samples] == [
         "Gelato all'italiana (B & W)"
     ]
 

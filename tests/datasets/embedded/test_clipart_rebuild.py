@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from mlabench.datasets.embedded import networks as encoders
-from mlabench.datasets.embedded.base import Rows, Tensors, read_features
-from mlabench.datasets.embedded.clipart.dataset import SHIPPED, image_features
+from mlabench.datasets.embedded.clipart.dataset import Clipart
 from mlabench.datasets.embedded.clipart.raw_files import (
     CLASSES,
     PACKAGES,
-    Listing,
-    Picture,
+    Drawing,
     find_clipart,
-    list_pictures,
+    list_drawings,
     read_picture,
 )
-from mlabench.datasets.embedded.clipart.rebuild import split_pictures
+from mlabench.datasets.embedded.rebuild import split_samples
+from mlabench.datasets.embedded.storage import Rows, Tensors, read_features, restore
+from mlabench.datasets.listing import Listing
 from tests.datasets.embedded.debian import unpacked
 
 VERSION = "1:0.18+dfsg-19"
@@ -28,37 +28,39 @@ BLANK = {
 
 
 @pytest.fixture(scope="module")
-def listing(request: pytest.FixtureRequest) -> Listing:
-    return list_pictures(find_clipart(unpacked(request.config.cache, VERSION, *PACKAGES)))
+def listing(request: pytest.FixtureRequest) -> Listing[Drawing]:
+    return list_drawings(find_clipart(unpacked(request.config.cache, VERSION, *PACKAGES)))
 
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[Rows, Tensors]:
-    rows, tensors, _ = read_features(SHIPPED)
+    rows, tensors, _ = read_features(Clipart.folder)
     return rows, tensors
 
 
 @pytest.fixture(scope="module")
-def spread(listing: Listing) -> list[Picture]:
+def spread(listing: Listing[Drawing]) -> list[Drawing]:
     """Three pictures of every class, and one that is drawn from its SVG."""
-    result = [next(picture for picture in listing.pictures if picture.path.suffix == ".svg")]
+    result = [next(picture for picture in listing.samples if picture.path.suffix == ".svg")]
     for label in CLASSES:
-        own = [picture for picture in listing.pictures if picture.label == label and picture.id not in BLANK]
+        own = [picture for picture in listing.samples if picture.label == label and picture.id not in BLANK]
         result += [own[round(share * (len(own) - 1))] for share in (0.05, 0.5, 0.95)]
     return result
 
 
-def test_the_raw_files_give_the_shipped_samples_and_splits(listing: Listing, shipped: tuple[Rows, Tensors]) -> None:
-    split = split_pictures(listing.pictures)
+def test_the_raw_files_give_the_shipped_samples_and_splits(
+    listing: Listing[Drawing], shipped: tuple[Rows, Tensors]
+) -> None:
+    split = split_samples(listing.samples)
     expected = [
         (picture.id, picture.label, picture.concept, split[picture.concept])
-        for picture in listing.pictures
+        for picture in listing.samples
         if picture.id not in BLANK
     ]
     assert [tuple(row[column] for column in ("id", "class", "concept", "split")) for row in shipped[0]] == expected
 
 
-def test_the_raw_files_give_the_shipped_texts(spread: list[Picture], shipped: tuple[Rows, Tensors]) -> None:
+def test_the_raw_files_give_the_shipped_texts(spread: list[Drawing], shipped: tuple[Rows, Tensors]) -> None:
     rows, tensors = shipped
     row_of = {row["id"]: int(row["text"]) for row in rows}
     features = tensors["text"][[row_of[picture.id] for picture in spread]].astype(np.float32)
@@ -70,10 +72,10 @@ def test_the_raw_files_give_the_shipped_texts(spread: list[Picture], shipped: tu
     np.testing.assert_allclose(rebuilt, features, rtol=1e-3, atol=5e-3)
 
 
-def test_the_raw_files_give_the_shipped_pictures(spread: list[Picture], shipped: tuple[Rows, Tensors]) -> None:
+def test_the_raw_files_give_the_shipped_pictures(spread: list[Drawing], shipped: tuple[Rows, Tensors]) -> None:
     rows, tensors = shipped
     row_of = {row["id"]: int(row["image"]) for row in rows}
-    features = image_features(tensors)[[row_of[picture.id] for picture in spread]]
+    features = restore(tensors, "image")[[row_of[picture.id] for picture in spread]]
     with encoders.one_thread():
         image = encoders.encode_pictures(read_picture(picture.path) for picture in spread)
     rebuilt = (image - tensors["image.mean"]) / tensors["image.std"]

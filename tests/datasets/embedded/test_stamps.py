@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from mlabench import registry
 from mlabench.datasets import Data, Dataset, Split
-from mlabench.datasets.embedded.base import read_features
 from mlabench.datasets.embedded.rebuild import SHARES
-from mlabench.datasets.embedded.stamps import dataset as stamps
-from mlabench.datasets.embedded.stamps.dataset import SHIPPED, Stamps
+from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
+from mlabench.datasets.embedded.storage import read_features
 from mlabench.errors import UserError
 
+SHIPPED = Stamps.folder
 SPLITS = ("train", "validation", "test")
 
 
@@ -144,7 +144,7 @@ def test_the_fingerprint_depends_on_the_options_that_matter() -> None:
 
 
 def test_missing_files_come_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "SHIPPED", tmp_path)
+    monkeypatch.setattr(Stamps, "folder", tmp_path)
     for read in (Stamps(Stamps.Config()).load, Stamps(Stamps.Config()).fingerprint):
         with pytest.raises(UserError, match=r"features\.safetensors is missing\. .*mlabench data prepare stamps"):
             read()

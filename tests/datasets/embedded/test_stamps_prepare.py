@@ -8,11 +8,10 @@ import pytest
 
 from mlabench.datasets import Inventory
 from mlabench.datasets.embedded import networks as frozen_features
-from mlabench.datasets.embedded.base import read_features
 from mlabench.datasets.embedded.networks import count_ngrams, encode_speech
-from mlabench.datasets.embedded.rebuild import staged
-from mlabench.datasets.embedded.stamps.dataset import SHIPPED, ngram_features
-from mlabench.datasets.embedded.stamps.rebuild import check_stamps, prepare_stamps
+from mlabench.datasets.embedded.rebuild import _staged
+from mlabench.datasets.embedded.stamps.dataset import Stamps
+from mlabench.datasets.embedded.storage import read_features, restore
 from mlabench.errors import UserError
 from tests.datasets.embedded.stamps_tree import make_tree
 
@@ -34,7 +33,7 @@ def calls() -> list[tuple[str, int, int]]:
 @pytest.fixture(scope="module")
 def prepared(raw: Path, calls: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     out = tmp_path_factory.mktemp("out") / "features"
-    return prepare_stamps(raw, out, progress=lambda *call: calls.append(call))
+    return Stamps(Stamps.Config()).prepare(raw, out, progress=lambda *call: calls.append(call))
 
 
 def test_samples_that_cannot_be_decoded_are_counted(prepared: Inventory) -> None:
@@ -52,7 +51,7 @@ def test_samples_that_cannot_be_decoded_are_counted(prepared: Inventory) -> None
 
 
 def test_a_check_counts_without_decoding(raw: Path) -> None:
-    found = check_stamps(raw)
+    found = Stamps(Stamps.Config()).check(raw)
     assert found.folder == raw / "usr/share/tuxpaint/stamps"
     assert set(found.samples) == {"train", "validation", "test"}
     assert sum(found.samples.values()) == 7
@@ -68,7 +67,7 @@ def test_progress_reaches_the_end_of_every_stage(prepared: Inventory, calls: lis
 
 
 def test_the_folder_has_all_that_the_shipped_one_has(prepared: Inventory) -> None:
-    assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in SHIPPED.iterdir()}
+    assert {path.name for path in prepared.folder.iterdir()} == {path.name for path in Stamps.folder.iterdir()}
 
 
 def test_the_same_picture_has_the_same_features_in_every_language(prepared: Inventory) -> None:
@@ -81,7 +80,7 @@ def test_the_same_picture_has_the_same_features_in_every_language(prepared: Inve
 
 def test_sparse_texts_come_back_whole(prepared: Inventory) -> None:
     _, tensors, _ = read_features(prepared.folder)
-    features = ngram_features(tensors) * tensors["text.std"] + tensors["text.mean"]
+    features = restore(tensors, "text") * tensors["text.std"] + tensors["text.mean"]
     assert ((features > 1e-6).sum(axis=1) == np.diff(tensors["text.start"])).all()
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3)
 
@@ -96,29 +95,22 @@ def test_a_failure_leaves_the_old_features_whole(raw: Path, tmp_path: Path, monk
 
     monkeypatch.setattr(frozen_features, "encode_speech", fail)
     with pytest.raises(KeyboardInterrupt):
-        prepare_stamps(raw, out)
+        Stamps(Stamps.Config()).prepare(raw, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["features", "samples.csv"]
     assert (out / "samples.csv").read_text() == "old"
-
-
-def test_a_limit_needs_a_folder_of_its_own(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="another folder"):
-        prepare_stamps(raw, limit=10)
-    with pytest.raises(UserError, match="cannot rebuild 0 samples"):
-        prepare_stamps(raw, tmp_path, limit=0)
 
 
 def test_a_folder_that_cannot_be_made_is_reported_first(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write features .*Choose another place"):
-        prepare_stamps(raw, tmp_path / "file" / "features")
+        Stamps(Stamps.Config()).prepare(raw, tmp_path / "file" / "features")
 
 
 def test_features_that_cannot_be_replaced_are_reported(tmp_path: Path) -> None:
     (tmp_path / "out" / "features.safetensors" / "inside").mkdir(parents=True)
     with (
         pytest.raises(UserError, match=r"cannot write features .*Choose another place"),
-        staged(tmp_path / "out") as new,
+        _staged(tmp_path / "out") as new,
     ):
         (new / "features.safetensors").write_text("")
 
@@ -129,7 +121,7 @@ def test_a_missing_extra_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install -e '\.\[prepare\]'"):
-        prepare_stamps(raw, tmp_path / "out")
+        Stamps(Stamps.Config()).prepare(raw, tmp_path / "out")
 
 
 def test_speech_features_ignore_loudness_and_silence_around() -> None:
@@ -160,4 +152,4 @@ def test_a_folder_without_any_readable_picture_is_reported(tmp_path: Path) -> No
     for picture in (*folder.rglob("*.png"), *folder.rglob("*.svg")):
         picture.write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"no sample of the training split is left"):
-        prepare_stamps(tmp_path / "raw", tmp_path / "out")
+        Stamps(Stamps.Config()).prepare(tmp_path / "raw", tmp_path / "out")

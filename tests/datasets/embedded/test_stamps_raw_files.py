@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlabench.datasets.embedded.networks import SPEECH_RATE
+from mlabench.datasets.embedded.rebuild import normalise
 from mlabench.datasets.embedded.stamps.raw_files import (
     SPEECH_LIMIT,
-    SPEECH_RATE,
     concepts,
     find_stamps,
     list_samples,
-    normalise,
     read_picture,
     read_speech,
 )

@@ -5,38 +5,38 @@ import pytest
 from numpy.typing import NDArray
 
 from mlabench.datasets.embedded import networks as encoders
-from mlabench.datasets.embedded.base import Rows, Tensors, read_features
-from mlabench.datasets.embedded.stamps.dataset import SHIPPED, ngram_features
+from mlabench.datasets.embedded.rebuild import split_samples
+from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.datasets.embedded.stamps.raw_files import (
     CLASSES,
     LANGUAGES,
-    PACKAGE,
-    Listing,
-    Sample,
+    PACKAGES,
+    SpokenStamp,
     find_stamps,
     list_samples,
     read_picture,
     read_speech,
 )
-from mlabench.datasets.embedded.stamps.rebuild import split_samples
+from mlabench.datasets.embedded.storage import Rows, Tensors, read_features, restore
+from mlabench.datasets.listing import Listing
 from tests.datasets.embedded.debian import unpacked
 
 VERSION = "2022.06.04-1"
 
 
 @pytest.fixture(scope="module")
-def listing(request: pytest.FixtureRequest) -> Listing:
-    return list_samples(find_stamps(unpacked(request.config.cache, VERSION, PACKAGE)))
+def listing(request: pytest.FixtureRequest) -> Listing[SpokenStamp]:
+    return list_samples(find_stamps(unpacked(request.config.cache, VERSION, *PACKAGES)))
 
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[Rows, Tensors]:
-    rows, tensors, _ = read_features(SHIPPED)
+    rows, tensors, _ = read_features(Stamps.folder)
     return rows, tensors
 
 
 @pytest.fixture(scope="module")
-def spread(listing: Listing) -> list[Sample]:
+def spread(listing: Listing[SpokenStamp]) -> list[SpokenStamp]:
     """Four samples of every class, of different stamps and languages."""
     result = []
     for label in CLASSES:
@@ -47,7 +47,9 @@ def spread(listing: Listing) -> list[Sample]:
     return result
 
 
-def test_the_raw_files_give_the_shipped_samples_and_splits(listing: Listing, shipped: tuple[Rows, Tensors]) -> None:
+def test_the_raw_files_give_the_shipped_samples_and_splits(
+    listing: Listing[SpokenStamp], shipped: tuple[Rows, Tensors]
+) -> None:
     split = split_samples(listing.samples)
     expected = [
         (sample.id, sample.stamp.label, sample.language, sample.stamp.concept, split[sample.stamp.concept])
@@ -59,12 +61,12 @@ def test_the_raw_files_give_the_shipped_samples_and_splits(listing: Listing, shi
 
 @pytest.mark.parametrize("column", ["image", "text", "english", "audio"])
 def test_the_raw_files_give_the_shipped_features(
-    column: str, spread: list[Sample], shipped: tuple[Rows, Tensors]
+    column: str, spread: list[SpokenStamp], shipped: tuple[Rows, Tensors]
 ) -> None:
     rows, tensors = shipped
     row_of = {row["id"]: int(row[column]) for row in rows}
     take = [row_of[sample.id] for sample in spread]
-    features = ngram_features(tensors) if column == "text" else tensors[column].astype(np.float32)
+    features = restore(tensors, column)
     rebuilt = encode(column, spread, tensors)
     # Rounding to float16 changes a value by less than its 2000th part. The rest allows for other versions
     # of the decoders and of torch: five thousandths of a standard deviation.
@@ -72,7 +74,7 @@ def test_the_raw_files_give_the_shipped_features(
     assert np.corrcoef(rebuilt.ravel(), features[take].ravel())[0, 1] > 0.9999
 
 
-def encode(column: str, samples: list[Sample], tensors: Tensors) -> NDArray[np.float32]:
+def encode(column: str, samples: list[SpokenStamp], tensors: Tensors) -> NDArray[np.float32]:
     with encoders.one_thread():
         if column == "image":
             features = encoders.encode_pictures(read_picture(sample.stamp.picture) for sample in samples)

@@ -222,17 +222,17 @@ def test_a_missing_list_comes_with_where_to_get_it(tree: Path, split: str, missi
 @pytest.mark.parametrize(
     ("split", "line", "problem"),
     [
-        ("mla", "1001_DFA_ANG_XX.flv", "is no clip and its class, as in '1001_DFA_ANG_XX.flv Anger'"),
-        ("mla", "1001_DFA_ANG_XX.wav Anger", "is no clip and its class"),
-        ("mla", "1001_DFA_ANG_XX.flv Anger twice", "is no clip and its class"),
-        ("mla", "1001_DFA_QQQ_XX.flv Anger", "is no clip and its class"),
+        ("mla", "1001_DFA_ANG_XX.flv", "is not a clip and its class, as in '1001_DFA_ANG_XX.flv Anger'"),
+        ("mla", "1001_DFA_ANG_XX.wav Anger", "is not a clip and its class"),
+        ("mla", "1001_DFA_ANG_XX.flv Anger twice", "is not a clip and its class"),
+        ("mla", "1001_DFA_QQQ_XX.flv Anger", "is not a clip and its class"),
         ("mla", "1001_DFA_ANG_XX.flv Sad", "is listed as 'Sad', but its name says Anger"),
         ("mla", "1001_DFA_ANG_XX.flv Wrath", "is listed as 'Wrath', but its name says Anger"),
         ("mla", "1012_TIE_HAP_XX.flv Happy", "1012_TIE_HAP_XX is listed twice"),
         ("mla", "1001_IOM_HAP_XX.flv Happy", "1001_IOM_HAP_XX is listed twice"),
         ("ogm", "1001_DFA_ANG_XX,7", "is listed as '7', but its name says Anger"),
-        ("ogm", "1001_DFA_ANG_XX;ANG", "is no clip and its class"),
-        ("ogm", "version https://git-lfs.github.com/spec/v1", "is no clip and its class"),
+        ("ogm", "1001_DFA_ANG_XX;ANG", "is not a clip and its class"),
+        ("ogm", "version https://git-lfs.github.com/spec/v1", "is not a clip and its class"),
     ],
 )
 def test_a_faulty_line_of_a_list_is_named(tree: Path, split: str, line: str, problem: str) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mlabench.datasets.published.base import Listing
+from mlabench.datasets.listing import Listing, RawSample
 from mlabench.datasets.published.food101 import Food101, clean_title, read_titles
-from mlabench.datasets.published.text_image import QMF_LISTS, read_lists
+from mlabench.datasets.published.text_image import read_list
 from mlabench.errors import UserError
 from mlabench.media import Image, Text
 from tests.datasets.published import food101_tree as tree
@@ -40,11 +40,11 @@ def dataset(root: Path | None, **options: Any) -> Food101:
     return Food101(Food101.Config(root=root, **options))
 
 
-def listing(root: Path, **options: Any) -> Listing:
+def listing(root: Path, **options: Any) -> Listing[RawSample]:
     return dataset(root, **options).listing()
 
 
-def splits(found: Listing) -> dict[str, set[str]]:
+def splits(found: Listing[RawSample]) -> dict[str, set[str]]:
     return {
         split: {sample.id for sample in found.samples if sample.split == split}
         for split in ("train", "validation", "test")
@@ -164,7 +164,7 @@ def test_qmf_texts_need_no_csv_files(folder: Path) -> None:
 
 @pytest.mark.parametrize(("split", "name"), [("qmf", "train.jsonl"), ("mla", "my_train_food.txt")])
 def test_missing_lists_come_with_a_remedy(official: Path, split: str, name: str) -> None:
-    with pytest.raises(UserError, match=rf"dataset\.lists: no list {name} in .*github\.com.*dataset\.lists=DIR"):
+    with pytest.raises(UserError, match=rf"dataset\.lists: .*{name} is not in .*github\.com.*dataset\.lists=DIR"):
         listing(official, split=split)
 
 
@@ -420,7 +420,7 @@ def test_no_list_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
     folder = tmp_path_factory.getbasetemp()
     (folder / name).write_bytes(data)
     try:
-        found = read_lists(folder, {"train": name}, "the web")
+        found = read_list(folder / name, "train", "the web")
     except UserError as error:
         assert error.line is not None
     else:
@@ -428,5 +428,5 @@ def test_no_list_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
 
 
 def test_all_three_lists_of_qmf_are_read(official: Path) -> None:
-    found = read_lists(official.parent / "qmf lists", QMF_LISTS, "the web")
+    found = dataset(official, lists=official.parent / "qmf lists").qmf
     assert Counter(row.split for row in found) == {"train": 54, "validation": 9, "test": 9}

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mlabench.datasets.published.base import Listing, Sample
+from mlabench.datasets.listing import Listing, RawSample
 from mlabench.datasets.published.iemocap import Iemocap
 from mlabench.datasets.published.iemocap_files import (
     Utterance,
-    find_release,
+    is_release,
     parse_evaluations,
-    parse_list,
     parse_transcripts,
+    read_list,
     session_of,
     speaker_of,
 )
@@ -71,15 +71,15 @@ def dataset(root: Path | None, **options: Any) -> Iemocap:
     return Iemocap(Iemocap.Config(root=root, **options))
 
 
-def listing(root: Path | None, **options: Any) -> Listing:
+def listing(root: Path | None, **options: Any) -> Listing[RawSample]:
     return dataset(root, **options).listing()
 
 
-def samples(root: Path, **options: Any) -> dict[str, Sample]:
+def samples(root: Path, **options: Any) -> dict[str, RawSample]:
     return {sample.id: sample for sample in listing(root, **options).samples}
 
 
-def by_split(found: dict[str, Sample], key: Callable[[str], Any] = str) -> dict[str, set[Any]]:
+def by_split(found: dict[str, RawSample], key: Callable[[str], Any] = str) -> dict[str, set[Any]]:
     result: dict[str, set[Any]] = {"train": set(), "validation": set(), "test": set()}
     for sample in found.values():
         result[sample.split].add(key(sample.id))
@@ -395,11 +395,11 @@ def test_lists_with_other_line_ends_are_read(release: Path, tmp_path: Path) -> N
 
 
 def test_missing_lists_come_with_a_remedy(release: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"my_test_iemo\.txt, which are not there: no folder.*dataset\.lists=DIR"):
+    with pytest.raises(UserError, match=r"my_train_iemo\.txt is not in .*dataset\.lists=DIR"):
         listing(release, split="mla")
     write_lists(tmp_path, [FIRST], [])
     (tmp_path / "my_test_iemo.txt").unlink()
-    with pytest.raises(UserError, match=r"which are not in .*dataset\.lists=DIR"):
+    with pytest.raises(UserError, match=r"my_test_iemo\.txt is not in .*dataset\.lists=DIR"):
         listing(release, split="mla", lists=tmp_path)
 
 
@@ -506,7 +506,7 @@ _TEXTS = st.one_of(st.text(max_size=80), st.lists(_PIECES, max_size=12).map("".j
 
 
 @given(_TEXTS)
-def test_no_text_breaks_the_parsers(text: str) -> None:
+def test_no_text_breaks_the_parsers(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     for utterance in parse_evaluations(text):
         assert 0 <= utterance.start < 1e6
         assert utterance.id.startswith(f"{utterance.dialogue}_{utterance.speaker}")
@@ -514,7 +514,9 @@ def test_no_text_breaks_the_parsers(text: str) -> None:
         assert utterance.startswith("Ses0")
         assert said == said.strip()
     try:
-        ids = parse_list(text, "list.txt")
+        path = tmp_path_factory.getbasetemp() / "list.txt"
+        path.write_text(text, encoding="utf-8", errors="replace")
+        ids = read_list(path, "the web")
     except UserError as error:
         assert error.line is not None
     else:
@@ -561,6 +563,6 @@ def test_a_dialogue_that_the_release_does_not_have_is_no_trouble(copy: Path) -> 
     assert len(samples(copy)) == len(EXPECTED) + 7
 
 
-def test_find_release_returns_none_where_there_is_none(tmp_path: Path) -> None:
+def test_a_folder_without_evaluations_is_not_a_release(tmp_path: Path) -> None:
     (tmp_path / "Session1/dialog/EmoEvaluation").mkdir(parents=True)
-    assert find_release(tmp_path) is None
+    assert not is_release(tmp_path)

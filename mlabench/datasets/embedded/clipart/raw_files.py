@@ -13,17 +13,17 @@ import hashlib
 import html
 import re
 import struct
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.embedded.stamps.raw_files import PICTURE_SIZE, normalise
-from mlabench.datasets.splits import join_groups
+from mlabench.datasets.embedded.networks import PICTURE_SIZE
+from mlabench.datasets.embedded.rebuild import find_folder, group_twins, how_to_get, normalise
+from mlabench.datasets.listing import LeftOutError, Listing
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError, pictures
 
@@ -51,11 +51,6 @@ SERIES = ("recreation/games/cards", "transportation/roadsigns", "transportation/
 PIXELS = 50_000_000
 
 PACKAGES = ("openclipart-png", "openclipart-svg")
-REMEDY = (
-    f"Run `apt-get download {' '.join(PACKAGES)}`, unpack both into one folder "
-    "(`for f in openclipart-*.deb; do dpkg -x $f DIR; done`, no root needed) and pass DIR."
-)
-_INSTALLED = Path("/usr/share/openclipart")
 
 _LABELS = {folder: label for label, folders in FOLDERS.items() for folder in folders} | {name: name for name in SERIES}
 _CC, _DC = "{http://web.resource.org/cc/}", "{http://purl.org/dc/elements/1.1/}"
@@ -65,8 +60,8 @@ _PUBLIC_DOMAIN = {"http://web.resource.org/cc/PublicDomain", "Public Domain"}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture, which is one sample.
+class Drawing:
+    """One drawing, which is one sample.
 
     Attributes:
         id: Path below the folder of pictures without a suffix, e.g. ``animals/birds/crow_01``.
@@ -83,38 +78,19 @@ class Picture:
     concept: str
 
 
-@dataclass
-class Listing:
-    """What a folder of clip art holds.
-
-    Attributes:
-        pictures: In the order of their ids.
-        skipped: Number of pictures left out, by reason.
-    """
-
-    pictures: list[Picture] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-
-
 def find_clipart(root: Path | None = None) -> Path:
-    """The folder that holds ``png`` and ``svg``: installed, unpacked below ``root``, or ``root`` itself.
-
-    Args:
-        root: Where to look; ``None`` for the installed packages.
-
-    Raises:
-        UserError: If there is none.
-    """
-    candidates = [root / "usr/share/openclipart", root / "openclipart", root] if root else [_INSTALLED]
-    for folder in candidates:
-        if (folder / "png").is_dir() and (folder / "svg").is_dir():
-            return folder
-    where = f"no folder with png and svg in {root}" if root else f"{' and '.join(PACKAGES)} are not installed"
-    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=REMEDY)
+    """The folder that holds ``png`` and ``svg``; see :func:`mlabench.datasets.embedded.rebuild.find_folder`."""
+    return find_folder(
+        root,
+        Path("/usr/share/openclipart"),
+        PACKAGES,
+        "folder with png and svg",
+        lambda folder: (folder / "png").is_dir() and (folder / "svg").is_dir(),
+    )
 
 
-def list_pictures(folder: Path) -> Listing:
-    """Lists the pictures by id.
+def list_drawings(folder: Path) -> Listing[Drawing]:
+    """Lists the drawings by id.
 
     Args:
         folder: From :func:`find_clipart`.
@@ -122,49 +98,50 @@ def list_pictures(folder: Path) -> Listing:
     Raises:
         UserError: If there is not a single one.
     """
-    listing = Listing()
+    listing = Listing[Drawing]()
     owners: dict[str, set[str]] = {}
-    found: list[tuple[Picture, str]] = []
+    found: list[tuple[Drawing, str]] = []
     for svg in sorted((folder / "svg").rglob("*.svg")):
-        name = svg.relative_to(folder / "svg").with_suffix("").as_posix()
-        label = _label(name)
-        if not label:
-            listing.skipped["outside the thirteen classes"] += 1
-            continue
-        png = folder / "png" / f"{name}.png"
-        path = png if _is_usable(png) else svg
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError:
-            listing.skipped["unreadable picture"] += 1
-            continue
-        owners.setdefault(digest, set()).add(label)
-        found.append((Picture(name, label, path, title="", concept=""), digest))
-    kept: dict[str, Picture] = {}
-    for picture, digest in found:
-        try:
+        with listing.counting():
+            drawing = _drawing(folder, svg)
+            digest = _digest(drawing.path)
+            owners.setdefault(digest, set()).add(drawing.label)
+            found.append((drawing, digest))
+    kept: dict[str, Drawing] = {}
+    for drawing, digest in found:
+        with listing.counting():
             _require_one_class(owners[digest], repeated=digest in kept)
-            kept[digest] = replace(picture, title=_read_title(folder / "svg" / f"{picture.id}.svg"))
-        except _LeftOutError as reason:
-            listing.skipped[str(reason)] += 1
+            kept[digest] = replace(drawing, title=_read_title(folder / "svg" / f"{drawing.id}.svg"))
     if not kept:
-        raise UserError(f"{folder} holds no picture with a title.", remedy=REMEDY)
-    concept = concepts((picture.id, picture.title) for picture in kept.values())
-    listing.pictures = [replace(picture, concept=concept[picture.id]) for picture in kept.values()]
+        raise UserError(f"{folder} holds no picture with a title.", remedy=how_to_get(PACKAGES))
+    concept = concepts((drawing.id, drawing.title) for drawing in kept.values())
+    listing.samples = [replace(drawing, concept=concept[drawing.id]) for drawing in kept.values()]
     return listing
 
 
-class _LeftOutError(Exception):
-    """A picture does not become a sample; the message is the reason to count."""
+def _drawing(folder: Path, svg: Path) -> Drawing:
+    name = svg.relative_to(folder / "svg").with_suffix("").as_posix()
+    label = _label(name)
+    if not label:
+        raise LeftOutError("outside the thirteen classes")
+    png = folder / "png" / f"{name}.png"
+    return Drawing(name, label, png if _is_usable(png) else svg, title="", concept="")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise LeftOutError("unreadable picture") from error
 
 
 def _require_one_class(owners: set[str], *, repeated: bool) -> None:
     if owners & set(SERIES):
-        raise _LeftOutError("one of a series of near-identical pictures")
+        raise LeftOutError("one of a series of near-identical pictures")
     if len(owners) > 1:
-        raise _LeftOutError("in more than one class")
+        raise LeftOutError("in more than one class")
     if repeated:
-        raise _LeftOutError("the same picture again")
+        raise LeftOutError("the same picture again")
 
 
 def _label(name: str) -> str:
@@ -184,26 +161,21 @@ def _is_usable(png: Path) -> bool:
 
 
 def _read_title(svg: Path) -> str:
-    """The title of a picture in the Public Domain, from its block of RDF.
-
-    Raises:
-        _LeftOutError: If there is none, the licence is another one or not stated, or the picture shows
-            an image that is not there.
-    """
+    """The title of a picture in the Public Domain, from its block of RDF; others are left out."""
     try:
         root = ET.parse(svg).getroot()  # noqa: S314  (expat itself stops entities that expand without end)
     except (OSError, ET.ParseError, ValueError) as error:
-        raise _LeftOutError("unreadable description") from error
+        raise LeftOutError("unreadable description") from error
     works = list(root.iter(f"{_CC}Work"))
     licences = {value for work in works for licence in work.iter(f"{_CC}license") for value in licence.attrib.values()}
     if not licences or licences - _PUBLIC_DOMAIN:
-        raise _LeftOutError("not stated to be in the Public Domain")
+        raise LeftOutError("not stated to be in the Public Domain")
     if any(not image.get(_HREF, "data:").startswith("data:") for image in root.iter(f"{_SVG}image")):
-        raise _LeftOutError("with an image that is in another file")
+        raise LeftOutError("with an image that is in another file")
     # Some titles were escaped twice.
     title = " ".join(html.unescape(works[0].findtext(f"{_DC}title", default="")).split())
     if not title:
-        raise _LeftOutError("without a title")
+        raise LeftOutError("without a title")
     return title
 
 
@@ -287,12 +259,8 @@ def concepts(titles: Iterable[tuple[str, str]]) -> dict[str, str]:
     Returns:
         For each id its concept: the alphabetically first title of the group, normalised.
     """
-    keys = {}
-    for name, title in titles:
-        families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
-        file = f"file:{_normalise(PurePosixPath(name).name)}"
-        keys[name] = [_normalise(title), file, *families]
-    return join_groups(keys)
+    keys = {name: [_normalise(title), f"file:{_normalise(PurePosixPath(name).name)}"] for name, title in titles}
+    return group_twins(keys, _FAMILIES)
 
 
 def _normalise(title: str) -> str:

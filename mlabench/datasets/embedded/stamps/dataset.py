@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from mlabench.datasets.contract import Data, Dataset, Inventory, ReportProgress
-from mlabench.datasets.embedded.base import Tensors, assemble, fingerprint, read_features
-from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES, PACKAGE
+from mlabench.datasets.embedded.base import Embedded
+from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
+from mlabench.datasets.embedded.stamps.rebuild import RebuildStamps
 from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Medium
-
-#: The shipped features; ``README.md`` there is the data card.
-SHIPPED = Path(__file__).with_name("features")
-#: What to do if the shipped features are missing.
-_REMEDY = (
-    "Reinstall mlabench, or rebuild the features: "
-    f"`mlabench data prepare stamps --root DIR`, DIR holding the Debian package {PACKAGE}."
-)
 
 
-class Stamps(Dataset):
+class Stamps(Embedded):
     """Tux Paint stamps: 10 kinds of pictures, their descriptions in 9 languages, read aloud by people.
 
     A sample is a stamp in one language: the picture (EfficientNet-Lite0 features), the description in
@@ -70,79 +58,27 @@ class Stamps(Dataset):
         },
     }
 
-    @property
-    def media(self) -> dict[str, Medium]:
-        """The chosen modalities, in the order of the columns."""
-        return dict.fromkeys(self.config.modalities, "features")
+    folder = Path(__file__).with_name("features")
+    classes = CLASSES
+    rebuild = RebuildStamps()
 
-    def fingerprint(self) -> str:
-        """First 12 hex digits of a SHA-256 over the shipped files and the options that matter.
-
-        Raises:
-            UserError: If the shipped files are missing.
-        """
-        options = self.config.model_dump(mode="json")
+    def options(self) -> dict[str, Any]:
+        """The options that decide what is loaded: without the text, its language does not matter."""
+        options = super().options()
         if "text" not in self.config.modalities:
             del options["text"]
-        return fingerprint(SHIPPED, options, _REMEDY)
+        return options
 
-    def load(self) -> Data:
-        """Loads the three splits from the shipped features.
-
-        Raises:
-            UserError: If the shipped files are missing.
-        """
-        rows, tensors, metadata = read_features(SHIPPED, _REMEDY)
-        columns: dict[str, str] = {modality: self._column(modality) for modality in self.config.modalities}
-        features = {
-            modality: ngram_features(tensors) if column == "text" else tensors[column].astype(np.float32)
-            for modality, column in columns.items()
-        }
-        return assemble(rows, CLASSES, features, columns, self._notes(json.loads(metadata["made"])["skipped"]))
-
-    def check(self, root: Path | None = None) -> Inventory:
-        """See :func:`mlabench.datasets.embedded.stamps.rebuild.check_stamps`."""
-        from mlabench.datasets.embedded.stamps.rebuild import check_stamps
-
-        return check_stamps(root)
-
-    def prepare(
-        self, root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
-    ) -> Inventory:
-        """See :func:`mlabench.datasets.embedded.stamps.rebuild.prepare_stamps`."""
-        from mlabench.datasets.embedded.stamps.rebuild import prepare_stamps
-
-        return prepare_stamps(root, out, progress)
-
-    def _column(self, modality: str) -> str:
-        """The column of the table, and name of the tensor, that a modality is read from."""
+    def column(self, modality: str) -> str:
+        """See :meth:`Embedded.column`."""
         return "english" if modality == "text" and self.config.text == "english" else modality
 
-    def _notes(self, skipped: dict[str, int]) -> tuple[str, ...]:
-        missing = ", ".join(f"{reason} ({count})" for reason, count in skipped.items())
-        notes = [
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See :attr:`Embedded.notes`."""
+        weak = ("Audio is weak and nearly redundant beside image and text.",)
+        return (
             "stamps stands in for IEMOCAP; its labels are object categories and its numbers are not the paper's.",
+            *(weak if "audio" in self.config.modalities else ()),
             f"A picture repeats in up to {len(LANGUAGES)} languages: samples of one concept are not independent.",
-            f"Left out when the features were made: {missing}.",
-        ]
-        if "audio" in self.config.modalities:
-            notes.insert(1, "Audio is weak and nearly redundant beside image and text.")
-        return tuple(notes)
-
-
-def ngram_features(tensors: Tensors) -> NDArray[np.float32]:
-    """Standardised n-gram features of every distinct text.
-
-    They are stored sparsely (text ``i`` owns the entries ``start[i]`` to ``start[i + 1]``), because most
-    buckets of most texts are empty, and are standardised here because that would fill them.
-
-    Returns:
-        float32 ``[texts, buckets]``
-    """
-    start, mean, std = (tensors[f"text.{name}"] for name in ("start", "mean", "std"))
-    features: NDArray[np.float32] = np.zeros((len(start) - 1, len(mean)), np.float32)
-    rows = np.repeat(np.arange(len(features)), start[1:] - start[:-1])
-    features[rows, tensors["text.bucket"]] = tensors["text.weight"]
-    features -= mean
-    features /= std
-    return features
+        )

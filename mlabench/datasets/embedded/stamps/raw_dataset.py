@@ -7,12 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from mlabench.datasets.embedded.rebuild import split_samples
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, SPEECH_LIMIT, find_stamps, list_samples
-from mlabench.datasets.embedded.stamps.rebuild import split_samples
-from mlabench.datasets.published.base import Listing, RawDataset, Sample, SplitName
+from mlabench.datasets.listing import Listing, RawSample, SplitName
+from mlabench.datasets.published.base import RawDataset
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
-from mlabench.media import Audio, Image, Medium, Text
+from mlabench.media import Audio, Image, Text
 
 _SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "test": "test"}
 
@@ -46,17 +47,9 @@ class RawStamps(RawDataset):
     )
     stand_in = "--dataset stamps"
 
-    @property
-    def media(self) -> dict[str, Medium]:
-        """The chosen modalities, in the order of the columns; each consists of what it is called."""
-        return {modality: modality for modality in self.config.modalities}
+    classes = CLASSES
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of ``stamps``, in its order."""
-        return CLASSES
-
-    def listing(self) -> Listing:
+    def listing(self) -> Listing[RawSample]:
         """Lists the samples of ``stamps``, in its order.
 
         Raises:
@@ -69,16 +62,16 @@ class RawStamps(RawDataset):
         found = list_samples(folder)
         split = split_samples(found.samples)
         samples = [
-            Sample(
+            RawSample(
                 id=sample.id,
-                label=sample.stamp.label,
-                split=_SPLITS[split[sample.stamp.concept]],
+                label=sample.label,
+                split=_SPLITS[split[sample.concept]],
                 items={
                     "audio": Audio(sample.speech, end=SPEECH_LIMIT),
                     "image": Image(sample.stamp.picture),
                     "text": Text(sample.text),
                 },
-                group=sample.stamp.concept,
+                group=sample.concept,
             )
             for sample in found.samples
         ]

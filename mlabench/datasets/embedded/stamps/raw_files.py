@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.datasets.splits import join_groups
+from mlabench.datasets.embedded.networks import PICTURE_SIZE, SPEECH_RATE
+from mlabench.datasets.embedded.rebuild import find_folder, group_twins, how_to_get, normalise
+from mlabench.datasets.listing import LeftOutError, Listing
 from mlabench.errors import UserError
 from mlabench.media import Audio, UnreadableError
 from mlabench.media.pictures import contain, decode_picture
@@ -42,19 +42,10 @@ CLASSES = (
 #: The languages with at least 300 samples, the most frequent first.
 LANGUAGES = ("fr", "ru", "ca", "ro", "bg", "es", "be", "el", "da")
 
-#: Side of a decoded picture in pixels.
-PICTURE_SIZE = 224
-#: Sampling rate of decoded speech in hertz.
-SPEECH_RATE = 16_000
 #: Longer recordings are cut here, in seconds.
 SPEECH_LIMIT = 6.0
 
-PACKAGE = "tuxpaint-stamps-default"
-REMEDY = (
-    f"Run `apt-get download {PACKAGE} && dpkg -x {PACKAGE}_*.deb DIR` (no root needed) and pass DIR, "
-    "or the folder `stamps` itself."
-)
-_INSTALLED = Path("/usr/share/tuxpaint/stamps")
+PACKAGES = ("tuxpaint-stamps-default",)
 
 _MIRRORED = re.compile(r"_(mirror|flip|mirror_flip)$")
 _TRANSLATION = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
@@ -85,8 +76,8 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A stamp in one language."""
+class SpokenStamp:
+    """A stamp in one language, which is one sample."""
 
     stamp: Stamp
     language: str
@@ -102,38 +93,29 @@ class Sample:
         """The description in the sample's language, which is what the recording says."""
         return self.stamp.texts[self.language]
 
+    @property
+    def label(self) -> str:
+        """The stamp's class."""
+        return self.stamp.label
 
-@dataclass
-class Listing:
-    """What a stamps folder holds.
-
-    Attributes:
-        samples: In the order of :func:`list_samples`.
-        skipped: Number of stamps or (stamp, language) pairs left out, by reason.
-    """
-
-    samples: list[Sample] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
+    @property
+    def concept(self) -> str:
+        """The stamp's concept."""
+        return self.stamp.concept
 
 
 def find_stamps(root: Path | None = None) -> Path:
-    """The stamps folder: of the installed package, of one unpacked below ``root``, or ``root`` itself.
-
-    Args:
-        root: Where to look; ``None`` for the installed package.
-
-    Raises:
-        UserError: If there is none.
-    """
-    candidates = [root / "usr/share/tuxpaint/stamps", root / "stamps", root] if root else [_INSTALLED]
-    for folder in candidates:
-        if any((folder / label).is_dir() for label in CLASSES):
-            return folder
-    where = f"no stamps folder in {root}" if root else f"{PACKAGE} is not installed"
-    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=REMEDY)
+    """The folder that holds those of the classes; see :func:`mlabench.datasets.embedded.rebuild.find_folder`."""
+    return find_folder(
+        root,
+        Path("/usr/share/tuxpaint/stamps"),
+        PACKAGES,
+        "stamps folder",
+        lambda folder: any((folder / label).is_dir() for label in CLASSES),
+    )
 
 
-def list_samples(folder: Path) -> Listing:
+def list_samples(folder: Path) -> Listing[SpokenStamp]:
     """Lists the samples by stamp name, then by language in the order of :data:`LANGUAGES`.
 
     Args:
@@ -142,47 +124,54 @@ def list_samples(folder: Path) -> Listing:
     Raises:
         UserError: If not a single sample is complete.
     """
-    listing = Listing()
-    found = list(_stamps(folder, listing.skipped))
+    listing = Listing[SpokenStamp]()
+    found: list[Stamp] = []
+    for name in _names(folder):
+        with listing.counting():
+            found.append(_stamp(folder, name))
     concept = concepts((stamp.name, stamp.english, stamp.picture.read_bytes()) for stamp in found)
     for stamp in (replace(stamp, concept=concept[stamp.name]) for stamp in found):
         for language in LANGUAGES:
-            speech = folder / f"{stamp.name}_desc_{language}.ogg"
-            if not speech.is_file():
-                listing.skipped["no recording in this language"] += 1
-            elif not speech.stat().st_size:
-                listing.skipped["empty recording"] += 1
-            elif language not in stamp.texts:
-                listing.skipped["no text in this language"] += 1
-            else:
-                listing.samples.append(Sample(stamp, language, speech))
+            with listing.counting():
+                listing.samples.append(_spoken(folder, stamp, language))
     if not listing.samples:
-        raise UserError(f"{folder} holds no stamp with picture, text and recording.", remedy=REMEDY)
+        raise UserError(f"{folder} holds no stamp with picture, text and recording.", remedy=how_to_get(PACKAGES))
     return listing
 
 
-def _stamps(folder: Path, skipped: Counter[str]) -> Iterator[Stamp]:
+def _spoken(folder: Path, stamp: Stamp, language: str) -> SpokenStamp:
+    speech = folder / f"{stamp.name}_desc_{language}.ogg"
+    if not speech.is_file():
+        raise LeftOutError("no recording in this language")
+    if not speech.stat().st_size:
+        raise LeftOutError("empty recording")
+    if language not in stamp.texts:
+        raise LeftOutError("no text in this language")
+    return SpokenStamp(stamp, language, speech)
+
+
+def _names(folder: Path) -> list[str]:
     names = {
         path.relative_to(folder).with_suffix("").as_posix()
         for pattern in ("*.txt", "*.png", "*.svg")
         for path in folder.rglob(pattern)
         if not _MIRRORED.search(path.stem)
     }
-    for name in sorted(names):
-        if name.partition("/")[0] not in CLASSES:
-            skipped["stamp outside the ten classes"] += 1
-            continue
-        # A PNG has its pixels fixed, whereas an SVG's depend on the renderer.
-        pictures = [folder / f"{name}.png", folder / f"{name}.svg"]
-        picture = next((path for path in pictures if path.is_file() and path.stat().st_size), None)
-        if picture is None:
-            skipped["stamp without a picture"] += 1
-            continue
-        texts = _read_texts(folder / f"{name}.txt")
-        if "en" not in texts:
-            skipped["stamp without a description"] += 1
-            continue
-        yield Stamp(name, picture, texts["en"], texts, concept="")
+    return sorted(names)
+
+
+def _stamp(folder: Path, name: str) -> Stamp:
+    if name.partition("/")[0] not in CLASSES:
+        raise LeftOutError("stamp outside the ten classes")
+    # A PNG has its pixels fixed, whereas an SVG's depend on the renderer.
+    pictures = [folder / f"{name}.png", folder / f"{name}.svg"]
+    picture = next((path for path in pictures if path.is_file() and path.stat().st_size), None)
+    if picture is None:
+        raise LeftOutError("stamp without a picture")
+    texts = _read_texts(folder / f"{name}.txt")
+    if "en" not in texts:
+        raise LeftOutError("stamp without a description")
+    return Stamp(name, picture, texts["en"], texts, concept="")
 
 
 def _read_texts(path: Path) -> dict[str, str]:
@@ -195,11 +184,6 @@ def _read_texts(path: Path) -> dict[str, str]:
     texts = {language: text for language, text in texts.items() if language in LANGUAGES} | {"en": english}
     return {language: text.strip() for language, text in texts.items() if text.strip()}
 
-
-_COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold|golden|silver"
-#: A colour in front of something, alone or in a list, so that "an orange" keeps its name.
-_COLOURED = re.compile(rf"\b(?:{_COLOURS})(?: and (?:{_COLOURS}))*\b(?= \w)")
-_ARTICLE = re.compile(r"^(?:a pair of|an?|the|some|two)\b(?= \w)")
 
 #: Pictures that are re-coloured, mirrored or differ in a small sign only, although their descriptions do
 #: not tell. Found by comparing the outlines and edges of all pairs of pictures, plain and
@@ -220,18 +204,6 @@ _FAMILIES = (
 )
 
 
-def normalise(description: str) -> str:
-    """An English description without case, punctuation, articles and colours.
-
-    Re-coloured twins ("A red flag.", "A white flag.") thus share one form.
-    """
-    text = unicodedata.normalize("NFKC", description).casefold()
-    text = " ".join(re.sub(r"[^\w\s]|_", " ", text).split())
-    for pattern in (_ARTICLE, _COLOURED):
-        text = " ".join(pattern.sub(" ", text).split())
-    return text
-
-
 def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
     """Groups stamps that must not be torn apart by a split.
 
@@ -244,11 +216,11 @@ def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
     Returns:
         For each stamp's name its concept: the alphabetically first description of the group.
     """
-    keys = {}
-    for name, english, picture in stamps:
-        families = [f"family:{family}" for family in _FAMILIES if re.fullmatch(family, name)]
-        keys[name] = [normalise(english), f"picture:{hashlib.sha256(picture).hexdigest()}", *families]
-    return join_groups(keys)
+    keys = {
+        name: [normalise(english), f"picture:{hashlib.sha256(picture).hexdigest()}"]
+        for name, english, picture in stamps
+    }
+    return group_twins(keys, _FAMILIES)
 
 
 def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
