@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_wishes, submit_plans, worker
+from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_resources, submit_plans, worker
 from mlabench.cli.data import data_app, masks_app
 from mlabench.cli.listing_commands import list_methods, list_registered, schema, version
 from mlabench.cli.options import (
@@ -141,8 +141,8 @@ def run(
     )
 
     choice("--device", device, DEVICES)
-    wishes = slurm_wishes(launcher, slurm, time_budget)
-    if wishes is None:
+    resources = slurm_resources(launcher, slurm, time_budget, jobs)
+    if resources is None:
         require_device(device)
         require_compiler(needed=compile_encoders)
     loggers = tuple(choice("--logger", name, LOGGERS) for name in dict.fromkeys(logger or ()))
@@ -166,9 +166,9 @@ def run(
         compile=compile_encoders,
         plugins=plugins,
     )
-    if wishes is not None:
-        processes = jobs or wishes.processes(trials_per_device, devices_per_trial)
-        submit_plans(commanded, store, console, strategy, options, wishes, processes)
+    if resources is not None:
+        processes = jobs or resources.processes(trials_per_device, devices_per_trial)
+        submit_plans(commanded, store, console, strategy, options, resources, processes)
         return
     failed, stop = 0, StopRequest(time_budget)
     session = Session.open(store, console, jobs, options, trials_per_device=trials_per_device, should_stop=stop)

@@ -15,29 +15,29 @@ from mlabench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlabench.running import Overwrite, Wishes
+    from mlabench.running import Overwrite, SlurmResources
     from mlabench.store import Store
     from mlabench.suite import Plan
     from mlabench.training import Job, RunOptions
 
 
-def slurm_wishes(launcher: str, wishes: str | None, time_budget: float | None) -> Wishes | None:
-    """What the options of ``run`` ask of Slurm; None if trials run here.
-
-    Raises:
-        UserError: If Slurm is not there, or the options do not go together.
-    """
-    from mlabench.running import read_wishes, require_slurm
+def slurm_resources(
+    launcher: str, text: str | None, time_budget: float | None, jobs: int | None
+) -> SlurmResources | None:
+    """What the options of ``run`` ask of Slurm; None if trials run here."""
+    from mlabench.running import parse_resources, require_slurm
 
     if choice("--launcher", launcher, ("local", "slurm")) == "local":
-        if wishes is not None:
-            raise UserError("is of use with --launcher slurm only.", field="--slurm")
+        if text is not None:
+            raise UserError("needs --launcher slurm.", field="--slurm")
         return None
     if time_budget is not None:
         raise UserError("jobs of Slurm have the time of --slurm time=….", field="--time-budget")
-    found = read_wishes(wishes or "")
+    if jobs == 0:
+        raise UserError("jobs of Slurm run trials in worker processes, at least one.", field="--jobs")
+    resources = parse_resources(text or "")
     require_slurm()
-    return found
+    return resources
 
 
 def submit_plans(
@@ -46,15 +46,11 @@ def submit_plans(
     console: Console,
     overwrite: Overwrite,
     options: RunOptions,
-    wishes: Wishes,
+    resources: SlurmResources,
     processes: int,
 ) -> None:
-    """Submits what is left of these plans to Slurm, and says how to watch and to cancel it.
-
-    Raises:
-        UserError: If Slurm does not take it.
-    """
-    from mlabench.running import Order, jobs_to_run, submit, survey
+    """Submits what is left of these plans to Slurm, and says how to watch and to cancel it."""
+    from mlabench.running import JobFile, jobs_to_run, submit, survey
     from mlabench.words import counted
 
     jobs: dict[str, Job] = {}
@@ -68,10 +64,10 @@ def submit_plans(
     if not jobs:
         console.print(f"{', '.join(names)}: nothing to run.", markup=False)
         return
-    order = Order.of(names, list(jobs.values()), replace(options, wait_for_others=False), processes)
-    submission = submit(order, wishes, store.root)
+    job_file = JobFile.of(names, list(jobs.values()), replace(options, wait_for_others=False), processes)
+    submission = submit(job_file, resources, store.root)
     count = counted(submission.states["submitted"], "job")
-    console.print(f"Submitted {count} for {counted(len(jobs), 'trial')} as the Slurm array {submission.job}.")
+    console.print(f"Submitted {count} for {counted(len(jobs), 'trial')} as the Slurm array {submission.array}.")
     console.print(f"Watch:  mlabench status SUITE --results {store.root}", markup=False, soft_wrap=True)
     console.print(f"Cancel: mlabench cancel {' '.join(names)} --results {store.root}", markup=False, soft_wrap=True)
 
@@ -83,39 +79,35 @@ def print_submissions(results: Path, console: Console) -> None:
     from mlabench.running import submissions
 
     try:
-        found = submissions(results)
+        active = [submission for submission in submissions(results) if submission.states]
     except UserError as error:
         typer.echo(f"warning: {error}", err=True)
         return
-    for submission in found:
-        if submission.states:
-            states = ", ".join(f"{count} {state}" for state, count in submission.states.items())
-            console.print(f"Slurm array {submission.job} ({', '.join(submission.suites)}): {states}", markup=False)
+    for submission in active:
+        states = ", ".join(f"{count} {state}" for state, count in submission.states.items())
+        console.print(f"Slurm array {submission.array} ({', '.join(submission.suites)}): {states}", markup=False)
 
 
 def worker(
-    order: Annotated[Path, typer.Argument(metavar="ORDER", help="An order, RESULTS/slurm/*/order.json.")],
+    job_file: Annotated[Path, typer.Argument(metavar="FILE", help="A job file, RESULTS/slurm/*/jobs.json.")],
     results: Results = Path("results"),
 ) -> None:
-    """Work off an order until nothing is left or the time is up. Slurm jobs run this."""
+    """Run the jobs of a file until none is left or the time is up. Slurm jobs run this."""
     from mlabench.cli.console import make_console
     from mlabench.registry import register
-    from mlabench.running import Session, read_order, run_jobs, visible_gpus
+    from mlabench.running import JobFile, Session, run_jobs
     from mlabench.store import Store
     from mlabench.training import StopRequest, SuspendedError
 
-    with StopRequest() as stop:
-        found, store = read_order(order), Store(results)
-        register(found.options.plugins)
-        jobs = found.left(store)
-        options = replace(found.options, gpus=visible_gpus(found.options.device, found.options.devices_per_trial))
+    with StopRequest() as should_stop:
+        content, store = JobFile.read(job_file), Store(results)
+        register(content.options.plugins)
+        jobs = content.remaining(store)
+        session = Session.open(store, make_console(), content.processes, content.options, should_stop=should_stop)
         try:
-            done = len(found.jobs) - len(jobs)
-            about = ", ".join(found.suites)
-            session = Session(store, make_console(), found.processes, options, stop)
-            failed = run_jobs(about, jobs, done, session) if jobs else 0
+            failed = run_jobs(", ".join(content.suites), jobs, len(content.jobs) - len(jobs), session) if jobs else 0
         except SuspendedError:
-            raise typer.Exit(stop.exit_code) from None
+            raise typer.Exit(should_stop.exit_code) from None
     if failed:
         raise typer.Exit(1)
 
@@ -127,8 +119,8 @@ def cancel(
     results: Results = Path("results"),
     everything: Annotated[bool, typer.Option("--all", help="All jobs that work for the results folder.")] = False,
 ) -> None:
-    """Cancel the Slurm jobs of suites; what they have done stays, and `run` goes on from there."""
-    from mlabench.running import cancel as cancel_jobs
+    """Cancel the Slurm jobs of suites; what they have done stays, and `run` resumes from there."""
+    from mlabench.running import cancel as cancel_arrays
     from mlabench.running import submissions
     from mlabench.suite import load_plans
     from mlabench.words import counted
@@ -145,10 +137,10 @@ def cancel(
             f"no Slurm job works for {', '.join(unknown)} in {results}.",
             remedy=f"There are jobs for {', '.join(sorted(known))}." if known else "There is none at all.",
         )
-    jobs = [submission.job for submission in active if everything or wanted & set(submission.suites)]
-    if jobs:
-        cancel_jobs(jobs)
-    typer.echo(f"cancelled {counted(len(jobs), 'Slurm array')}{': ' if jobs else ''}{', '.join(jobs)}")
+    arrays = [submission.array for submission in active if everything or wanted & set(submission.suites)]
+    if arrays:
+        cancel_arrays(arrays)
+    typer.echo(f"cancelled {counted(len(arrays), 'Slurm array')}{': ' if arrays else ''}{', '.join(arrays)}")
 
 
 def merge(

@@ -21,7 +21,13 @@ SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, 
 SuiteFiles = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="One or more suite files.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where records are kept.")]
 JobsOption = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core, or one per GPU.")
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=0,
+        help="Worker processes; default: one per core, or one per GPU. 0: run in this process, for a debugger.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where trials run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,17 +1,28 @@
-"""What happens while jobs run, as the pool reports it. Free of torch.
+"""What happens while jobs run: told to the terminal and to a log for programs. Free of torch.
 
-The pool is a generator of events; closing it stops its workers. Results go to the store, not through the events, so
-losing contact loses nothing.
+    RESULTS/events/<UTC time>-<process id>.jsonl    one JSON object per line
+
+Every line has ``time`` (UTC, ISO 8601) and ``event``: first ``run`` (with ``plan``, ``trials``, ``workers``), then for
+each trial ``started``, ``progressed`` (``stage``, ``done``, ``total`` epochs), ``waiting``, ``suspended`` or
+``finished`` (``seconds``, ``problem``, ``by_another``), and last ``ended`` (``finished``, ``failed``). A run that was
+killed has no ``ended``. Results go to the store, not through the events.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has begun with a trial."""
+    """A trial has begun."""
 
     trial_id: str
 
@@ -28,14 +39,14 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Another process is working on a trial; the launcher comes back to it."""
+    """Another process is working on a trial; it comes up again later."""
 
     trial_id: str
 
 
 @dataclass(frozen=True)
-class Left:
-    """A trial was left in good order; whoever takes it up next goes on from its last epoch."""
+class Suspended:
+    """A trial was stopped and saved; it resumes from its last epoch."""
 
     trial_id: str
 
@@ -48,13 +59,37 @@ class Finished:
         trial_id: The trial.
         problem: Why it failed, in one line; empty if it did not.
         seconds: Wall-clock seconds it took.
-        elsewhere: Another process has done it.
+        by_another: Another process has done it.
     """
 
     trial_id: str
     problem: str
     seconds: float
-    elsewhere: bool = False
+    by_another: bool = False
 
 
-Event = Started | Progressed | Waiting | Left | Finished
+Event = Started | Progressed | Waiting | Suspended | Finished
+Tell = Callable[[Event], None]
+
+
+class EventLog:
+    """Appends to the log of one run. A log that cannot be written, on a full disk say, stops no trial.
+
+    Args:
+        root: The results folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "events" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}.jsonl"
+
+    def see(self, event: Event) -> None:
+        """Logs what happened to a trial."""
+        self.write(type(event).__name__.lower(), **asdict(event))
+
+    def write(self, event: str, **details: Any) -> None:
+        """Logs something else."""
+        line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}, ensure_ascii=False)
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")

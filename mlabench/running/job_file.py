@@ -1,7 +1,7 @@
-"""Orders: jobs for processes that start later, perhaps elsewhere, as a file. Free of torch.
+"""Job files: jobs for processes that start later, perhaps on other machines. Free of torch.
 
-An order says all that such a process has to know, so that suites may be edited meanwhile; also where data lie, which
-plans do not. Any number of processes may work off one order: leases share out the trials.
+A job file says all that such a process has to know, so that suites may be edited meanwhile. Any number of processes may
+take jobs from one file: leases share them out.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.running.worker import done_by_others
+from mlabench.running.worker import done_by_another
 from mlabench.store import Store, write_atomically
 from mlabench.training import Job, RunOptions
 
 
-class Order(BaseModel):
+class JobFile(BaseModel):
     """What is to be run, and how.
 
     Attributes:
         suites: Names of the suites that it is for.
         jobs: The trials, in order.
         options: How they are run.
-        processes: Trials that each process which works off the order runs at once.
+        processes: Trials that each process which reads the file runs at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,42 +36,30 @@ class Order(BaseModel):
     processes: int
 
     @classmethod
-    def of(cls, suites: Sequence[str], jobs: Sequence[Job], options: RunOptions, processes: int) -> Order:
-        """An order for these jobs."""
-        return cls(
-            suites=tuple(suites),
-            jobs=tuple(replace(job, trial=job.trial.with_absolute_locations()) for job in jobs),
-            options=options,
-            processes=processes,
-        )
+    def of(cls, suites: Sequence[str], jobs: Sequence[Job], options: RunOptions, processes: int) -> JobFile:
+        """A job file; where data lie is made absolute, since processes may start in other folders."""
+        located = tuple(replace(job, trial=job.trial.with_absolute_locations()) for job in jobs)
+        return cls(suites=tuple(suites), jobs=located, options=options, processes=processes)
 
     def write(self, path: Path) -> None:
-        """Writes it as JSON.
-
-        Raises:
-            UserError: If that is not possible.
-        """
+        """Writes it as JSON."""
         try:
             write_atomically(path, self.model_dump_json().encode())
         except OSError as error:
-            raise cannot_write("an order", path, error) from error
+            raise cannot_write("a job file", path, error) from error
 
-    def left(self, store: Store) -> list[Job]:
-        """The jobs that nobody has done since the order was made."""
-        return [job for job in self.jobs if done_by_others(job, store) is None]
+    @classmethod
+    def read(cls, path: Path) -> JobFile:
+        """Reads one; a UserError if it is missing, damaged or of another version."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"this job file cannot be read ({error.strerror}).", file=str(path)) from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise UserError(
+                "this job file is damaged, or of another version of mlabench.", remedy="Submit again.", file=str(path)
+            ) from error
 
-
-def read_order(path: Path) -> Order:
-    """Reads an order.
-
-    Raises:
-        UserError: If there is none, or it is damaged or of another version.
-    """
-    try:
-        return Order.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"this order cannot be read ({error.strerror}).", file=str(path)) from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise UserError(
-            "this order is damaged, or of another version of mlabench.", remedy="Submit again.", file=str(path)
-        ) from error
+    def remaining(self, store: Store) -> list[Job]:
+        """The jobs that no process has done since the file was written."""
+        return [job for job in self.jobs if done_by_another(job, store) is None]

@@ -1,48 +1,32 @@
 """Runs jobs in worker processes on this machine.
 
-Workers are spawned once and kept over trials: importing torch takes longer than some trials. Each
-has one thread, set in its environment before torch starts; two threads each would be slower by an
-order of magnitude when several workers share the cores. Where there are GPUs to share out, each worker
-sees one of them.
+Workers are spawned once and kept over trials: importing torch takes longer than some trials. Each has one thread, set
+in its environment before torch starts; two threads each would be slower by an order of magnitude when several workers
+share the cores. Where there are GPUs to share out, each worker sees one of them.
 
-Several launchers may work on one results folder at once, on one machine or on many: workers take a
-trial's lease before they run it (:mod:`mlabench.store.leases`).
-
-Told to leave, a launcher begins nothing more and tells its workers, which save their trials at the end of the epoch.
+Several runs may work on one results folder at once, on one machine or on many: workers take a trial's lease before
+they run it (:mod:`mlabench.store.leases`).
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from mlabench.errors import UserError
-from mlabench.record import Failure, Record
-from mlabench.running.events import Event, Finished, Left, Started, Waiting
-from mlabench.running.worker import Unwritable, work
-from mlabench.store import Store, is_held, release_of
+from mlabench.record import Failure
+from mlabench.running.events import Event, Finished, Started, Suspended, Tell, Waiting
+from mlabench.running.queue import JobQueue
+from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, Unwritable, environment, record_death, work
+from mlabench.store import Store, release_of
 from mlabench.training import SIGNALS, Job, RunOptions
 from mlabench.words import duration
-
-#: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
-#: How often to look whether it is time to leave, and whether the trials that other processes work on are done.
-_LOOK_SECONDS = 1.0
 
 
 @dataclass
@@ -56,145 +40,152 @@ class _Worker:
     answers: int = 0
 
     @property
-    def has_left(self) -> bool:
-        """Whether a worker that is dead had not begun its job: it leaks, or was told to leave too early to listen."""
-        told = self.process.exitcode in [-number for number in SIGNALS]
-        return self.started is None and (self.answers > 0 or told)
+    def had_not_begun(self) -> bool:
+        """Of a dead worker: whether it ended before its job, since it leaks, or was asked to stop while starting."""
+        stopped = self.process.exitcode in [-number for number in SIGNALS]
+        return self.started is None and (self.answers > 0 or stopped)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been on its trial; starting the process does not count."""
+        return 0.0 if self.job is None or self.started is None else time.monotonic() - self.started
 
 
-def launch(
+def run_in_workers(
     jobs: Sequence[Job],
     store: Store,
     options: RunOptions,
+    tell: Tell,
+    should_stop: Callable[[], bool],
     workers: int,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Generator[Event]:
-    """Runs ``jobs`` in order on ``workers`` processes; yields what happens as it happens.
+) -> None:
+    """Runs ``jobs`` in order on ``workers`` processes; none of them is left when this ends, even by an exception.
 
     A worker that dies (killed, out of memory) or takes too long costs the trial it was running, which gets a record
-    of status ``failed``; another worker takes over. A trial that another launcher's worker is on comes last.
+    of status ``failed``; another worker takes over. A trial that another process is on comes last.
 
     Args:
         jobs: What to run.
         store: Where records go.
         options: How it is run.
+        tell: Called with what happens, as it happens.
+        should_stop: Whether to save the trials under way at the end of their epochs and to begin no other.
         workers: Processes at most.
-        should_stop: Whether to begin nothing more, and to leave the trials under way at the end of their epochs.
 
     Raises:
-        UserError: If nothing can be written to the results folder any more.
+        UserError: If the results folder cannot be written any more.
     """
-    queue, elsewhere = deque(jobs), deque[Job]()
-    pool: list[_Worker] = []
+    pool = _Pool(JobQueue(jobs, store, wait_for_others=options.wait_for_others), store, options, should_stop)
     try:
-        while queue or elsewhere or any(worker.job for worker in pool):
+        while pool.queue or pool.running:
             if should_stop():
-                queue.clear()
-                elsewhere.clear()
-                _tell_to_leave(pool)
-            if not queue:
-                _take_back(elsewhere, queue, store, options)
-            _hand_out(queue, pool, store, options, workers)
-            for ready in wait([worker.connection for worker in pool], _patience(pool, options)):
-                worker = next(worker for worker in pool if worker.connection is ready)
-                job, event = worker.job, _receive(worker, pool, store, options, should_stop)
-                if isinstance(event, Waiting) and job is not None:
-                    elsewhere.append(job)
-                if isinstance(event, Left | None) and job is not None:
-                    queue.appendleft(job)
-                if event is not None:
-                    yield event
-            _stop_hanging(pool, options)
+                pool.ask_to_stop()
+            pool.assign_jobs(workers)
+            for event in pool.receive():
+                tell(event)
+                if options.fail_fast and isinstance(event, Finished) and event.problem:
+                    return
+            pool.kill_timed_out()
     finally:
-        for worker in pool:
-            if worker.job is None:
-                worker.connection.close()  # an idle worker leaves by itself
-            else:
-                worker.process.kill()
-        for worker in pool:
-            _join(worker, store)
+        pool.end()
 
 
-def _hand_out(queue: deque[Job], pool: list[_Worker], store: Store, options: RunOptions, workers: int) -> None:
-    """Gives every idle worker a job, and hires workers while there are jobs for them."""
-    while len(pool) < min(workers, len(queue) + sum(1 for worker in pool if worker.job)):
-        pool.append(_spawn(store, options, [worker.gpu for worker in pool]))
-    for worker in pool:
-        if worker.job is None and queue:
-            worker.job, worker.started = queue.popleft(), None
-            with suppress(OSError):  # it has just died, as the next reading of its connection will tell
-                worker.connection.send(worker.job)
+@dataclass
+class _Pool:
+    queue: JobQueue
+    store: Store
+    options: RunOptions
+    should_stop: Callable[[], bool]
+    workers: list[_Worker] = field(default_factory=list)
 
+    @property
+    def running(self) -> list[_Worker]:
+        """The workers that have a job."""
+        return [worker for worker in self.workers if worker.job]
 
-def _take_back(elsewhere: deque[Job], queue: deque[Job], store: Store, options: RunOptions) -> None:
-    """Moves the jobs that nobody else works on any more back to the queue."""
-    if not options.wait_for_others:
-        elsewhere.clear()
-    for _ in range(len(elsewhere)):
-        job = elsewhere.popleft()
-        (elsewhere if is_held(store.root, job.trial.id) else queue).append(job)
-
-
-def _tell_to_leave(pool: Sequence[_Worker]) -> None:
-    """Signals the workers that are on a trial; once more does no harm."""
-    for worker in pool:
-        if worker.job is not None:
+    def ask_to_stop(self) -> None:
+        """Has the trials under way saved; a second signal to a worker does no harm."""
+        self.queue.clear()
+        for worker in self.running:
             worker.process.terminate()
 
+    def assign_jobs(self, most: int) -> None:
+        """Gives every free worker a job, and spawns workers while there are jobs for them."""
+        self.queue.refill()
+        while len(self.workers) < min(most, len(self.queue.ready) + len(self.running)):
+            self.workers.append(_spawn(self.store, self.options, [worker.gpu for worker in self.workers]))
+        for worker in self.workers:
+            if worker.job is None and self.queue.ready:
+                worker.job, worker.started = self.queue.ready.popleft(), None
+                with suppress(OSError):  # it has just died, as the next reading of its connection will tell
+                    worker.connection.send(worker.job)
 
-def _patience(pool: Sequence[_Worker], options: RunOptions) -> float:
-    """Seconds to wait for the workers before something else has to be looked at."""
-    waits = [_LOOK_SECONDS]
-    if options.trial_timeout is not None:
-        waits += [max(0.0, options.trial_timeout - _seconds(worker)) for worker in pool if not worker.timed_out]
-    return min(waits)
+    def receive(self) -> Iterator[Event]:
+        """What workers say, within a time after which something else has to be looked at."""
+        waits = [LOOK_SECONDS]
+        if (limit := self.options.trial_timeout) is not None:
+            waits += [max(0.0, limit - worker.seconds) for worker in self.workers if not worker.timed_out]
+        for ready in wait([worker.connection for worker in self.workers], min(waits)):
+            worker = next(worker for worker in self.workers if worker.connection is ready)
+            job, event = worker.job, self._receive(worker)
+            if isinstance(event, Waiting) and job is not None:
+                self.queue.put_off(job)
+            if isinstance(event, Suspended | None) and job is not None:
+                self.queue.ready.appendleft(job)
+            if event is not None:
+                yield event
+
+    def _receive(self, worker: _Worker) -> Event | None:
+        """What a worker says. One that has died leaves the pool: None if it had not begun its job."""
+        try:
+            answer: Event | Unwritable = worker.connection.recv()
+        except (EOFError, OSError):
+            self.workers.remove(worker)
+            self._join(worker)
+            if worker.job is None or worker.had_not_begun or self.should_stop():
+                return None
+            return record_death(worker.job, self.store, _why_dead(worker, self.options), worker.seconds)
+        if isinstance(answer, Unwritable):
+            raise UserError(answer.problem)
+        if isinstance(answer, Started):
+            worker.started = time.monotonic()
+        if isinstance(answer, Waiting | Suspended | Finished):
+            worker.job, worker.started = None, None
+            worker.answers += 1
+        return answer
+
+    def kill_timed_out(self) -> None:
+        """Kills the workers whose trial takes too long; their connections then say that they are dead."""
+        limit = self.options.trial_timeout
+        for worker in self.workers:
+            if limit is not None and not worker.timed_out and worker.seconds >= limit:
+                worker.timed_out = True
+                worker.process.kill()
+
+    def end(self) -> None:
+        """Ends all workers."""
+        for worker in self.workers:
+            if worker.job is None:
+                worker.connection.close()  # which tells it to end
+            else:
+                worker.process.kill()
+        for worker in self.workers:
+            self._join(worker)
+
+    def _join(self, worker: _Worker) -> None:
+        """Waits for a worker's end and removes the lease that a killed one leaves behind."""
+        worker.process.join()
+        if worker.job is not None and worker.process.pid is not None:
+            release_of(self.store.root, worker.job.trial.id, worker.process.pid)
 
 
-def _stop_hanging(pool: Sequence[_Worker], options: RunOptions) -> None:
-    """Kills the workers whose trial takes too long; their connections then say that they are dead."""
-    if options.trial_timeout is None:
-        return
-    for worker in pool:
-        if not worker.timed_out and _seconds(worker) >= options.trial_timeout:
-            worker.timed_out = True
-            worker.process.kill()
-
-
-def _seconds(worker: _Worker) -> float:
-    """How long a worker has been on its trial; starting the process does not count."""
-    return 0.0 if worker.job is None or worker.started is None else time.monotonic() - worker.started
-
-
-def _receive(
-    worker: _Worker, pool: list[_Worker], store: Store, options: RunOptions, should_stop: Callable[[], bool]
-) -> Event | None:
-    """What a worker has to say, idle after its job. One that has died leaves the pool; None if that was in between.
-
-    A job that it was given but had not begun is then as good as new.
-    """
-    try:
-        answer: Event | Unwritable = worker.connection.recv()
-    except (EOFError, OSError):
-        pool.remove(worker)
-        _join(worker, store)
-        if worker.job is None or worker.has_left or should_stop():
-            return None
-        return _bury(worker, worker.job, store, options)
-    if isinstance(answer, Unwritable):
-        raise UserError(answer.problem)
-    if isinstance(answer, Started):
-        worker.started = time.monotonic()
-    if isinstance(answer, Waiting | Left | Finished):
-        worker.job, worker.started = None, None
-        worker.answers += 1
-    return answer
-
-
-def _join(worker: _Worker, store: Store) -> None:
-    """Waits for a worker's end and takes away the lease that a killed one leaves behind."""
-    worker.process.join()
-    if worker.job is not None and worker.process.pid is not None:
-        release_of(store.root, worker.job.trial.id, worker.process.pid)
+def _why_dead(worker: _Worker, options: RunOptions) -> Failure:
+    code = worker.process.exitcode or 0
+    if worker.timed_out and options.trial_timeout is not None:
+        return Failure(kind="TimedOut", message=f"it took longer than {duration(options.trial_timeout)}")
+    how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+    return Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
 
 
 def _spawn(store: Store, options: RunOptions, taken: Sequence[str | None]) -> _Worker:
@@ -202,38 +193,10 @@ def _spawn(store: Store, options: RunOptions, taken: Sequence[str | None]) -> _W
     gpu = min(options.gpus, key=taken.count, default=None)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    with _environment({**_ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
+    with environment({**ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
         # A daemon may not have the further processes that a trial on several devices needs.
         daemon = options.devices_per_trial == 1
         process = context.Process(target=work, args=(theirs, store.root, options), daemon=daemon)
         process.start()
     theirs.close()
     return _Worker(process, ours, gpu)
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Children inherit the environment at the moment they are spawned."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _bury(worker: _Worker, job: Job, store: Store, options: RunOptions) -> Finished:
-    """Records the trial whose worker died."""
-    code = worker.process.exitcode or 0
-    if worker.timed_out and options.trial_timeout is not None:
-        failure = Failure(kind="TimedOut", message=f"it took longer than {duration(options.trial_timeout)}")
-    else:
-        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-        hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-        failure = Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
-    store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
-    return Finished(job.trial.id, failure.message, _seconds(worker))

@@ -17,14 +17,20 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mlabench.running.events import Event, Finished, Left, Progressed, Waiting
+from mlabench.running.events import Event, Finished, Progressed, Suspended, Waiting
 from mlabench.words import duration
 
 
 class Watch:
-    """Follows the events of a launcher: bars on a terminal, one line per finished trial elsewhere."""
+    """Shows the events of a run: bars on a terminal, else one line per finished trial.
 
-    def __init__(self, console: Console, total: int) -> None:
+    Args:
+        console: Where they are shown.
+        total: How many trials there are.
+        bars: Whether there may be bars.
+    """
+
+    def __init__(self, console: Console, total: int, *, bars: bool = True) -> None:
         self._console = console
         self._total = total
         self._bars = Progress(
@@ -35,7 +41,7 @@ class Watch:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
-            disable=not console.is_terminal or console.quiet,
+            disable=not (bars and console.is_terminal) or console.quiet,
         )
         self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
         self._tasks: dict[str, TaskID] = {}
@@ -56,8 +62,8 @@ class Watch:
             self._finish(event)
         elif isinstance(event, Waiting):
             self._console.print(f"another process is working on {event.trial_id}", soft_wrap=True)
-        elif isinstance(event, Left):
-            self._console.print(f"left {event.trial_id}, to go on from its last epoch", soft_wrap=True)
+        elif isinstance(event, Suspended):
+            self._console.print(f"stopped {event.trial_id}, to resume from its last epoch", soft_wrap=True)
         elif isinstance(event, Progressed):
             self._progress(event)
 
@@ -76,13 +82,13 @@ class Watch:
         self._advance()
         if event.problem:
             self.problems.append(event)
-            # In one go: what a second print would continue is gone, where bars are redrawn in between.
+            # In one print: bars may be redrawn between two.
             line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
             console = Console(stderr=True, highlight=False) if self._console.quiet else self._console
             console.print(line, soft_wrap=True)
-        elif event.elsewhere:
+        elif event.by_another:
             self._console.print(f"{self.finished}/{self._total} {event.trial_id} by another process", soft_wrap=True)
-        elif not self._console.is_terminal:
+        elif self._bars.disable:
             left = (time.monotonic() - self._start) / self.finished * (self._total - self.finished)
             self._console.print(
                 f"{self.finished}/{self._total} {event.trial_id} in {duration(event.seconds)}, {duration(left)} left"

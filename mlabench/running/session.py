@@ -1,161 +1,27 @@
-"""What ``run`` does with a plan: decide what is left to do, launch it, keep count. Free of torch."""
+"""What ``run`` does with a plan: decide what is left to do, have it run, keep count. Free of torch."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from statistics import median
 
 from rich.console import Console
 
 from mlabench.datasets import Data, has_raw_inputs
-from mlabench.missing import Missing
+from mlabench.errors import UserError
 from mlabench.running.devices import default_jobs, visible_gpus
-from mlabench.running.event_log import EventLog
-from mlabench.running.pool import launch
+from mlabench.running.events import Event, EventLog
+from mlabench.running.inline import keeping_torch_settings, run_inline
+from mlabench.running.pool import run_in_workers
 from mlabench.running.progress import Bars, Watch
-from mlabench.store import RecordHeader, Store, TrialHeader, holders, tidy
+from mlabench.running.standing import Overwrite, State, jobs_to_run, survey
+from mlabench.store import Store, tidy
 from mlabench.suite import Plan
-from mlabench.training import Job, RunOptions, SuspendedError, method_source
-from mlabench.trial import InputSpec, Trial
+from mlabench.training import Job, RunOptions, SuspendedError
+from mlabench.trial import InputSpec
 from mlabench.words import counted, duration
-
-
-class Overwrite(StrEnum):
-    """What to do with trials that have a record already."""
-
-    NEVER = "never"
-    ONLY_MISSING = "only-missing"
-    FAILED = "failed"
-    ALWAYS = "always"
-
-
-class State(StrEnum):
-    """Where a trial stands."""
-
-    DONE = "done"
-    INCOMPLETE = "incomplete"  # trained, but some test patterns are not evaluated yet
-    FAILED = "failed"
-    RUNNING = "running"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A trial of a plan and where it stands.
-
-    Attributes:
-        trial: The trial.
-        tests: The test patterns that the plan asks for.
-        state: Where it stands.
-        header: What its record says, if there is one.
-        stale: The method's source has changed since, without a new version.
-        seal: Tells this record from one that comes later.
-    """
-
-    trial: Trial
-    tests: tuple[Missing, ...]
-    state: State
-    header: RecordHeader | None
-    stale: bool
-    seal: str
-
-
-def survey(plan: Plan, store: Store) -> list[Standing]:
-    """Where each distinct trial of a plan stands, from the store alone."""
-    busy = holders(store.root)
-    standings = []
-    for trial, tests in plan.trials():
-        seal = store.seal(trial.id)
-        header = store.header(trial.id)
-        stale = False
-        if trial.id in busy:
-            state = State.RUNNING
-        elif header is None:
-            state = State.MISSING
-        elif header.status == "failed":
-            state = State.FAILED
-        elif all(test.key in header.evaluations for test in tests):
-            state = State.DONE
-        else:
-            state = State.INCOMPLETE
-        if header is not None and header.status == "ok":
-            stale = header.environment.method_source != method_source(trial)
-        standings.append(Standing(trial, tests, state, header, stale, seal))
-    return standings
-
-
-def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
-    """The jobs that are left under an overwriting strategy, those that another process is on among them.
-
-    They are waited for, so that the tables at the end are complete, and taken over should that process die.
-    """
-    again = {
-        Overwrite.NEVER: {State.MISSING},
-        Overwrite.ONLY_MISSING: {State.MISSING, State.INCOMPLETE},
-        Overwrite.FAILED: {State.MISSING, State.INCOMPLETE, State.FAILED},
-        Overwrite.ALWAYS: {State.MISSING, State.INCOMPLETE, State.FAILED, State.DONE},
-    }[overwrite]
-    again.add(State.RUNNING)
-    retrain = overwrite == Overwrite.ALWAYS
-    return [
-        Job(standing.trial, standing.tests, retrain, standing.seal) for standing in standings if standing.state in again
-    ]
-
-
-def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: Store, workers: int) -> float | None:
-    """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
-
-    None if nothing was recorded on these samples.
-
-    Args:
-        jobs: What is to be done.
-        standings: What is known of a part of the store's trials already.
-        store: Where all trials are.
-        workers: How many there will be.
-    """
-    known = {standing.trial.id: standing.header for standing in standings}
-    others = sorted(set(store.ids()) - known.keys()) if jobs else ()
-    seconds: dict[tuple[object, ...], list[float]] = {}
-    for header in (*known.values(), *map(store.header, others)):
-        if header and header.status == "ok" and (trained := header.cost.wall_seconds_train):
-            for likeness in _likenesses(header.trial):
-                seconds.setdefault(likeness, []).append(trained / header.trial.training.epochs)
-    total = 0.0
-    for job in jobs:
-        closest = next((seconds[likeness] for likeness in _likenesses(job.trial) if likeness in seconds), None)
-        if closest is None:
-            return None
-        total += median(closest) * job.trial.training.epochs
-    return total / max(workers, 1)
-
-
-def _likenesses(trial: Trial | TrialHeader) -> list[tuple[object, ...]]:
-    """What trials share whose epochs take about as long, the closest first."""
-    samples = (trial.dataset.name, trial.limit)
-    return [(*samples, trial.method.name), samples]
-
-
-def prepare_inputs(trials: Sequence[InputSpec], console: Console, workers: int, device: str) -> list[Data]:
-    """Decodes raw inputs that are not in the cache yet, with progress, so that no trial has to.
-
-    Returns:
-        The data of each distinct combination of dataset and encoders; nothing, quickly, where all are features.
-
-    Raises:
-        UserError: If the data cannot be read, or the cache cannot be written.
-    """
-    trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
-    if not trials:
-        return []
-    from mlabench.training import make_fabric, prepare
-
-    with Bars(console) as bars:
-        return prepare(trials, make_fabric(device, "32").device, workers, bars.report)
 
 
 @dataclass(frozen=True)
@@ -165,9 +31,12 @@ class Session:
     Attributes:
         store: Where records go.
         console: Where progress is shown.
-        workers: Processes at most.
+        workers: Processes at most; 0 to run jobs in this process, one after the other.
         options: How trials are run.
-        should_stop: Whether it is time to save what is under way, and to leave.
+        should_stop: Whether to save what is under way at the end of its epoch and to begin nothing more.
+
+    Raises:
+        UserError: If an option needs workers, and there are none.
     """
 
     store: Store
@@ -190,19 +59,27 @@ class Session:
         """A session on the devices of this machine; with ``jobs`` None on all of them.
 
         Raises:
-            UserError: If there are fewer GPUs than one trial asks for.
+            UserError: If there are fewer GPUs than one trial asks for, or as above.
         """
         gpus = visible_gpus(options.device, options.devices_per_trial)
         if jobs is None:
             jobs = default_jobs(options.device, gpus, trials_per_device, options.devices_per_trial)
         return cls(store, console, jobs, replace(options, gpus=gpus), should_stop)
 
+    def __post_init__(self) -> None:
+        if self.workers == 0 and self.options.trial_timeout is not None:
+            raise UserError(
+                "a trial that runs in this process, as with --jobs 0, cannot be ended from outside.",
+                remedy="Use at least one worker, or no timeout.",
+                field="--trial-timeout",
+            )
+
 
 def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:
     """Runs what is left of a plan, showing progress. Returns how many of its trials failed.
 
     Raises:
-        SuspendedError: If it was told to leave before all was done.
+        SuspendedError: If it was asked to stop before all was done.
     """
     store, console = session.store, session.console
     store.write_plan(plan)
@@ -230,23 +107,45 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
     """Runs jobs, showing progress under the name ``about``. Returns how many of them failed.
 
     Raises:
-        SuspendedError: If it was told to leave before all was done.
+        SuspendedError: If it was asked to stop before all was done.
     """
     store, console, options, should_stop = session.store, session.console, session.options, session.should_stop
     workers, start = min(session.workers, len(jobs)), time.monotonic()
-    by = counted(workers, "worker")
-    console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, on {by}.")
+    place = f"on {counted(workers, 'worker')}" if workers else "in this process"
+    console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, {place}.")
     prepare_inputs([job.trial for job in jobs], console, workers, options.device)
     log = EventLog(store.root)
     log.write("run", plan=about, trials=len(jobs), workers=workers)
-    with Watch(console, len(jobs)) as watch, closing(launch(jobs, store, options, workers, should_stop)) as events:
-        for event in events:
+    with Watch(console, len(jobs), bars=workers > 0) as watch:  # bars would garble the prompt of a debugger
+
+        def tell(event: Event) -> None:
             log.see(event)
             watch.see(event)
-            if options.fail_fast and watch.problems:
-                break
+
+        if workers:
+            run_in_workers(jobs, store, options, tell, should_stop, workers)
+        else:
+            run_inline(jobs, store, options, tell, should_stop)
     log.write("ended", finished=watch.finished, failed=len(watch.problems))
     console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
     if should_stop() and watch.finished < len(jobs):
         raise SuspendedError
     return len(watch.problems)
+
+
+def prepare_inputs(trials: Sequence[InputSpec], console: Console, workers: int, device: str) -> list[Data]:
+    """Decodes raw inputs that are not in the cache yet, with progress, so that no trial has to.
+
+    Returns:
+        The data of each distinct combination of dataset and encoders; nothing, quickly, where all are features.
+
+    Raises:
+        UserError: If the data cannot be read, or the cache cannot be written.
+    """
+    trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
+    if not trials:
+        return []
+    from mlabench.training import make_fabric, prepare
+
+    with Bars(console) as bars, keeping_torch_settings():
+        return prepare(trials, make_fabric(device, "32").device, max(workers, 1), bars.report)

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from mlabench.running.devices import default_jobs, visible_gpus
-from mlabench.running.session import Overwrite, Standing, State, estimate_seconds, jobs_to_run, survey
+from mlabench.running.standing import Overwrite, Standing, State, estimate_seconds, jobs_to_run, survey
 from mlabench.store import Holder, Store, holders
 from mlabench.suite import Plan
 

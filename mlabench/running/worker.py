@@ -1,4 +1,4 @@
-"""The life of a worker process: take a job, take the trial's lease, run it, say so, until the other end hangs up."""
+"""One job: take the trial's lease, run it, say what happened. And the life of a worker process, which does many."""
 
 from __future__ import annotations
 
@@ -6,104 +6,126 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.record import Record
+from mlabench.record import Failure, Record
 from mlabench.registry import register
-from mlabench.running.events import Event, Finished, Left, Progressed, Started, Waiting
+from mlabench.running.events import Event, Finished, Progressed, Started, Suspended, Tell, Waiting
 from mlabench.store import Store, held
 from mlabench.training import Job, RunOptions, StopRequest, SuspendedError
 
+#: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+#: How often to look whether it is time to stop, and whether the trials that other processes work on are done.
+LOOK_SECONDS = 1.0
 #: A worker whose memory has grown by so much since its first trial is replaced: something in it leaks.
 LEAK_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Unwritable:
-    """The results folder takes nothing any more, not even the record of a failure."""
+    """The results folder cannot be written any more, not even the record of a failure."""
 
     problem: str
 
 
 def work(connection: Connection, root: Path, options: RunOptions) -> None:
-    """Runs jobs that come through ``connection`` and answers with events."""
+    """The life of a worker: takes jobs from ``connection`` and answers with events, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    with StopRequest() as stop:
-        _work(connection, root, options, stop)
+    with StopRequest() as should_stop:
+        import torch  # noqa: F401  (slow; a worker is spawned to be warm)
 
-
-def _work(connection: Connection, root: Path, options: RunOptions, stop: StopRequest) -> None:
-    import torch  # noqa: F401  (slow; a worker is spawned to be warm)
-
-    register(options.plugins)
-    store = Store(root)
-    memory: list[int] = []
-    while True:
-        try:
-            job: Job = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer = _run(job, store, options, connection, stop)
-        except UserError as error:
-            _tell(connection, Unwritable(str(error)))
-            return
-        _tell(connection, answer)
-        if isinstance(answer, Left):
-            return
-        memory.append(psutil.Process().memory_info().rss)
-        if memory[-1] - memory[0] > LEAK_BYTES:
-            return
-
-
-def _run(
-    job: Job, store: Store, options: RunOptions, connection: Connection, stop: StopRequest
-) -> Finished | Waiting | Left:
-    """Runs one job, unless somebody else does, or has done so since the job was made."""
-    from mlabench.training import run_trial
-
-    start = time.monotonic()
-    trial_id = job.trial.id
-    if stop():
-        return Left(trial_id)
-    with held(store.root, trial_id) as lease:
-        if lease is None:
-            return Waiting(trial_id)
-        store.recover(trial_id)
-        record = done_by_others(job, store)
-        if record is not None:
-            return Finished(trial_id, _problem(record), time.monotonic() - start, elsewhere=True)
-
-        def report(stage: str, done: int, total: int) -> None:
-            lease.report(stage, done, total)
-            _tell(connection, Progressed(trial_id, stage, done, total))
-
-        _tell(connection, Started(trial_id))
-        with _log_to(store.root / "logs" / f"{trial_id}.log"):
+        register(options.plugins)
+        store = Store(root)
+        memory: list[int] = []
+        while not memory or memory[-1] - memory[0] <= LEAK_BYTES:
             try:
-                record = run_trial(job, store, options, report, stop)
-            except SuspendedError:
-                return Left(trial_id)
-    return Finished(trial_id, _problem(record), time.monotonic() - start)
+                job: Job = connection.recv()
+            except EOFError:
+                return
+            answer: Event | Unwritable
+            try:
+                answer = run_job(job, store, options, partial(_send, connection), should_stop, _output_to)
+            except UserError as error:
+                answer = Unwritable(str(error))
+            _send(connection, answer)
+            if isinstance(answer, Unwritable | Suspended):
+                return
+            memory.append(psutil.Process().memory_info().rss)
 
 
-def _tell(connection: Connection, what: Event | Unwritable) -> None:
-    """Says something to the parent. If nobody listens, it was killed: the trial has not failed, it will run again."""
+def _send(connection: Connection, what: Event | Unwritable) -> None:
+    """Tells the parent. If it was killed, so ends this process: the trial has not failed, it will run again."""
     try:
         connection.send(what)
     except OSError:
         raise SystemExit(1) from None
 
 
-def done_by_others(job: Job, store: Store) -> Record | None:
-    """The record that answers the job, if somebody else has written one since the job was made."""
+def run_job(
+    job: Job,
+    store: Store,
+    options: RunOptions,
+    tell: Tell,
+    should_stop: Callable[[], bool],
+    output_to: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+) -> Finished | Waiting | Suspended:
+    """Runs one job, unless another process does, or has done so since the job was made.
+
+    Args:
+        job: What to run.
+        store: Where the record goes.
+        options: How it is run.
+        tell: Called with what happens meanwhile.
+        should_stop: Whether to save the trial at the end of its epoch.
+        output_to: Where what the trial prints goes, given the path of its log; by default where it always goes.
+
+    Raises:
+        UserError: If the results folder cannot be written any more.
+    """
+    from mlabench.training import run_trial
+
+    start, trial_id = time.monotonic(), job.trial.id
+    if should_stop():
+        return Suspended(trial_id)
+    with held(store.root, trial_id) as lease:
+        if lease is None:
+            return Waiting(trial_id)
+        store.recover(trial_id)
+        record = done_by_another(job, store)
+        if record is not None:
+            return Finished(trial_id, _problem(record), time.monotonic() - start, by_another=True)
+
+        def report(stage: str, done: int, total: int) -> None:
+            lease.report(stage, done, total)
+            tell(Progressed(trial_id, stage, done, total))
+
+        tell(Started(trial_id))
+        with output_to(store.root / "logs" / f"{trial_id}.log"):
+            try:
+                record = run_trial(job, store, options, report, should_stop)
+            except SuspendedError:
+                return Suspended(trial_id)
+    return Finished(trial_id, _problem(record), time.monotonic() - start)
+
+
+def done_by_another(job: Job, store: Store) -> Record | None:
+    """The record that answers the job, if another process has written one since the job was made."""
     seal = store.seal(job.trial.id)
     record = store.read(job.trial.id) if seal else None
     if record is None:
@@ -115,12 +137,32 @@ def done_by_others(job: Job, store: Store) -> Record | None:
     return record if complete and (is_new or not job.retrain) else None
 
 
+def record_death(job: Job, store: Store, failure: Failure, seconds: float) -> Finished:
+    """Records a trial that took its process with it."""
+    store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
+    return Finished(job.trial.id, failure.message, seconds)
+
+
+@contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables for the length of a block; processes inherit them when they are spawned."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
 def _problem(record: Record) -> str:
     return record.failure.summary if record.failure else ""
 
 
 @contextmanager
-def _log_to(path: Path) -> Iterator[None]:
+def _output_to(path: Path) -> Iterator[None]:
     """Sends what the trial prints to a file, so that it cannot garble the progress display."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

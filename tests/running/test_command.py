@@ -340,7 +340,7 @@ def test_a_trial_stopped_in_the_middle_goes_on_from_its_last_epochs(suite: Path,
         os.kill(process.pid, signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGTERM, output
-        assert "told to leave; run the same command again to go on" in output
+        assert "stopped by signal or time budget; run the same command to resume" in output
         assert not Store(results).ids(), "nothing has failed"
         assert mlabench("run", suite, "--results", results, *long, "--time-budget", "0").returncode == 75
     assert mlabench("run", suite, "--results", results, *long, "--retry-failed").returncode == 0

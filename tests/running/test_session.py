@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from rich.console import Console
 from mlabench import registry
 from mlabench.missing import Missing
 from mlabench.record import Failure, Record
-from mlabench.running import session as execution
+from mlabench.running import session as module
 from mlabench.running.devices import default_jobs, visible_gpus
-from mlabench.running.events import Event, Finished
-from mlabench.running.session import Overwrite, Session, State, estimate_seconds, jobs_to_run, run_plan, survey
+from mlabench.running.events import Finished, Tell
+from mlabench.running.session import Session, run_plan
+from mlabench.running.standing import Overwrite, State, estimate_seconds, jobs_to_run, survey
 from mlabench.store.leases import held
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial
@@ -169,42 +170,43 @@ def test_gpus_are_found_without_torch(tmp_path: Path, monkeypatch: pytest.Monkey
 # -- running a plan -------------------------------------------------------------------------------
 
 
-class FakeLauncher:
+class FakePool:
     """Finishes every job at once; those with an odd seed fail."""
 
     def __init__(self) -> None:
         self.launched: list[Trial] = []
         self.workers = 0
-        self.closed = False
 
     def __call__(
-        self, jobs: Sequence[Job], store: Store, options: RunOptions, workers: int, should_stop: Callable[[], bool]
-    ) -> Iterator[Event]:
+        self,
+        jobs: Sequence[Job],
+        store: Store,
+        options: RunOptions,
+        tell: Tell,
+        should_stop: Callable[[], bool],
+        workers: int,
+    ) -> None:
         self.workers = workers
-        try:
-            for job in jobs:
-                self.launched.append(job.trial)
-                yield Finished(job.trial.id, "too odd" if job.trial.seed % 2 else "", 1.0)
-        finally:
-            self.closed = True
+        for job in jobs:
+            self.launched.append(job.trial)
+            tell(Finished(job.trial.id, "too odd" if job.trial.seed % 2 else "", 1.0))
 
 
 @pytest.fixture
-def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
-    launcher = FakeLauncher()
-    monkeypatch.setattr(execution, "launch", launcher)
-    return launcher
+def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    pool = FakePool()
+    monkeypatch.setattr(module, "run_in_workers", pool)
+    return pool
 
 
 @pytest.fixture
-def run(store: Store, launcher: FakeLauncher) -> Callable[..., tuple[int, str]]:
+def run(store: Store, pool: FakePool) -> Callable[..., tuple[int, str]]:
     """Runs a plan; returns the number of failures and what was shown."""
 
     def run(plan: Plan, overwrite: Overwrite = Overwrite.ONLY_MISSING, **options: Any) -> tuple[int, str]:
         written = io.StringIO()
         console = Console(file=written, width=200, highlight=False, _environ={})
-        settings = RunOptions("cpu", fail_fast=options.pop("fail_fast", False))
-        session = Session(store, console, options.pop("workers", 1), settings, **options)
+        session = Session(store, console, options.pop("workers", 1), RunOptions("cpu"), **options)
         failed = run_plan(plan, overwrite, session)
         return failed, written.getvalue()
 
@@ -216,36 +218,28 @@ def test_a_plan_is_kept_beside_its_results(run: Callable[..., tuple[int, str]], 
     assert store.plans() == [EVERYTHING]
 
 
-def test_nothing_to_run(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+def test_nothing_to_run(run: Callable[..., tuple[int, str]], pool: FakePool) -> None:
     failed, text = run(plan(DONE))
     assert failed == 0
-    assert launcher.launched == []
+    assert pool.launched == []
     assert "nothing to run" in text
 
 
-def test_failures_of_now_and_before_are_counted(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+def test_failures_of_now_and_before_are_counted(run: Callable[..., tuple[int, str]], pool: FakePool) -> None:
     seeds = [make_trial(seed=seed) for seed in (10, 11, 12, 13)]
     failed, text = run(plan(DONE, FAILED, *seeds))
-    assert launcher.launched == seeds
+    assert pool.launched == seeds
     assert failed == 3
     assert text.count("too odd") == 2
     assert "--overwrite failed" in text
     failed, text = run(plan(DONE, FAILED), Overwrite.FAILED)
-    assert launcher.launched[4:] == [FAILED]
+    assert pool.launched[4:] == [FAILED]
     assert failed == 0
     assert "--overwrite failed" not in text
 
 
-def test_failing_fast_stops_the_launcher(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
-    seeds = [make_trial(seed=seed) for seed in (10, 11, 12, 13)]
-    failed, _ = run(plan(*seeds), fail_fast=True)
-    assert launcher.launched == seeds[:2]
-    assert launcher.closed
-    assert failed == 1
-
-
-def test_no_more_workers_than_jobs(run: Callable[..., tuple[int, str]], launcher: FakeLauncher) -> None:
+def test_no_more_workers_than_jobs(run: Callable[..., tuple[int, str]], pool: FakePool) -> None:
     run(plan(NEW, make_trial(seed=10)), workers=5)
-    assert launcher.workers == 2
+    assert pool.workers == 2
     run(plan(*(make_trial(seed=seed) for seed in range(10, 20))), workers=5)
-    assert launcher.workers == 5
+    assert pool.workers == 5

@@ -12,8 +12,8 @@ import pytest
 
 from mlabench.errors import UserError
 from mlabench.running import slurm
-from mlabench.running.job_file import Order, read_order
-from mlabench.running.slurm import Wishes, read_wishes
+from mlabench.running.job_file import JobFile
+from mlabench.running.slurm import SlurmResources, parse_resources
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
 from mlabench.training.job import Job, RunOptions
@@ -33,11 +33,11 @@ LONG += ("--checkpoint-every", "5")
     [("90", 90), ("90:30", 91), ("4:00:00", 240), ("0:30:01", 31), ("1-12", 2160), ("1-0:30", 1470), ("2-0:0:1", 2881)],
 )
 def test_times_are_written_as_slurm_reads_them(text: str, minutes: int):
-    assert read_wishes(f"time={text}").time == minutes
+    assert parse_resources(f"time={text}").time == minutes
 
 
-def test_wishes():
-    assert read_wishes("partition=long, gpus=2,time=60,workers=3,mem=16,notice=300") == Wishes(
+def test_resources():
+    assert parse_resources("partition=long, gpus=2,time=60,workers=3,mem=16,notice=300") == SlurmResources(
         partition="long", gpus=2, time=60, workers=3, mem=16, notice=300
     )
 
@@ -45,25 +45,25 @@ def test_wishes():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "there is no time"),
-        ("partition=long", "there is no time"),
+        ("", "`time` is missing"),
+        ("partition=long", "`time` is missing"),
         ("time=60,partitoin=long", "'partitoin' is unknown.*partition"),
-        ("time=60,time=70", "'time' is there twice"),
+        ("time=60,time=70", "'time' is given twice"),
         ("time=60,gpus", "'gpus' is not of the form KEY=VALUE"),
         ("time=60,gpus=", "'gpus=' is not of the form KEY=VALUE"),
         ("time=60,gpus=two", "--slurm gpus: 'two'"),
         ("time=60,workers=0", "--slurm workers: '0'"),
-        ("time=soon", "'soon' is no time"),
+        ("time=soon", "'soon' is not a valid time"),
         ("time=3", "no time to work"),
         ("time=60,notice=3540", "no time to work"),
     ],
 )
-def test_wishes_that_cannot_be_are_one_clear_error(text: str, problem: str):
+def test_impossible_resources_are_one_clear_error(text: str, problem: str):
     with pytest.raises(UserError, match=problem):
-        read_wishes(text)
+        parse_resources(text)
 
 
-def test_an_order_knows_where_the_data_lie_and_what_was_done_before(tmp_path: Path):
+def test_a_job_file_knows_where_the_data_lie_and_what_was_done_before(tmp_path: Path):
     store = Store(tmp_path / "results")
     old, new, done = (make_trial(seed=seed) for seed in (0, 1, 2))
     new = new.model_copy(update={"dataset": new.dataset.model_copy(update={"location": {"root": "data"}})})
@@ -75,25 +75,25 @@ def test_an_order_knows_where_the_data_lie_and_what_was_done_before(tmp_path: Pa
         Job(done, (done.missing,)),
     ]
     options = RunOptions("cpu", plugins=(tmp_path / "mine.py",))
-    Order.of(("suite",), jobs, options, 2).write(tmp_path / "order.json")
+    JobFile.of(("suite",), jobs, options, 2).write(tmp_path / "jobs.json")
     store.write(make_record(done))
-    order = read_order(tmp_path / "order.json")
-    assert (order.suites, order.options, order.processes) == (("suite",), options, 2)
-    assert [job.trial.id for job in order.left(store)] == [old.id, new.id]
-    assert order.left(store)[0] == jobs[0]
-    assert order.left(store)[1].trial.dataset.location == {"root": str(Path("data").resolve())}
+    job_file = JobFile.read(tmp_path / "jobs.json")
+    assert (job_file.suites, job_file.options, job_file.processes) == (("suite",), options, 2)
+    assert [job.trial.id for job in job_file.remaining(store)] == [old.id, new.id]
+    assert job_file.remaining(store)[0] == jobs[0]
+    assert job_file.remaining(store)[1].trial.dataset.location == {"root": str(Path("data").resolve())}
     store.write(make_record(old, accuracy=0.6))
-    assert [job.trial.id for job in order.left(store)] == [new.id], "somebody has just done it afresh"
+    assert [job.trial.id for job in job_file.remaining(store)] == [new.id], "another process has just trained it again"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"suites": ["a"], "more": 1}', "\ud800"])
-def test_a_damaged_order_is_one_clear_error(tmp_path: Path, content: str):
-    path = tmp_path / "order.json"
+def test_a_damaged_job_file_is_one_clear_error(tmp_path: Path, content: str):
+    path = tmp_path / "jobs.json"
     path.write_bytes(content.encode(errors="surrogatepass"))
-    with pytest.raises(UserError, match="this order is damaged"):
-        read_order(path)
-    with pytest.raises(UserError, match="this order cannot be read"):
-        read_order(tmp_path / "nothing")
+    with pytest.raises(UserError, match="this job file is damaged"):
+        JobFile.read(path)
+    with pytest.raises(UserError, match="this job file cannot be read"):
+        JobFile.read(tmp_path / "nothing")
 
 
 @pytest.fixture
@@ -106,9 +106,10 @@ def suite(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--slurm", "time=60"), "--slurm: is of use with --launcher slurm only"),
+        (("--slurm", "time=60"), "--slurm: needs --launcher slurm"),
         (("--launcher", "slrum"), "--launcher: 'slrum' is not one of local, slurm"),
         (("--launcher", "slurm", "--slurm", "time=60", "--time-budget", "5"), "--time-budget: "),
+        (("--launcher", "slurm", "--slurm", "time=60", "--jobs", "0"), "--jobs: "),
         (("--launcher", "slurm", "--slurm", "tim=60"), "--slurm: 'tim' is unknown"),
     ],
 )
@@ -123,7 +124,7 @@ def test_where_there_is_no_slurm(suite: Path, tmp_path: Path):
     asked = ("--launcher", "slurm", "--slurm", "time=60", "--results", tmp_path / "results")
     done = mlabench("run", suite, *asked, PATH=str(tmp_path))
     assert done.returncode == 2
-    assert "'sbatch' of Slurm is not there" in done.stderr
+    assert "'sbatch' of Slurm is not installed here" in done.stderr
     done = mlabench("cancel", "--all", "--results", tmp_path / "results", PATH=str(tmp_path))
     assert done.returncode == 0
     assert "cancelled 0" in done.stdout
@@ -185,7 +186,7 @@ def submit(suite: Path, results: Path, *options: str) -> str:
     done = mlabench("run", suite, "--results", results, "--launcher", "slurm", *options)
     assert done.returncode == 0, done.stderr
     assert "Submitted" in done.stdout
-    return max((results / "slurm").glob("*/job")).read_text()
+    return max((results / "slurm").glob("*/array")).read_text()
 
 
 def logs(results: Path) -> str:
@@ -235,7 +236,7 @@ def test_a_job_that_is_stopped_goes_on_from_its_checkpoint(
         cluster.ask("scontrol", "requeue", job)
     else:
         cluster.ask("scancel", "--signal=USR2", job)
-    wait_until(lambda: "left stamps-mla" in logs(results), "the worker does not leave")
+    wait_until(lambda: "stopped stamps-mla" in logs(results), "the worker does not leave")
     assert Store(results).ids() == [], "nothing has failed"
     assert len(list((results / "checkpoints").iterdir())) == 1
     wait_until(ended(cluster, array), "the job is not started again")
@@ -258,7 +259,7 @@ def test_cancelled_jobs_stay_cancelled(cluster: Cluster, suite: Path, tmp_path: 
     wait_until(ended(cluster, array, "CANCELLED"), "the job is not cancelled")
     time.sleep(1.0)
     assert ended(cluster, array, "CANCELLED")()
-    assert "left stamps-mla" in logs(results)
+    assert "stopped stamps-mla" in logs(results)
     assert Store(results).ids() == []
     assert len(list((results / "checkpoints").iterdir())) == 1, "a run could go on from it"
     assert "cancelled 0" in mlabench("cancel", "--all", "--results", results).stdout
@@ -269,7 +270,7 @@ def test_what_slurm_refuses_is_one_clear_error(cluster: Cluster, suite: Path, tm
     results = tmp_path / "results"
     done = mlabench("run", suite, "--results", results, "--launcher", "slurm", "--slurm", "time=10,partition=nowhere")
     assert done.returncode == 2
-    assert "Slurm does not take the jobs" in done.stderr
+    assert "Slurm refuses the jobs" in done.stderr
     assert "partition" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((results / "slurm").iterdir())

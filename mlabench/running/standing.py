@@ -1,0 +1,127 @@
+"""Where the trials of a plan stand, which of them are to run, and how long that takes. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from mlabench.missing import Missing
+from mlabench.store import RecordHeader, Store, TrialHeader, holders
+from mlabench.suite import Plan
+from mlabench.training import Job, method_source
+from mlabench.trial import Trial
+
+
+class Overwrite(StrEnum):
+    """What to do with trials that have a record already."""
+
+    NEVER = "never"
+    ONLY_MISSING = "only-missing"
+    FAILED = "failed"
+    ALWAYS = "always"
+
+
+class State(StrEnum):
+    """Where a trial stands."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"  # trained, but some test patterns are not evaluated yet
+    FAILED = "failed"
+    RUNNING = "running"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial of a plan and where it stands.
+
+    Attributes:
+        trial: The trial.
+        tests: The test patterns that the plan asks for.
+        state: Where it stands.
+        header: What its record says, if there is one.
+        stale: The method's source has changed since, without a new version.
+        seal: Tells this record from one that comes later.
+    """
+
+    trial: Trial
+    tests: tuple[Missing, ...]
+    state: State
+    header: RecordHeader | None
+    stale: bool
+    seal: str
+
+
+def survey(plan: Plan, store: Store) -> list[Standing]:
+    """Where each distinct trial of a plan stands, from the store alone."""
+    busy = holders(store.root)
+    standings = []
+    for trial, tests in plan.trials():
+        seal = store.seal(trial.id)
+        header = store.header(trial.id)
+        if trial.id in busy:
+            state = State.RUNNING
+        elif header is None:
+            state = State.MISSING
+        elif header.status == "failed":
+            state = State.FAILED
+        elif all(test.key in header.evaluations for test in tests):
+            state = State.DONE
+        else:
+            state = State.INCOMPLETE
+        stale = False
+        if header is not None and header.status == "ok":
+            stale = header.environment.method_source != method_source(trial)
+        standings.append(Standing(trial, tests, state, header, stale, seal))
+    return standings
+
+
+def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
+    """The jobs that an overwriting strategy leaves, with those that another process is on.
+
+    They are waited for, so that the tables at the end are complete, and taken over should that process die.
+    """
+    states = {State.MISSING, State.RUNNING}
+    if overwrite != Overwrite.NEVER:
+        states.add(State.INCOMPLETE)
+    if overwrite in (Overwrite.FAILED, Overwrite.ALWAYS):
+        states.add(State.FAILED)
+    if overwrite == Overwrite.ALWAYS:
+        states.add(State.DONE)
+    retrain = overwrite == Overwrite.ALWAYS
+    return [Job(entry.trial, entry.tests, retrain, entry.seal) for entry in standings if entry.state in states]
+
+
+def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: Store, workers: int) -> float | None:
+    """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
+
+    None if nothing was recorded on these samples.
+
+    Args:
+        jobs: What is to be done.
+        standings: What is known of a part of the store's trials already.
+        store: Where all trials are.
+        workers: How many there will be.
+    """
+    known = {standing.trial.id: standing.header for standing in standings}
+    others = sorted(set(store.ids()) - known.keys()) if jobs else ()
+    seconds: dict[tuple[object, ...], list[float]] = {}
+    for header in (*known.values(), *map(store.header, others)):
+        if header and header.status == "ok" and (trained := header.cost.wall_seconds_train):
+            for similarity in _similarities(header.trial):
+                seconds.setdefault(similarity, []).append(trained / header.trial.training.epochs)
+    total = 0.0
+    for job in jobs:
+        closest = next((seconds[similarity] for similarity in _similarities(job.trial) if similarity in seconds), None)
+        if closest is None:
+            return None
+        total += median(closest) * job.trial.training.epochs
+    return total / max(workers, 1)
+
+
+def _similarities(trial: Trial | TrialHeader) -> list[tuple[object, ...]]:
+    """What trials share whose epochs take about as long, the closest first."""
+    samples = (trial.dataset.name, trial.limit)
+    return [(*samples, trial.method.name), samples]
