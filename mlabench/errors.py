@@ -1,4 +1,4 @@
-"""The one error a user can cause, with what they need to mend it."""
+"""The one error a user can cause, and how to fix it."""
 
 from __future__ import annotations
 

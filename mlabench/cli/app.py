@@ -1,8 +1,4 @@
-"""The command line: parse, call, print. Heavy imports happen inside the commands.
-
-Exit codes: 0 all good; 1 some trial failed; 2 bad input; 130 interrupted (run again to resume); 75 the time is up, and
-143 told to leave by SIGTERM, with what was under way saved (the same).
-"""
+"""The commands that run suites and read results, and the app that gathers all commands."""
 
 from __future__ import annotations
 
@@ -93,11 +89,11 @@ def run(
             "--checkpoint-every",
             metavar="EPOCHS",
             min=1,
-            help="Save the state of trainings so often, to go on from; default: about every minute.",
+            help="Checkpoint every so many epochs; default: about every minute.",
         ),
     ] = None,
     trials_per_device: Annotated[
-        int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs goes before.")
+        int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs overrides it.")
     ] = 1,
     devices_per_trial: Annotated[
         int,
@@ -110,12 +106,12 @@ def run(
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
     time_budget: Annotated[
         float | None,
-        typer.Option("--time-budget", metavar="SECONDS", min=0, help="Then save what is under way, and leave."),
+        typer.Option("--time-budget", metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."),
     ] = None,
     launcher: Annotated[str, typer.Option(help="local, or slurm: submit jobs to a cluster, and return.")] = "local",
     slurm: Annotated[
         str | None,
-        typer.Option("--slurm", metavar="KEY=VALUE,...", help="What to ask for: partition=long,gpus=1,time=4:00:00."),
+        typer.Option("--slurm", metavar="KEY=VALUE,...", help="Resources: partition=long,gpus=1,time=4:00:00."),
     ] = None,
     logger: Annotated[
         list[str] | None,

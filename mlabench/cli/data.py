@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlabench.missing import Missing
     from mlabench.suite import Overrides
 
-data_app = typer.Typer(name="data", help="What data are there, and how to prepare them.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="List, check and prepare data.", no_args_is_help=True)
 masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, e.g. stamps.")]
@@ -191,11 +191,7 @@ class _Pattern(NamedTuple):
 
 
 def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
-    """Each missing pattern of a suite (or of those that it lists) once, and where it is exported to.
-
-    Raises:
-        UserError: If a suite has a mistake, nothing is missing in any, or two of their datasets share a name.
-    """
+    """Each missing pattern of a suite (or of those that it lists) once, and where it is exported to."""
     from mlabench.datasets import open_dataset
     from mlabench.suite import load_plans
 
@@ -238,11 +234,7 @@ def _kind(name: str) -> type[Dataset]:
 
 
 def _dataset(name: str, root: Path | None, settings: list[str] | None) -> Dataset:
-    """The dataset with its options from the command line.
-
-    Raises:
-        UserError: If an option is unknown or has a wrong value.
-    """
+    """The dataset with its options from the command line."""
     from mlabench.datasets import open_dataset
     from mlabench.suite import load_dataset
 
