@@ -60,16 +60,9 @@ def random_boxes(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
-    """Random parts of a unit square, after Szegedy et al. 2015 (GoogLeNet).
+    """Random parts of a unit square, after Szegedy et al. 2015 (GoogLeNet): left, top, width, height. ``[count, 4]``
 
-    Args:
-        count: Number of boxes.
-        device: Where to draw them.
-        scale: Range of the area, drawn uniformly.
-        ratio: Range of width / height, drawn uniformly in its logarithm.
-
-    Returns:
-        Left, top, width, height. ``[count, 4]``
+    The area is drawn uniformly from ``scale``, width / height from ``ratio``, uniformly in its logarithm.
     """
     area = torch.empty(count, _ATTEMPTS, device=device).uniform_(*scale)
     low, high = torch.tensor(ratio).log().tolist()
@@ -90,9 +83,6 @@ def crop(pictures: Tensor, boxes: Tensor, mirrored: Tensor) -> Tensor:
         pictures: ``[n, channels, height, width]``
         boxes: Left, top, width and height as fractions of the picture. ``[n, 4]``
         mirrored: Which to mirror. bool ``[n]``
-
-    Returns:
-        As ``pictures``.
     """
     left, top, width, height = boxes.unbind(dim=1)
     zero = torch.zeros_like(left)

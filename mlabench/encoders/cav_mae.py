@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.transformer import Block, grid_positions, initialise
-from mlabench.encoders.weights import load_into, load_weights
-from mlabench.errors import UserError
+from mlabench.encoders.weights import load_into, load_weights, weights_by_name
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium
 from mlabench.media.preprocessing import Fbank, Preprocessing
@@ -103,12 +102,8 @@ class CAVMAE(BackboneEncoder):
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
         if config.pretrained is True:
-            raise UserError(
-                "the published weights of CAV-MAE cannot be had by name.",
-                remedy="Get one of the pre-trained models that https://github.com/YuanGongND/cav-mae lists and give "
-                "`pretrained: PATH`, or train from scratch: `pretrained: false`.",
-                field="pretrained",
-            )
+            source = "Get one of the pre-trained models that https://github.com/YuanGongND/cav-mae lists"
+            raise weights_by_name("CAV-MAE", source)
         frames, mels = shape
         tower = AudioTower(frames, mels, WIDTH, AUDIO_BLOCKS + SHARED_BLOCKS, HEADS)
         if isinstance(config.pretrained, Path):

@@ -84,27 +84,25 @@ class HuggingFaceEncoder(BackboneEncoder):
         if self.medium == "audio":
             self.extractor = _extractor(source)
         if self.medium == "image":
-            mean, std = _picture_statistics(source)
+            pictures = _image_processor(source)
+            mean, std = tuple(pictures.image_mean), tuple(pictures.image_std)
             self.picture = PictureInput(mean, std, augment=config.augment and not config.frozen)
         self._use(network, about.hidden_size)
 
     @classmethod
     def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:
-        """Token ids int32 ``[length]``, a waveform int16 ``[T]`` or filter bank, or pictures uint8 ``[3, S, S]``.
-
-        Raises:
-            UserError: If the model cannot be had, or reads something else.
-        """
+        """Token ids int32 ``[length]``, a waveform int16 ``[T]`` or filter bank, or pictures uint8 ``[3, S, S]``."""
         options = cast(HuggingFaceEncoder.Config, config)
         source = _source(options)
         about = _configuration(source)
         media = _media(about, source)
         if medium not in media:
-            raise UserError(f"the model {source!r} reads {' or '.join(media)}, no {medium}.", remedy=_OTHER)
+            raise UserError(f"the model {source!r} reads {' or '.join(media)}, not {medium}.", remedy=_OTHER)
         if medium == "text":
             return _tokens(options, getattr(about, "text_config", about))
         if medium == "image":
-            return Picture(size=_picture_size(getattr(about, "vision_config", about)), fit=options.fit)
+            side = getattr(about, "vision_config", about).image_size  # which some write as a pair
+            return Picture(size=side if isinstance(side, int) else max(side), fit=options.fit)
         rate = _extractor(source).sampling_rate
         if about.model_type == _SPECTROGRAMS:
             return Fbank(frames=about.max_length, mels=about.num_mel_bins, rate=rate)
@@ -149,25 +147,17 @@ class HuggingFaceEncoder(BackboneEncoder):
 
 
 def _source(config: HuggingFaceEncoder.Config) -> str:
-    """Where the model is read from: its name on the hub, or a folder.
-
-    Raises:
-        UserError: If there is no such folder.
-    """
+    """Where the model is read from: its name on the hub, or a folder."""
     if not isinstance(config.pretrained, Path):
         return config.model
     folder = config.pretrained.expanduser()
     if not (folder / "config.json").is_file():
-        raise UserError("is no folder with a saved model (no config.json).", remedy=_OFFLINE, file=str(folder))
+        raise UserError("is not a folder with a saved model (no config.json).", remedy=_OFFLINE, file=str(folder))
     return str(folder)
 
 
 def _fetch(load: Callable[..., Any], source: str, **options: Any) -> Any:
-    """Calls a ``from_pretrained`` on what is on this machine, and else on the hub.
-
-    Raises:
-        UserError: If it is in neither place, or damaged.
-    """
+    """Calls a ``from_pretrained`` on what is on this machine, and else on the hub."""
     try:
         with _quiet():
             try:
@@ -207,11 +197,7 @@ def _configuration(source: str) -> Any:
 
 
 def _media(about: Any, source: str) -> tuple[Medium, ...]:
-    """What the model reads.
-
-    Raises:
-        UserError: If it is no encoder of one of the media.
-    """
+    """What the model reads."""
     from transformers import MODEL_MAPPING
 
     if all(hasattr(about, f"{tower}_config") for tower in _TOWERS.values()):
@@ -219,7 +205,7 @@ def _media(about: Any, source: str) -> tuple[Medium, ...]:
     network = MODEL_MAPPING.get(type(about), None)
     medium = _MEDIA.get(getattr(network, "main_input_name", ""))
     if medium is None or about.is_encoder_decoder or not hasattr(about, "hidden_size"):
-        raise UserError(f"the model {source!r} is no encoder of text, waveforms or picture patches.", remedy=_OTHER)
+        raise UserError(f"the model {source!r} is not an encoder of text, waveforms or picture patches.", remedy=_OTHER)
     return (medium,)
 
 
@@ -237,17 +223,10 @@ def _extractor(source: str) -> Any:
     return _fetch(AutoFeatureExtractor.from_pretrained, source)
 
 
-def _picture_size(about: Any) -> int:
-    """Side of the square pictures that a model was trained on, which some write as a pair."""
-    size = about.image_size
-    return size if isinstance(size, int) else max(size)
-
-
-def _picture_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _image_processor(source: str) -> Any:
     from transformers import AutoImageProcessor
 
-    processor = _fetch(AutoImageProcessor.from_pretrained, source)
-    return tuple(processor.image_mean), tuple(processor.image_std)
+    return _fetch(AutoImageProcessor.from_pretrained, source)
 
 
 def _network(config: HuggingFaceEncoder.Config, about: Any) -> Any:
@@ -259,7 +238,7 @@ def _network(config: HuggingFaceEncoder.Config, about: Any) -> Any:
         return _without_pooler(AutoModel.from_config(about))
     source = _source(config)
     network, report = _fetch(AutoModel.from_pretrained, source, config=about, output_loading_info=True)
-    network = _without_pooler(network)
+    _without_pooler(network)
     missing = sorted(set(report["missing_keys"]) & set(network.state_dict()))
     if missing:
         raise UserError(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import io
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,12 +11,13 @@ from torch import Tensor, nn
 
 from mlabench.encoders.augmentation import PictureInput
 from mlabench.encoders.backbone import BackboneEncoder
-from mlabench.encoders.hub import require_hub
+from mlabench.encoders.hub import quietly, require_hub
 from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium, missing_package
 from mlabench.media.preprocessing import Fbank, Frames, LogMel, Picture, Preprocessing, Spectrogram
+from mlabench.registry import suggest
 
 _OFFLINE = (
     "Go online once, or give the file with its weights as `pretrained: PATH`, or take random ones: `pretrained: false`."
@@ -91,11 +89,7 @@ class TimmEncoder(BackboneEncoder):
 
     @classmethod
     def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:
-        """Pictures uint8 ``[3, S, S]``, frames uint8 ``[k, 3, S, S]``, or a sound's float16 ``[T, mels]``.
-
-        Raises:
-            UserError: If timm has no network of that name.
-        """
+        """Pictures uint8 ``[3, S, S]``, frames uint8 ``[k, 3, S, S]``, or a sound's float16 ``[T, mels]``."""
         options = cast(TimmEncoder.Config, config)
         _check_name(options.model)
         if medium == "image":
@@ -132,11 +126,9 @@ def _check_name(name: str) -> None:
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
         if not tag or tag in tags:
             return
-        raise UserError(
-            f"timm has no weights {tag!r} for {architecture!r}.", remedy=f"Known: {', '.join(tags) or 'none'}."
-        )
-    near = difflib.get_close_matches(architecture, timm.list_models(), n=1, cutoff=0.5)
-    remedy = f"Did you mean {near[0]!r}?" if near else "See timm.list_models()."
+        known = ", ".join(tags) or "none"
+        raise UserError(f"timm has no weights {tag!r} for {architecture!r}.", remedy=f"Known: {known}.")
+    remedy = suggest(architecture, timm.list_models()) or "See timm.list_models()."
     raise UserError(f"timm has no network {name!r}.", remedy=remedy)
 
 
@@ -152,7 +144,7 @@ def _build(config: TimmEncoder.Config, channels: int, size: tuple[int, int]) -> 
     if config.pretrained is True:
         try:
             overlay = _cached_weights(about, config.model)
-            with contextlib.redirect_stdout(io.StringIO()):  # where torch announces a download, even one that fails
+            with quietly():
                 return timm.create_model(config.model, pretrained=True, pretrained_cfg_overlay=overlay, **options)
         except (OSError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
@@ -166,11 +158,7 @@ def _build(config: TimmEncoder.Config, channels: int, size: tuple[int, int]) -> 
 
 
 def _check_size(network: Any, name: str, channels: int, size: tuple[int, int]) -> None:
-    """Tries the network on one picture; most that cut it into patches refuse what patches do not fill.
-
-    Raises:
-        UserError: If it refuses.
-    """
+    """Tries the network on one picture; most that cut it into patches refuse what patches do not fill."""
     training = network.training
     try:
         with torch.no_grad():
@@ -183,7 +171,7 @@ def _check_size(network: Any, name: str, channels: int, size: tuple[int, int]) -
 
 
 def _cached_weights(about: Any, name: str) -> dict[str, Any]:
-    """What makes timm read the hub's file of weights from the local cache; fetches it there if need be."""
+    """The options with which timm reads weights from the hub's local cache; downloads them first if need be."""
     if not about.hf_hub_id:
         return {}  # published elsewhere, where timm fails quickly by itself
     from huggingface_hub import hf_hub_download

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import io
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mlabench.encoders.backbone import BackboneEncoder
+from mlabench.encoders.hub import quietly
 from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, standardise, to_float
 from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium, missing_package
 from mlabench.media.preprocessing import LogMel, Mfcc, Preprocessing, Waveform
+from mlabench.registry import suggest
 
 #: Pre-trained bundles of torchaudio: the function that builds the network, and whether waveforms are standardised
 #: and padding is masked (it is where the first layer was not trained with group normalisation).
@@ -84,11 +83,7 @@ class TorchaudioEncoder(BackboneEncoder):
 
     @classmethod
     def preprocessing(cls, config: Hyperparameters, medium: Medium) -> Preprocessing:  # noqa: ARG003
-        """A waveform int16 ``[T]``; for a summary, a spectrogram float16 ``[T, bands]``.
-
-        Raises:
-            UserError: If the name is not known.
-        """
+        """A waveform int16 ``[T]``; for a summary, a spectrogram float16 ``[T, bands]``."""
         options = cast(TorchaudioEncoder.Config, config)
         _check_name(options.model)
         if options.model == "mel_spectrogram":
@@ -104,10 +99,7 @@ class TorchaudioEncoder(BackboneEncoder):
 
 
 class TimeStatistics(nn.Module):
-    """Mean and standard deviation over time.
-
-    The padding of a sound is a run of equal rows at its end, and is left out.
-    """
+    """Mean and standard deviation over time, without the padding of a sound, a run of equal rows at its end."""
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """float32 ``[n, 2 * bands]`` of ``spectrograms [n, T, bands]``."""
@@ -143,8 +135,7 @@ class WaveformNetwork(nn.Module):
 def _check_name(name: str) -> None:
     known = [*_SUMMARIES, *_NETWORKS]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        remedy = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+        remedy = suggest(name, known) or f"Known: {', '.join(known)}."
         raise UserError(f"torchaudio has no encoder {name!r}.", remedy=remedy)
 
 
@@ -156,7 +147,7 @@ def _build(config: TorchaudioEncoder.Config, function: str) -> Any:
     network = getattr(models, function)()
     if config.pretrained is True:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # where torch announces a download, even one that fails
+            with quietly():
                 published = getattr(pipelines, config.model).get_model()
         except OSError as error:
             raise UserError(f"torchaudio cannot get the weights of {config.model}.", remedy=_OFFLINE) from error

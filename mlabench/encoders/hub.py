@@ -1,10 +1,13 @@
-"""Networks from the Hugging Face hub: from the local cache where possible, and a clear error where not."""
+"""Networks that are downloaded by name: quiet downloads, and a clear error without a connection."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 
 from mlabench.errors import UserError
 
@@ -13,12 +16,15 @@ _ENDPOINT = "https://huggingface.co"
 _TIMEOUT_S = 5.0
 
 
-def require_hub(name: str, remedy: str) -> None:
-    """Checks that the hub answers; its own client would retry for most of a minute.
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without torch's announcement of a download, which it prints even for one that fails."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
-    Args:
-        name: What is wanted from there, for the message.
-        remedy: How to go on without.
+
+def require_hub(name: str, remedy: str) -> None:
+    """Checks that the Hugging Face hub answers, where ``name`` is wanted; its own client retries for most of a minute.
 
     Raises:
         UserError: If ``HF_HUB_OFFLINE`` is set or the hub does not answer.

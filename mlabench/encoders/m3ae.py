@@ -7,7 +7,7 @@ and, which alone matters, flattens a patch as ``(channel, row, column)``, though
 
 Two kinds of checkpoint are accepted, with whatever prefix: the PyTorch names of MLA's port (also a whole model that
 MLA saved, from which the tower of the modality is taken), and the Flax names of the original. The original is a
-pickle, which mlabench does not open, because that runs code. Whoever trusts it converts it once, where JAX, Flax and
+pickle, which mlabench does not open, because that runs code. If you trust it, convert it once, where JAX, Flax and
 the authors' package are installed: flatten ``flax.core.unfreeze(checkpoint["state"].params)`` with
 ``flax.traverse_util.flatten_dict(..., sep="/")``, make every leaf a contiguous NumPy array and hand the dictionary
 to ``safetensors.numpy.save_file``. Names and layouts stay those of Flax; kernels are transposed here.
@@ -28,7 +28,7 @@ from mlabench.encoders.augmentation import PictureInput
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.transformer import Block, grid_positions, initialise, sequence_positions
 from mlabench.encoders.waveforms import masked_mean
-from mlabench.encoders.weights import load_into, load_weights
+from mlabench.encoders.weights import load_into, load_weights, weights_by_name
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 from mlabench.media import Medium
@@ -88,9 +88,7 @@ class Tower(nn.Module):
     def forward(self, inputs: Tensor, present: Tensor | None) -> Tensor:
         """Output tokens ``[n, 1 + T, width]``, CLS first, of ``inputs [n, T, ...]``.
 
-        Args:
-            inputs: As the embedding reads them.
-            present: Whether a token, CLS included, is more than padding; None if all are. bool ``[n, 1 + T]``
+        ``present [n, 1 + T]`` says which tokens, CLS included, are more than padding; None if all are.
         """
         embedded = self.embedding(inputs) + self.positions + self.type_embedding
         tokens = torch.cat([self.cls_token.expand(len(inputs), -1, -1), embedded], dim=1)
@@ -139,13 +137,8 @@ class M3AE(BackboneEncoder):
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
         if config.pretrained is True:
-            raise UserError(
-                "the published weights of M3AE cannot be had by name.",
-                remedy="Get a checkpoint through https://github.com/young-geng/m3ae_public, convert it as "
-                "mlabench/encoders/m3ae.py says and give `pretrained: PATH`, or train from scratch: "
-                "`pretrained: false`.",
-                field="pretrained",
-            )
+            source = "Get a checkpoint through https://github.com/young-geng/m3ae_public, convert it as m3ae.py says"
+            raise weights_by_name("M3AE", source)
         self.medium = "image" if len(shape) == 3 else "text"
         width, depth, _ = VARIANTS[config.variant]
         tower = Tower(*self._embeddings(width), config.variant)

@@ -24,15 +24,9 @@ def sounding(waveforms: Tensor) -> Tensor:
 
 
 def standardise(values: Tensor, real: Tensor, epsilon: float) -> Tensor:
-    """Zero mean and unit variance over each waveform's own samples; the padding stays zero.
+    """Zero mean and unit variance of ``values [n, T]`` over the ``real [n, T]`` samples; the padding stays zero.
 
-    Args:
-        values: ``[n, T]``
-        real: From :func:`sounding`. ``[n, T]``
-        epsilon: Added to the variance.
-
-    Returns:
-        ``[n, T]``
+    ``epsilon`` is added to the variance.
     """
     centred = (values - masked_mean(values.unsqueeze(2), real)) * real
     variance = masked_mean(centred.square().unsqueeze(2), real)
@@ -40,14 +34,10 @@ def standardise(values: Tensor, real: Tensor, epsilon: float) -> Tensor:
 
 
 def mean_over_time(states: Tensor, real: Tensor) -> Tensor:
-    """Mean of a network's frames over those that begin before their waveform ends.
+    """Mean of a network's ``states [n, frames, d]`` over the frames that begin before their waveform ends.
 
-    Args:
-        states: ``[n, frames, d]``, evenly spread over the waveform.
-        real: From :func:`sounding`. ``[n, T]``
-
-    Returns:
-        float32 ``[n, d]``
+    Frames are evenly spread over the waveforms, whose ``real [n, T]`` samples come from :func:`sounding`.
+    float32 ``[n, d]``
     """
     frames, samples = states.shape[1], real.shape[1]
     begins = torch.arange(frames, device=states.device) * samples

@@ -24,20 +24,16 @@ _PARALLEL = "module."
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU.
+    """The state dict in a ``.safetensors`` file, or in one that ``torch.save`` wrote, on the CPU.
 
-    A checkpoint that holds the state dict under a usual name is opened, and the prefix that
-    ``DataParallel`` leaves is removed.
-
-    Args:
-        path: A ``.safetensors`` file, or one that ``torch.save`` wrote (``.pt``, ``.pth``, ``.bin``).
+    It may be part of a larger checkpoint, under a usual name; the prefix that ``DataParallel`` leaves is removed.
 
     Raises:
         UserError: If there is no such file, or it holds anything but tensors by name.
     """
     path = path.expanduser()
     if not path.is_file():
-        raise UserError("is no file with weights.", remedy=_REMEDY, file=str(path))
+        raise UserError("is not a file with weights.", remedy=_REMEDY, file=str(path))
     if path.suffix not in SUFFIXES:
         raise UserError(f"cannot hold weights: its name ends in {path.suffix!r}.", remedy=_REMEDY, file=str(path))
     try:
@@ -69,13 +65,9 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def load_into(network: nn.Module, weights: Mapping[str, Tensor], path: Path, unused: Sequence[str] = ()) -> None:
-    """Puts ``weights`` into ``network``; every name and shape must fit.
+    """Puts ``weights`` of the file ``path`` into ``network``; every name and shape must fit.
 
-    Args:
-        network: Changed in place.
-        weights: From :func:`load_weights`.
-        path: Where they are from, for the message.
-        unused: Prefixes of names that the file may hold though the network does not, such as a classifier.
+    Names that start with one of the prefixes ``unused``, such as a classifier's, need not be in the network.
 
     Raises:
         UserError: If names or shapes differ; it lists the first of them.
@@ -99,6 +91,15 @@ def load_into(network: nn.Module, weights: Mapping[str, Tensor], path: Path, unu
             file=str(path),
         )
     network.load_state_dict(given)
+
+
+def weights_by_name(network: str, source: str) -> UserError:
+    """The error for ``pretrained: true`` where no index has the weights; ``source`` says how to get them."""
+    return UserError(
+        f"the published weights of {network} cannot be downloaded by name.",
+        remedy=f"{source} and give `pretrained: PATH`, or train from scratch: `pretrained: false`.",
+        field="pretrained",
+    )
 
 
 def _shape(value: Tensor) -> str:

@@ -240,13 +240,13 @@ def test_random_weights_of_a_known_configuration(tmp_path):
 
 def test_other_medium(tmp_path):
     saved_models.save_bert(tmp_path)
-    with pytest.raises(UserError, match="reads text, no audio"):
+    with pytest.raises(UserError, match="reads text, not audio"):
         encoder(tmp_path, "audio")
 
 
 def test_model_that_is_no_encoder(tmp_path):
     transformers.T5Config(d_model=8, num_layers=1, num_heads=1).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="is no encoder"):
+    with pytest.raises(UserError, match="is not an encoder"):
         encoder(tmp_path, "text")
 
 
