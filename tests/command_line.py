@@ -41,21 +41,22 @@ def invoke(*arguments: str | Path, cwd: Path | None = None, **environment: str) 
     raised.
     """
     words = ["mlabench", *map(str, arguments)]
-    out, err, plugins = io.StringIO(), io.StringIO(), list(registry._ADDED)
-    with (
-        chdir(cwd) if cwd else nullcontext(),
-        patch.object(sys, "argv", words),
-        patch.dict(os.environ, environment),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        try:
-            main(words[1:])
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        finally:
-            registry._ADDED[:] = plugins
-            registry.entries.cache_clear()
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with (
+            chdir(cwd) if cwd else nullcontext(),
+            patch.object(sys, "argv", words),
+            patch.dict(os.environ, environment),
+            patch.dict(registry._ADDED),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main(words[1:])
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        registry.entries.cache_clear()
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 

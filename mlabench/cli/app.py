@@ -106,7 +106,9 @@ def run(
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
     time_budget: Annotated[
         float | None,
-        typer.Option("--time-budget", metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."),
+        typer.Option(
+            "--time-budget", metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."
+        ),
     ] = None,
     launcher: Annotated[str, typer.Option(help="local, or slurm: submit jobs to a cluster, and return.")] = "local",
     slurm: Annotated[
