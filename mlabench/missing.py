@@ -5,7 +5,7 @@ hashed from (dataset, pattern seed, sample id, modality), never from a random ge
 
 * every method, seed, batch size and machine sees the same pattern;
 * patterns are nested: what is missing at 20 % is missing at 40 %;
-* adding, dropping or reordering samples changes nobody else's row.
+* adding, dropping or reordering samples does not change the rows of others.
 
 Every sample keeps at least one modality.
 """
@@ -27,6 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mlabench.errors import UserError
 
 Protocol = Literal["complete", "balanced", "independent", "per_modality", "subset", "file"]
+#: The field of :class:`Missing` that each protocol takes, if any.
+_FIELD_OF = {"balanced": "rate", "independent": "rate", "per_modality": "rates", "subset": "keep", "file": "file"}
 
 
 class Missing(BaseModel):
@@ -61,27 +63,10 @@ class Missing(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Missing:
-        given = {
-            name
-            for name, is_set in [
-                ("rate", self.rate > 0),
-                ("rates", bool(self.rates)),
-                ("keep", bool(self.keep)),
-                ("file", bool(self.file)),
-            ]
-            if is_set
-        }
-        wanted = {
-            "complete": set(),
-            "balanced": {"rate"},
-            "independent": {"rate"},
-            "per_modality": {"rates"},
-            "subset": {"keep"},
-            "file": {"file"},
-        }[self.protocol]
+        given = ", ".join(name for name in ("file", "keep", "rate", "rates") if getattr(self, name))
+        wanted = _FIELD_OF.get(self.protocol, "")
         if given != wanted:
-            takes, got = ", ".join(wanted) or "no rate", ", ".join(sorted(given)) or "nothing"
-            raise ValueError(f"protocol {self.protocol!r} takes {takes}, got {got}")
+            raise ValueError(f"protocol {self.protocol!r} takes {wanted or 'no rate'}, got {given or 'nothing'}")
         if not all(0.0 <= rate < 1.0 for rate in self.rates.values()):
             raise ValueError("every rate must be in [0, 1)")
         return self
@@ -198,49 +183,38 @@ def read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha2
     Raises:
         UserError: If the file is missing, malformed, changed since ``sha256``, or lacks a sample or modality.
     """
-    try:
-        return _read_pattern(path, ids, modalities, sha256)
-    except csv.Error as error:
-        raise UserError(f"the missing pattern is not well-formed CSV ({error}).", file=str(path)) from error
-
-
-def _read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha256: str) -> NDArray[np.bool_]:
     text = _rows(path)
     if sha256 and hashlib.sha256(text.encode()).hexdigest() != sha256:
         raise UserError("the pattern has changed since the trial was planned.", remedy="Plan it again.", file=str(path))
-    reader = csv.DictReader(io.StringIO(text))
-    columns = reader.fieldnames or []
+    try:
+        reader = csv.DictReader(io.StringIO(text))
+        columns, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise UserError(f"the missing pattern is not well-formed CSV ({error}).", file=str(path)) from error
     for column in ("id", *modalities):
         if column not in columns:
-            raise UserError(
-                f"no column {column!r}.",
-                remedy="A pattern has an 'id' and one 0/1 column per modality.",
-                file=str(path),
-            )
+            remedy = "A pattern has an 'id' and one 0/1 column per modality."
+            raise UserError(f"no column {column!r}.", remedy=remedy, file=str(path))
     table: dict[str, list[bool]] = {}
-    for number, row in enumerate(reader, start=2):
+    for number, row in enumerate(rows, start=2):
         cells = [row[modality] for modality in modalities]
         if any(cell not in ("0", "1") for cell in cells) or "1" not in cells:
-            raise UserError(
-                f"row {number} of the table ({row['id']!r}) must hold 0s and at least one 1.", file=str(path)
-            )
+            problem = f"row {number} of the table ({row['id']!r}) must hold 0s and at least one 1."
+            raise UserError(problem, file=str(path))
         if row["id"] in table:
             raise UserError(f"row {number} of the table has the same id as one before: {row['id']!r}.", file=str(path))
         table[row["id"]] = [cell == "1" for cell in cells]
     absent = [sample for sample in ids if sample not in table]
     if absent:
-        raise UserError(
-            f"no row for {len(absent)} of {len(ids)} samples, the first is {absent[0]!r}.",
-            remedy="Export the pattern from the same dataset.",
-            file=str(path),
-        )
+        problem = f"no row for {len(absent)} of {len(ids)} samples, the first is {absent[0]!r}."
+        raise UserError(problem, remedy="Export the pattern from the same dataset.", file=str(path))
     return np.array([table[sample] for sample in ids], dtype=bool).reshape(len(ids), len(modalities))
 
 
 def _rows(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # no text, or a path with a NUL character
+    except (OSError, ValueError) as error:  # not text, or a path with a NUL character
         raise UserError(f"cannot read the missing pattern: {error}.", file=str(path)) from error
     # Only the first line can be a comment: an id may well start with the same sign.
     return text.partition("\n")[2] if text.startswith("# ") else text

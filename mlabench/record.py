@@ -1,21 +1,17 @@
-"""A record: what came of one trial. Free of torch."""
+"""A record: the outcome of one trial. Free of torch."""
 
 from __future__ import annotations
 
 import traceback
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mlabench.missing import Missing
-from mlabench.trial import Trial
+from mlabench.trial import Frozen, Trial
 
 #: Version of the record format; readers refuse newer ones. 2: linear probes. 3: best possible accuracies.
 SCHEMA_VERSION = 3
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,7 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Scores(_Frozen):
+class Scores(Frozen):
     """Quality of one set of predictions.
 
     Attributes:
@@ -41,7 +37,7 @@ class Scores(_Frozen):
     ece: Share
 
 
-class Evaluation(_Frozen):
+class Evaluation(Frozen):
     """One trained model on the test split under one missing pattern.
 
     Attributes:
@@ -69,7 +65,7 @@ class Evaluation(_Frozen):
     bayes: dict[str, Share] = Field(default_factory=dict)
 
 
-class Epoch(_Frozen):
+class Epoch(Frozen):
     """One point of the learning curves.
 
     Attributes:
@@ -88,7 +84,7 @@ class Epoch(_Frozen):
     test: dict[str, Share]
 
 
-class Failure(_Frozen):
+class Failure(Frozen):
     """Why a trial failed."""
 
     kind: str
@@ -101,7 +97,7 @@ class Failure(_Frozen):
         try:
             message = str(error)
         except Exception:
-            message = "its message cannot be made"
+            message = "(its message cannot be shown)"
         texts = (type(error).__name__, message, "".join(traceback.format_exception(error)))
         kind, message, trace = (text.encode(errors="backslashreplace").decode() for text in texts)
         return cls(kind=kind, message=message, traceback=trace)
@@ -112,8 +108,8 @@ class Failure(_Frozen):
         return " ".join(f"{self.kind}: {self.message}".split())
 
 
-class Record(_Frozen):
-    """What came of a trial. ``cost`` and ``environment`` may differ between two runs; nothing else does.
+class Record(Frozen):
+    """The outcome of a trial. ``cost`` and ``environment`` may differ between two runs; nothing else does.
 
     Attributes:
         trial: The trial.
@@ -125,11 +121,11 @@ class Record(_Frozen):
         parameters: Number of trainable parameters.
         cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
             phase ``train`` includes its evaluations after each epoch. All else is about the training alone, with what
-            the method does between epochs, on average over its steps: ``wall_seconds_per_step``,
-            ``cpu_seconds_per_step``, and ``forward_passes_MODALITY``, ``backward_passes_MODALITY``, the passes through
-            that modality's encoder (and copies of it) per sample that has it. ``training_memory_mib``: the highest
-            memory above that before the training, of the device on CUDA, else of the process; on Linux only.
-            ``epochs_resumed``: epochs that were done before a crash and are in none of these, if there were any.
+            the method does between epochs: means over its steps, ``wall_seconds_per_step`` and
+            ``cpu_seconds_per_step``; passes through a modality's encoder (and copies of it) per sample that has it,
+            ``forward_passes_MODALITY`` and ``backward_passes_MODALITY``; ``training_memory_mib``, the highest memory
+            above that before the training, of the device on CUDA, else of the process, on Linux only; and
+            ``epochs_resumed``, epochs that were done before a crash and are in none of these, if there were any.
         environment: Versions, device, threads, git commit, source hash of the method.
         files: SHA-256 of the files beside the record.
     """
@@ -150,11 +146,11 @@ class Record(_Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if any(key != evaluation.missing.key for key, evaluation in self.evaluations.items()):
-            raise ValueError("an evaluation stands under the key of another test pattern")
+            raise ValueError("an evaluation has the key of another test pattern")
         if self.curves and self.selected_epoch is not None:
             last = [epoch.epoch for epoch in self.curves if epoch.stage == self.curves[-1].stage]
             if last != list(range(1, len(last) + 1)) or self.selected_epoch not in last:
-                raise ValueError("the selected epoch is none of the last stage's")
+                raise ValueError("the selected epoch is not one of the last stage")
         return self
 
     def oracle_gap(self, key: str) -> float | None:

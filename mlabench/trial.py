@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,16 +20,16 @@ PROTOCOL_VERSION = 1
 
 Selection = Literal["best_val", "last", "best_test"]
 Precision = Literal["32", "bf16-mixed"]
-
-
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """What can be neither changed nor extended: a part of a trial or of a record."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Adam(_Frozen):
+class Adam(Frozen):
     """Adam (Kingma and Ba, 2015)."""
 
     name: Literal["adam"] = "adam"
@@ -38,7 +38,7 @@ class Adam(_Frozen):
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
 
 
-class AdamW(_Frozen):
+class AdamW(Frozen):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
     name: Literal["adamw"] = "adamw"
@@ -47,7 +47,7 @@ class AdamW(_Frozen):
     weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay.")
 
 
-class SGD(_Frozen):
+class SGD(Frozen):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
@@ -56,13 +56,13 @@ class SGD(_Frozen):
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
 
 
-class Constant(_Frozen):
+class Constant(Frozen):
     """The learning rate stays as it is."""
 
     name: Literal["constant"] = "constant"
 
 
-class Step(_Frozen):
+class Step(Frozen):
     """The learning rate is multiplied by ``factor`` every ``epochs`` epochs."""
 
     name: Literal["step"] = "step"
@@ -70,13 +70,13 @@ class Step(_Frozen):
     factor: float = Field(default=0.1, gt=0, le=1, description="Factor of each step (MLA's released code: 0.1).")
 
 
-class Cosine(_Frozen):
+class Cosine(Frozen):
     """The learning rate falls to zero along half a cosine over the stage."""
 
     name: Literal["cosine"] = "cosine"
 
 
-class Training(_Frozen):
+class Training(Frozen):
     """The budget and the rules that all methods of a suite share."""
 
     epochs: int = Field(default=30, ge=1, description="Passes over the training split.")
@@ -91,15 +91,15 @@ class Training(_Frozen):
     precision: Precision = Field(default="32", description="Arithmetic: 32-bit, or bfloat16 where it is safe.")
 
 
-class Component(_Frozen):
+class Component(Frozen):
     """A registered class, the version of its code, and its options with every default filled in.
 
     Attributes:
         name: Its registered name.
         version: Version of its code.
         config: The options that decide results. In place of a file there is a hash of its content.
-        location: The options that say where files lie on this machine. No part of a trial's identity, and of what
-            is stored for others (:meth:`Trial.portable`).
+        location: The options that say where files lie on this machine. Not part of a trial's identity, nor of what is
+            stored for others (:meth:`Trial.portable`).
     """
 
     name: str
@@ -113,20 +113,17 @@ class Component(_Frozen):
         return {**self.config, **self.location}
 
 
-AnyComponent = TypeVar("AnyComponent", bound=Component)
-
-
 class DatasetComponent(Component):
     """A dataset and the hash of its content."""
 
     fingerprint: str
 
 
-class InputSpec(_Frozen):
+class InputSpec(Frozen):
     """What is learned from, and the networks that read it.
 
     Attributes:
-        dataset: What is learned.
+        dataset: The dataset.
         encoders: One per modality.
         seed: Seed of initialisation, batch order and dropout.
         limit: Only this many samples per split were used (a smoke test); None for all.
@@ -152,19 +149,19 @@ class Trial(InputSpec):
     training: Training = Training()
 
     def portable(self) -> Self:
-        """The trial without its files' locations, as records and plans have it."""
-        return self._located(lambda _: {})
+        """The trial without its files' locations, as records and plans store it."""
+        return self._with_locations(lambda _: {})
 
     def with_absolute_locations(self) -> Self:
         """The trial for a process that may start in another folder."""
-        return self._located(lambda location: {name: str(Path(path).resolve()) for name, path in location.items()})
+        return self._with_locations(lambda location: {name: str(Path(at).resolve()) for name, at in location.items()})
 
-    def _located(self, change: Callable[[dict[str, str]], dict[str, str]]) -> Self:
-        def located(component: AnyComponent) -> AnyComponent:
+    def _with_locations(self, change: Callable[[dict[str, str]], dict[str, str]]) -> Self:
+        def changed(component: Component) -> Component:
             return component.model_copy(update={"location": change(component.location)})
 
-        encoders = {modality: located(encoder) for modality, encoder in self.encoders.items()}
-        update = {"dataset": located(self.dataset), "method": located(self.method), "encoders": encoders}
+        encoders = {modality: changed(encoder) for modality, encoder in self.encoders.items()}
+        update = {"dataset": changed(self.dataset), "method": changed(self.method), "encoders": encoders}
         return self.model_copy(update=update)
 
     def identity(self) -> dict[str, Any]:
