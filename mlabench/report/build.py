@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.report import files, page, render
+from mlabench.report import files, markdown, render
 from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.answer import Verdict
 from mlabench.report.evidence import Evidence
@@ -91,9 +91,9 @@ def build_report(
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
     """Prints a suite's main tables from its records alone, trials made with a limit included (and named as such)."""
     results = load(plan, store, include_limited=True)
-    console.print(Text(page.heading(plan), style="bold underline"))
+    console.print(Text(markdown.heading(plan), style="bold underline"))
     _print_tables(main_tables(Evidence(results, None)), console)
-    for sentence in page.shortfalls(results):
+    for sentence in markdown.shortfalls(results):
         console.print(Text(sentence, style="yellow"))
     console.print(Text("`mlabench report` shows answers, intervals, further tables and figures.", style="dim"))
 
@@ -135,7 +135,7 @@ def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | No
 
 
 def _print(suite: SuiteReport, console: Console) -> None:
-    console.print(Text(page.heading(suite.results.plan), style="bold underline"))
+    console.print(Text(markdown.heading(suite.results.plan), style="bold underline"))
     _print_tables(suite.tables, console)
     if more := ", ".join(table.name for table in suite.tables if table.detail):
         console.print(Text(f"The written report has more tables: {more}.", style="dim"))

@@ -18,15 +18,12 @@ from mlabench.record import Record
 from mlabench.report import render
 from mlabench.report.files import write_text
 from mlabench.report.results import MULTIMODAL, load, read_all
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.store import Store
 from mlabench.suite import Plan
 from mlabench.trial import Trial
 from mlabench.words import counted
-
-#: Longer tables are left to the files.
-_TERMINAL_ROWS = 24
 
 _NO_VALUE = "none"
 
@@ -296,7 +293,7 @@ def _table(
     if not rows:
         return None
     shown = tuple(Column(column, ranked=False) for column in columns)
-    return Table(name, title, note, conditions, heads, shown, tuple(rows), detail=len(rows) > _TERMINAL_ROWS)
+    return Table(name, title, note, conditions, heads, shown, tuple(rows), detail=len(rows) > TERMINAL_ROWS)
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

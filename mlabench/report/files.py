@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlabench.report import page, render
+from mlabench.report import markdown, render
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.looks import Look
 from mlabench.report.suite_report import SuiteReport
@@ -31,7 +31,7 @@ def write_suite(suite: SuiteReport, looks: Mapping[str, Look]) -> dict[str, byte
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)
     charts = dict(suite.all_charts())
     captions = {**suite.figures, **{name: f"{chart.title}. {chart.caption}" for name, chart in charts.items()}}
-    write_text(suite.page, page.markdown(suite, list(tables.values()), captions))
+    write_text(suite.page, markdown.markdown(suite, list(tables.values()), captions))
     figures = {name: _save(plots.draw(name, suite.results, looks), suite.folder, name) for name in suite.figures}
     for name, chart in charts.items():
         figures[chart.name] = _save(chart_matplotlib.draw(chart, looks), suite.folder, name)

@@ -12,7 +12,7 @@ from mlabench.report.html_charts import chart, static
 from mlabench.report.html_content import PageContent
 from mlabench.report.html_document import commands, document
 from mlabench.report.html_elements import Markup, bullets, element, identifier, prose, source
-from mlabench.report.page import heading
+from mlabench.report.markdown import heading
 from mlabench.report.suite_report import SuiteReport
 from mlabench.words import counted
 

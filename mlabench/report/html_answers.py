@@ -10,7 +10,7 @@ from mlabench.report.html_charts import chart
 from mlabench.report.html_elements import Markup, bullets, element, identifier, joined, prose
 from mlabench.report.html_tables import tables
 from mlabench.report.looks import Look
-from mlabench.report.page import QUESTIONS
+from mlabench.report.markdown import QUESTIONS
 from mlabench.report.questions.common import ends, p_value, points
 from mlabench.statistics import Interval
 

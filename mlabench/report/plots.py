@@ -74,7 +74,7 @@ def draw(name: str, results: Results, looks: Mapping[str, Look]) -> Figure:
 
     Args:
         name: Which: ``accuracy``, ``missing_rate`` or ``learning``.
-        results: The numbers; :func:`mlabench.report.page.figures` says which figures they can fill.
+        results: The numbers; :func:`mlabench.report.markdown.figures` says which figures they can fill.
         looks: A look for each method.
     """
     drawn = {"accuracy": accuracies, "missing_rate": missing_rate_curves, "learning": learning_curves}[name]

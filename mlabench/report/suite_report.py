@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlabench.report import page, render
+from mlabench.report import markdown, render
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.chart_axes import with_room
-from mlabench.report.published import Number
-from mlabench.report.published.table import published_table
+from mlabench.report.published import Number, published_table
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
@@ -49,6 +48,11 @@ class SuiteReport:
     def name(self) -> str:
         """The suite's name."""
         return self.results.plan.name
+
+    @property
+    def heading(self) -> str:
+        """The suite's name and title."""
+        return markdown.heading(self.results.plan)
 
     @property
     def page(self) -> Path:
@@ -91,10 +95,10 @@ def report_suite(
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
         charts=board.charts if board else (),
         answers=given,
-        figures=page.figures(results),
-        shortfalls=tuple(page.shortfalls(results, evidence.problems)),
-        caveats=tuple(page.caveats(results)),
-        environment=tuple(page.environments(results)),
+        figures=markdown.figures(results),
+        shortfalls=tuple(markdown.shortfalls(results, evidence.problems)),
+        caveats=tuple(markdown.caveats(results)),
+        environment=tuple(markdown.environments(results)),
     )
 
 

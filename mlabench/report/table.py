@@ -9,6 +9,9 @@ import pandas as pd
 
 from mlabench.statistics import Interval, Outcomes, Summary, distinguishable, summarise
 
+#: Longer tables are left to the files and the page.
+TERMINAL_ROWS = 24
+
 _NOTHING = Summary()
 
 

@@ -11,12 +11,9 @@ from mlabench.report.cost import cost_table
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.report.variants import variant_tables
 from mlabench.report.verification import verification_tables
-
-#: Longer tables are left to the files and the page.
-_TERMINAL_ROWS = 24
 
 
 def build_tables(evidence: Evidence) -> list[Table]:
@@ -146,7 +143,7 @@ def _matrix_table(evidence: Evidence) -> Iterator[Table]:
         heads=("Method", "Trained at"),
         columns=tuple(map(Column, tests)),
         rows=tuple(rows),
-        detail=len(rows) > _TERMINAL_ROWS,
+        detail=len(rows) > TERMINAL_ROWS,
     )
 
 
@@ -175,7 +172,7 @@ def _subset_table(evidence: Evidence) -> Iterator[Table]:
         heads=("Trained at", "Method"),
         columns=(*map(Column, subsets), Column("all")),
         rows=tuple(rows),
-        detail=len(rows) > _TERMINAL_ROWS,
+        detail=len(rows) > TERMINAL_ROWS,
     )
 
 

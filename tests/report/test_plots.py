@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from mlabench.missing import Missing
-from mlabench.report import page
+from mlabench.report import markdown
 from mlabench.report.looks import Look, looks
 from mlabench.report.plots import draw, save, spread
 from mlabench.report.results import Results, load
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
-    return {name: draw(name, results, looks) for name in page.figures(results)}
+    return {name: draw(name, results, looks) for name in markdown.figures(results)}
 
 
 def means(label: str, target: str, rate: float, seeds: range) -> float:

@@ -11,8 +11,8 @@ import pytest
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.report import render
-from mlabench.report.published import CONFIDENCES, DATASETS, METHODS, ORIGINS, Number, load_published
-from mlabench.report.published.table import published_table
+from mlabench.report.published import Number, load_published, published_table
+from mlabench.report.published.numbers import CONFIDENCES, DATASETS, METHODS, ORIGINS
 from mlabench.report.results import load
 from mlabench.report.table import Table
 from mlabench.store.records import Store
@@ -173,10 +173,10 @@ def test_a_byte_order_mark_and_quotes_do_no_harm(tmp_path: Path) -> None:
     [
         ("MLA-Table1,CREMAD,MLA,multi,0,80", "3: dataset", "'CREMAD' is unknown. Did you mean 'CREMA-D'?"),
         ("MLA-Table1,CREMA-D,MLA,mutli,0,80", "3: metric", "'mutli' is unknown."),
-        ("MLA-Table1,CREMA-D,MLA,multi,0,0.8.1", "3: accuracy", "'0.8.1' is no percentage."),
-        ("MLA-Table1,CREMA-D,MLA,multi,0,101", "3: accuracy", "'101' is no percentage."),
-        ("MLA-Table1,CREMA-D,MLA,multi,0,nan", "3: accuracy", "'nan' is no percentage."),
-        ("MLA-Table1,CREMA-D,MLA,multi,-1,80", "3: missing_rate", "'-1' is no percentage."),
+        ("MLA-Table1,CREMA-D,MLA,multi,0,0.8.1", "3: accuracy", "'0.8.1' is not a percentage."),
+        ("MLA-Table1,CREMA-D,MLA,multi,0,101", "3: accuracy", "'101' is not a percentage."),
+        ("MLA-Table1,CREMA-D,MLA,multi,0,nan", "3: accuracy", "'nan' is not a percentage."),
+        ("MLA-Table1,CREMA-D,MLA,multi,-1,80", "3: missing_rate", "'-1' is not a percentage."),
         ("MLA-Table1,CREMA-D,MLA,multi,all rates,80", "3: missing_rate", "'all rates' has no accuracy."),
         ("MLA-Table1,CREMA-D,,multi,0,80", "3: method", "empty."),
         ("MLA-Table1,CREMA-D,MLA,multi,0,80,1", "3", "7 values under 6 columns."),

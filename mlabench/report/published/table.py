@@ -2,165 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from math import sqrt
 
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.report import wording
-from mlabench.report.parts import OFF
-from mlabench.report.published import DATASETS, Number, datasets_in
+from mlabench.report.mla_parts import OFF
+from mlabench.report.published.numbers import DATASETS, Number, datasets_in
 from mlabench.report.published.protocol import departures
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
-from mlabench.suite import PlannedTrial
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.trial import Component
+from mlabench.words import counted
 
 _NOT_SOURCED = "not sourced"
 
-#: Longer tables are left to the files and the page.
-_TERMINAL_ROWS = 24
-
 
 @dataclass(frozen=True)
-class _Place:
-    """A cell of the published tables that one of our labels fills."""
+class _Line:
+    """A cell of the published tables that one of our labels fills.
+
+    Attributes:
+        dataset: Its name in the literature.
+        label: Our label.
+        method: The name under which published numbers know it.
+        target: A modality or ``multimodal``.
+        setting: The missing rate.
+        paper: MLA's own number, if it is known.
+        reruns: Independent measurements.
+        ours: What was measured here.
+    """
 
     dataset: str
     label: str
     method: str
     target: str
-    rate: float
     setting: str
-
-    def holds(self, number: Number) -> bool:
-        """Whether a number belongs here; one without a rate does at every rate."""
-        return (
-            (number.dataset, number.method, number.target) == (self.dataset, self.method, self.target)
-            and (number.rate == self.rate or number.rate is None)
-        )  # fmt: skip
+    paper: Number | None
+    reruns: Sequence[Number]
+    ours: Cell
 
 
 def published_table(results: Results, numbers: Sequence[Number]) -> Table | None:
     """What others published beside what was measured here.
 
-    On a stand-in there is no difference to show: the numbers are of different data.
-
-    Args:
-        results: The results of a suite.
-        numbers: See :func:`~mlabench.report.published.load_published`.
-
-    Returns:
-        None if nothing was published about the suite's dataset, or what it stands in for, and its methods.
+    On a stand-in there is no difference to show: the numbers are of different data. None if nothing was published
+    about the suite's dataset, or what it stands in for, and its methods.
     """
-    cells = {cell.label: cell for cell in results.plan.cells}
     names = list(dict.fromkeys(cell.trial.dataset.name for cell in results.plan.cells))
     if len(names) != 1 or not results.settings:
         return None
     (name,) = names
     twin = wording.twin_of(name)
-    datasets = [name] if name in DATASETS.values() else list(datasets_in(twin))
-    numbers = [number for number in numbers if number.dataset in datasets]
-    places = list(_places(results, cells, datasets, numbers))
-    if not places:
+    ours = {ours: theirs for theirs, ours in DATASETS.items()}
+    datasets = {own: ours[own] for own in ([name] if name in ours else datasets_in(twin))}
+    lines = list(_lines(results, datasets, numbers))
+    if not lines:
         return None
-    compared = not twin
-    departs = departures(results.plan.cells) if compared else []
-    rows = [_row(place, results, numbers, compared=compared, several=len(datasets) > 1) for place in places]
-    heads = ("Published on", "Method", "Target", "Missing") if len(datasets) > 1 else ("Method", "Target", "Missing")
-    theirs = " and ".join(_published_name(dataset) for dataset in datasets)
-    published = next((paper for place in places if (paper := _paper(place, numbers))), None) if compared else None
+    departs = [] if twin else departures(results.plan.cells)
+    theirs, several = " and ".join(datasets.values()), len(datasets) > 1
     columns = ["MLA paper", "Re-runs by others", f"Ours, on {name}" if twin else "Ours"]
-    if compared:
+    if not twin:
         columns.append("Difference, other protocol" if departs else "Difference")
     return Table(
         name="published",
-        title=f"Published on {theirs}, and ours on {name}, which is NOT {theirs}: no reproduction"
-        if twin
-        else f"Published on {theirs}, and ours",
-        note=" ".join(
-            [
-                *_notes(name, theirs, departs, compared=compared),
-                *_sampling(published, results),
-                *_sources(places, numbers),
-            ]
-        ),
+        title=f"Published on {theirs}, and ours"
+        + (f" on {name}, which is NOT {theirs}: no reproduction" if twin else ""),
+        note=" ".join([
+            *(_of_stand_in(name, theirs) if twin else _compared(departs)),
+            *([] if twin else _sampling(lines, results)),
+            *_sources(lines),
+        ]),
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
-        heads=heads,
+        heads=(*(["Published on"] if several else []), "Method", "Target", "Missing"),
         columns=tuple(Column(column, ranked=False) for column in columns),
-        rows=tuple(rows),
-        detail=len(rows) > _TERMINAL_ROWS,
-    )
+        rows=tuple(_row(line, several=several, compared=not twin) for line in lines),
+        detail=len(lines) > TERMINAL_ROWS,
+    )  # fmt: skip
 
 
-def _places(
-    results: Results, cells: dict[str, PlannedTrial], datasets: Iterable[str], numbers: Sequence[Number]
-) -> Iterator[_Place]:
+def _lines(results: Results, datasets: dict[str, str], numbers: Sequence[Number]) -> Iterator[_Line]:
     """Where a number was published, or is known to be, and we have planned one."""
-    scores = results.scores
-    rates = scores.loc[scores["setting"] != "", ["setting", "rate"]].drop_duplicates("setting").dropna()
-    settings = dict(zip(rates["setting"], rates["rate"], strict=True))
-    for dataset in datasets:
-        for label in results.labels:
-            method = _published_method(cells[label].trial.method)
-            for target in results.targets:
-                for setting in results.settings:
-                    if setting not in settings:
-                        continue
-                    place = _Place(dataset, label, method, target, round(100.0 * settings[setting], 6), setting)
-                    if any(map(place.holds, numbers)):
-                        yield place
+    methods = {cell.label: _published_method(cell.trial.method) for cell in results.plan.cells}
+    rates = results.scores.drop_duplicates("setting").set_index("setting")["rate"].dropna()
+    settings = [setting for setting in results.settings if setting in rates]
+    for dataset, label, target, setting in product(datasets, results.labels, results.targets, settings):
+        rate = round(100.0 * rates[setting], 6)
+        found = [
+            number
+            for number in numbers
+            if (number.dataset, number.method, number.target) == (dataset, methods[label], target)
+            and number.rate in (rate, None)  # one without a rate belongs to every rate
+        ]
+        if found:
+            known = [number for number in found if number.accuracy is not None]
+            paper = next((number for number in known if number.origin == "paper"), None)
+            # A study may print the same number in several tables.
+            reruns = {(number.study, number.accuracy): number for number in known if number.origin == "re-run"}
+            ours = measure(results.at(label, setting, target))
+            yield _Line(datasets[dataset], label, methods[label], target, setting, paper, [*reruns.values()], ours)
 
 
-def _row(place: _Place, results: Results, numbers: Sequence[Number], *, compared: bool, several: bool) -> Row:
-    ours = measure(results.at(place.label, place.setting, place.target))
-    paper = _paper(place, numbers)
-    cells = [
-        Cell(text=f"{paper.shown} ({paper.confidence})" if paper else _NOT_SOURCED),
-        Cell(text=_range(_reruns(place, numbers))),
-        Cell(text=_ours(ours)),
+def _row(line: _Line, *, several: bool, compared: bool) -> Row:
+    texts = [
+        f"{line.paper.shown} ({line.paper.confidence})" if line.paper else _NOT_SOURCED,
+        _range(line.reruns),
+        _ours(line.ours),
+        *([_difference(line.paper, line.ours)] if compared else []),
     ]
-    if compared:
-        cells.append(Cell(text=_difference(paper, ours)))
-    heads = (place.label, place.target, place.setting)
-    if several:
-        return Row((_published_name(place.dataset), *heads), tuple(cells), group=place.dataset)
-    return Row(heads, tuple(cells))
+    heads = (*([line.dataset] if several else []), line.label, line.target, line.setting)
+    return Row(heads, tuple(Cell(text=text) for text in texts), group=line.dataset if several else "")
 
 
-def _paper(place: _Place, numbers: Sequence[Number]) -> Number | None:
-    """MLA's own number, if it is known."""
-    found = [
-        number for number in numbers if number.origin == "paper" and number.accuracy is not None and place.holds(number)
-    ]
-    return found[0] if found else None
-
-
-def _reruns(place: _Place, numbers: Sequence[Number]) -> list[Number]:
-    """Independent measurements, each once: a study may print the same number in several tables."""
-    found = [number for number in numbers if number.origin == "re-run" and number.accuracy and place.holds(number)]
-    return list({(number.study, number.accuracy): number for number in found}.values())
-
-
-def _range(reruns: Iterable[Number]) -> str:
+def _range(reruns: Sequence[Number]) -> str:
     """``72.30 to 79.43 (2 re-runs)``. What is hardly to be trusted widens no range; the sources name it."""
-    trusted = sorted(
-        (number for number in reruns if number.confidence != "low"), key=lambda number: number.accuracy or 0
-    )
+    trusted = sorted((one for one in reruns if one.confidence != "low"), key=lambda number: number.accuracy or 0)
     if not trusted:
         return "none"
-    if len(trusted) == 1:
-        return f"{trusted[0].shown} (1 re-run)"
-    return f"{trusted[0].shown} to {trusted[-1].shown} ({len(trusted)} re-runs)"
+    ends = [trusted[0].shown, *([trusted[-1].shown] if len(trusted) > 1 else [])]
+    return f"{' to '.join(ends)} ({counted(len(trusted), 're-run')})"
 
 
 def _ours(ours: Cell) -> str:
     if not ours.mean:
         return ours.status
-    seeds = f"{ours.summary.n} seed{'' if ours.summary.n == 1 else 's'}"
-    return f"{ours.mean} ± {ours.spread} ({seeds}{f'; {ours.status}' if ours.status else ''})"
+    return f"{ours.mean} ± {ours.spread} ({'; '.join(filter(None, [counted(ours.summary.n, 'seed'), ours.status]))})"
 
 
 def _difference(paper: Number | None, ours: Cell) -> str:
@@ -171,40 +141,31 @@ def _difference(paper: Number | None, ours: Cell) -> str:
     return f"{ours.summary.mean - paper.accuracy:+z.1f}{spread}".replace("-", "−")
 
 
-def _notes(name: str, theirs: str, departs: Sequence[str], *, compared: bool) -> Iterator[str]:
-    if not compared:
-        yield (
-            f"OURS ARE NUMBERS ON {name.upper()}, A STAND-IN, NOT ON {theirs.upper()}: other data, other encoders, "
-            "other splits. No difference is shown, since none would mean anything."
-        )
-    elif departs:
-        yield f"OUR PROTOCOL IS NOT THE PAPER'S: {'; '.join(departs)}."
-    yield "In this literature, protocols differ more than methods do, so no column can be read against another."
+_COMMON = (
+    "In this literature, protocols differ more than methods do, so no column can be read against another.",
+    "Accuracy in percent. MLA paper: one number of the paper's own tables, and how sure its source makes it; "
+    f"“{_NOT_SOURCED}”: nobody filled it in (`--published FILE`).",
+)
+
+
+def _of_stand_in(name: str, theirs: str) -> Iterator[str]:
     yield (
-        "Accuracy in percent. MLA paper: one number of the paper's own tables, and how sure its source makes it; "
-        f"“{_NOT_SOURCED}”: nobody filled it in (`--published FILE`)."
+        f"OURS ARE NUMBERS ON {name.upper()}, A STAND-IN, NOT ON {theirs.upper()}: other data, other encoders, "
+        "other splits. No difference is shown, since none would mean anything."
     )
-    if compared:
-        yield "Difference: ours minus the paper's, in points, ± our standard deviation over seeds (the paper has none)."
+    yield from _COMMON
 
 
-def _sources(places: Iterable[_Place], numbers: Sequence[Number]) -> Iterator[str]:
-    """Where the numbers of all rows come from, by source."""
-    found: dict[str, list[str]] = {}
-    for place in places:
-        paper = _paper(place, numbers)
-        for number in [*([paper] if paper else []), *_reruns(place, numbers)]:
-            who = "MLA paper" if number.origin == "paper" else ", ".join(filter(None, [number.study, number.venue]))
-            left_out = "not in the range" if number.origin == "re-run" and number.confidence == "low" else ""
-            facts = [number.source, number.protocol, f"confidence {number.confidence}", left_out]
-            cell = f"{place.method} on {_published_name(place.dataset)}, {place.target}, {place.setting} missing"
-            found.setdefault(f"{who} ({'; '.join(filter(None, facts))})", []).append(f"{number.shown} for {cell}")
-    for source, cells in found.items():
-        yield f"{source}: {'; '.join(dict.fromkeys(cells))}."
+def _compared(departs: Sequence[str]) -> Iterator[str]:
+    if departs:
+        yield f"OUR PROTOCOL IS NOT THE PAPER'S: {'; '.join(departs)}."
+    yield from _COMMON
+    yield "Difference: ours minus the paper's, in points, ± our standard deviation over seeds (the paper has none)."
 
 
-def _sampling(paper: Number | None, results: Results) -> Iterator[str]:
+def _sampling(lines: Sequence[_Line], results: Results) -> Iterator[str]:
     """How far a single published number may be off for the choice of test samples alone (normal approximation)."""
+    paper = next((line.paper for line in lines if line.paper), None)
     samples = results.scores.loc[results.scores["target"] == MULTIMODAL, "n"].max()
     if paper is None or paper.accuracy is None or not samples:
         return
@@ -216,8 +177,18 @@ def _sampling(paper: Number | None, results: Results) -> Iterator[str]:
     )
 
 
-def _published_name(dataset: str) -> str:
-    return next(theirs for theirs, ours in DATASETS.items() if ours == dataset)
+def _sources(lines: Sequence[_Line]) -> Iterator[str]:
+    """Where the numbers of all rows come from, by source."""
+    found: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for number in [*([line.paper] if line.paper else []), *line.reruns]:
+            who = "MLA paper" if number.origin == "paper" else ", ".join(filter(None, [number.study, number.venue]))
+            left_out = "not in the range" if number.origin == "re-run" and number.confidence == "low" else ""
+            facts = [number.source, number.protocol, f"confidence {number.confidence}", left_out]
+            cell = f"{number.shown} for {line.method} on {line.dataset}, {line.target}, {line.setting} missing"
+            found.setdefault(f"{who} ({'; '.join(filter(None, facts))})", {})[cell] = None
+    for source, cells in found.items():
+        yield f"{source}: {'; '.join(cells)}."
 
 
 def _published_method(method: Component) -> str:

@@ -9,7 +9,7 @@ from itertools import product
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
 from mlabench.report.evidence import Evidence
-from mlabench.report.parts import DF, HGM, OFF
+from mlabench.report.mla_parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table
