@@ -1,16 +1,11 @@
-"""Raw inputs: where a picture, a video, a sound or a text lies, before anything is decoded. Free of torch.
+"""Raw inputs: where a picture, a video, a sound or a text lies, and how it is decoded. Free of torch.
 
-items       what a dataset lists: files, and the part of them that a sample uses
-pictures    pictures to RGB values
-sound       sound files, and the sound of videos, to waveforms
-video       frames of videos
-containers  files with video and sound, opened by PyAV
-faces       the largest face in a picture
-texts       text files of unknown encoding
-preprocessing  from raw items to the arrays that encoders read
-
-Datasets list items, encoders choose a preprocessing, training applies it.
+Datasets list items, encoders choose a preprocessing, training applies it to all items and caches the arrays. Decoders
+(``pictures``, ``video``, ``sound``, ``faces``) and ``preprocessing`` are imported where they are used, being heavy.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mlabench.errors import UserError, missing_extra
 from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video, identity
@@ -28,6 +23,7 @@ __all__ = [
     "decode_text",
     "identity",
     "missing_package",
+    "needed_packages",
     "one_line",
     "read_text",
 ]
@@ -36,3 +32,12 @@ __all__ = [
 def missing_package(error: ImportError) -> UserError:
     """The error to raise where a decoder or a network's package is not installed."""
     return missing_extra(str(error.name), "prepare")
+
+
+@contextmanager
+def needed_packages() -> Iterator[None]:
+    """Imports of decoders and networks go within: one that fails says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise missing_package(error) from error

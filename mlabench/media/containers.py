@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mlabench.media import UnreadableError, missing_package
+from mlabench.media import UnreadableError, needed_packages
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
@@ -30,18 +30,10 @@ _Frame = TypeVar("_Frame", "AudioFrame", "VideoFrame")
 
 
 def decode_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
-    """The pictures of a file's main video stream, from ``start`` or somewhat earlier on, in their order.
-
-    Args:
-        path: The file.
-        start: In seconds.
+    """The pictures of a file's main video stream, from ``start`` (in seconds) or somewhat earlier on, in their order.
 
     Yields:
         The time in seconds since the stream's beginning, and the picture.
-
-    Raises:
-        UnreadableError: If the file is missing, damaged, or has no such stream.
-        UserError: If PyAV is not installed.
     """
     return _entered(lambda position: _decode(path, "video", position), start)
 
@@ -52,12 +44,7 @@ def decode_sound(path: Path, start: float = 0.0) -> Iterator[tuple[float, AudioF
 
 
 def duration(path: Path) -> float | None:
-    """Seconds that a video says it lasts; None if it does not.
-
-    Raises:
-        UnreadableError: If the file is missing or damaged.
-        UserError: If PyAV is not installed.
-    """
+    """Seconds that a video says it lasts; None if it does not."""
     with _opened(path, "video") as container:
         return container.duration / 1e6 if container.duration else None
 
@@ -99,10 +86,8 @@ def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, An
 
 @contextmanager
 def _opened(path: Path, kind: Kind) -> Iterator[InputContainer]:
-    try:
+    with needed_packages():
         import av
-    except ImportError as error:
-        raise missing_package(error) from error
     try:
         # With its protocol, so that no name is taken for an address.
         name, options = f"file:{path.absolute()}", {"format_whitelist": _FORMATS}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import missing_package
+from mlabench.media import needed_packages
 
 #: What is kept around a face's box, as a share of its side.
 MARGIN = 0.2
@@ -20,7 +20,7 @@ _own = threading.local()  # a detector must not be used by two threads at a time
 
 
 def largest_face(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Cuts out the largest frontal face, with a margin.
+    """Cuts out the largest frontal face, with a margin; None if there is no face.
 
     The detector is Viola and Jones's cascade of Haar features (2001), which needs no downloaded weights.
 
@@ -28,16 +28,10 @@ def largest_face(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         picture: RGB values. uint8 ``[H, W, 3]``
 
     Returns:
-        RGB values of a square, moved where it would leave the picture. uint8 ``[S, S, 3]``. None if there
-        is no face.
-
-    Raises:
-        UserError: If OpenCV is not installed.
+        RGB values of a square, moved where it would leave the picture. uint8 ``[S, S, 3]``
     """
-    try:
+    with needed_packages():
         import cv2
-    except ImportError as error:
-        raise missing_package(error) from error
     grey = cv2.equalizeHist(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
     height, width = grey.shape
     smallest = max(24, round(_SMALLEST * min(height, width)))  # 24 is the side of the detector's own window

@@ -24,11 +24,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """A picture file.
-
-    Attributes:
-        path: Where it lies.
-    """
+    """A picture file."""
 
     path: Path
 
@@ -56,13 +52,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Audio:
-    """A sound file, or a video file whose sound is meant.
-
-    Attributes:
-        path: Where it lies.
-        start: Where the sample begins, in seconds.
-        end: Where it ends, in seconds; None for the end of the file.
-    """
+    """A sound file, or a video file whose sound is meant, from ``start`` to ``end`` as of a video."""
 
     path: Path
     start: float = 0.0
@@ -71,11 +61,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Text:
-    """A text that has been read already.
-
-    Attributes:
-        value: The text itself; never empty.
-    """
+    """A text that has been read already; never empty."""
 
     value: str
 
@@ -84,11 +70,7 @@ Item = Image | Video | Audio | Text
 
 
 def identity(item: Item) -> dict[str, Any]:
-    """What an item is, wherever it lies: its kind, its options, and the size of its file in bytes.
-
-    Raises:
-        UserError: If its file is not there any more.
-    """
+    """What an item is, wherever it lies: its kind, its options, and the size of its file in bytes."""
     about = {field.name: getattr(item, field.name) for field in fields(item)}
     path = about.pop("path", None)
     if path is not None:

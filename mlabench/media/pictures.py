@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import UnreadableError, missing_package
+from mlabench.media import UnreadableError, needed_packages
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,45 +30,31 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else some damage i
 
 
 def read_picture(path: Path) -> Pixels:
-    """Decodes a picture file: upright (EXIF), and what is transparent on white.
-
-    Returns:
-        RGB values. uint8 ``[H, W, 3]``
+    """Decodes a picture file: upright (EXIF), and what is transparent on white. uint8 RGB ``[H, W, 3]``
 
     Raises:
         UnreadableError: If the file is missing, damaged, or has more than :data:`MOST_PIXELS`.
-        UserError: If a decoder is not installed.
     """
     return np.asarray(_on_white(decode_picture(path)))
 
 
 def decode_picture(path: Path, svg_width: int = 512) -> Image.Image:
-    """As :func:`read_picture`, but with transparency kept.
+    """As :func:`read_picture`, but with transparency kept: of mode ``RGB`` or ``RGBA``.
 
-    Args:
-        path: The file.
-        svg_width: Pixels in a row of a vector picture, which has none of its own.
-
-    Returns:
-        A picture of mode ``RGB``, or ``RGBA`` where some of it may be transparent.
-
-    Raises:
-        UnreadableError: As :func:`read_picture`.
-        UserError: If a decoder is not installed.
+    A vector picture has no size of its own; it gets ``svg_width`` pixels in a row.
     """
-    try:
+    with needed_packages():
         from PIL import Image
 
-        render = _svg_renderer() if path.suffix.lower() == ".svg" else None
-    except ImportError as error:
-        raise missing_package(error) from error
+        if drawn := path.suffix.lower() == ".svg":
+            from resvg_py import svg_to_bytes
     Image.init()  # registers the formats
     try:
         data = path.read_bytes()
-        if render is not None:
+        if drawn:
             text = data.decode("utf-8", errors="replace")
             # Without a resolution, sizes given in points would be zero.
-            data = render(svg_string=text, width=svg_width, dpi=96.0, skip_system_fonts=True)
+            data = svg_to_bytes(svg_string=text, width=svg_width, dpi=96.0, skip_system_fonts=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on damaged metadata and large pictures; _loaded checks the size
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -78,13 +63,6 @@ def decode_picture(path: Path, svg_width: int = 512) -> Image.Image:
         raise
     except Exception as error:  # decoders raise whatever their parsers do
         raise UnreadableError("unreadable picture") from error
-
-
-def _svg_renderer() -> Callable[..., bytes]:
-    from resvg_py import svg_to_bytes
-
-    render: Callable[..., bytes] = svg_to_bytes
-    return render
 
 
 def _loaded(image: Image.Image) -> Image.Image:
@@ -128,19 +106,14 @@ def resize(picture: Pixels, size: int, fit: Fit) -> Pixels:
     Args:
         picture: RGB values. uint8 ``[H, W, 3]``
         size: Side of the square in pixels.
-        fit: ``stretch`` distorts it; ``contain`` fits all of it into a white square; ``cover`` brings the
-            shorter side to ``size`` and cuts off equal parts of the longer one at both ends.
+        fit: ``stretch`` distorts it; ``contain`` fits all of it into a white square; ``cover`` brings the shorter
+            side to ``size`` and cuts off equal parts of the longer one at both ends.
 
     Returns:
         RGB values, channels first. uint8 ``[3, size, size]``
-
-    Raises:
-        UserError: If Pillow is not installed.
     """
-    try:
+    with needed_packages():
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise missing_package(error) from error
     image = Image.fromarray(picture)
     if fit == "contain":
         square = contain(image, size)

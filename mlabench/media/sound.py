@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Audio, UnreadableError, missing_package
+from mlabench.media import Audio, UnreadableError, needed_packages
 from mlabench.media.containers import decode_sound
 
 Waveform = NDArray[np.float32]
@@ -21,24 +21,17 @@ _RATES = range(1_000, 400_001)
 
 
 def read_sound(audio: Audio, rate: int) -> Waveform:
-    """Decodes a sound: its channels averaged, cut to its start and end, and resampled.
-
-    Args:
-        audio: Where it lies.
-        rate: The wanted sampling rate in hertz.
+    """Decodes a sound: its channels averaged, cut to its start and end, and resampled to ``rate`` hertz.
 
     Returns:
         Amplitudes, mostly in [-1, 1]. float32 ``[T]``; ``T`` is at least 1.
 
     Raises:
         UnreadableError: If the file is missing, damaged, without sound, or ends before the start.
-        UserError: If a decoder is not installed.
     """
-    try:
+    with needed_packages():
         import torch
         from torchaudio.functional import resample
-    except ImportError as error:
-        raise missing_package(error) from error
     wave, own_rate = _read_file(audio) if _FILES.match(_header(audio.path)) else _read_container(audio)
     if not wave.size:
         raise UnreadableError("empty sound")
@@ -61,10 +54,8 @@ def _header(path: Path) -> bytes:
 
 def _read_file(audio: Audio) -> tuple[Waveform, int]:
     """Reads WAV, FLAC, OGG and AIFF by libsndfile: a waveform ``[T]`` and its rate in hertz."""
-    try:
+    with needed_packages():
         import soundfile
-    except ImportError as error:
-        raise missing_package(error) from error
     try:
         with soundfile.SoundFile(audio.path) as sound:
             first = min(round(audio.start * sound.samplerate), sound.frames)
@@ -79,10 +70,8 @@ def _read_file(audio: Audio) -> tuple[Waveform, int]:
 
 def _read_container(audio: Audio) -> tuple[Waveform, int]:
     """Reads the sound of videos, and other formats, by FFmpeg: a waveform ``[T]`` and its rate in hertz."""
-    try:
+    with needed_packages():
         from av import AudioResampler
-    except ImportError as error:
-        raise missing_package(error) from error
     parts: list[Waveform] = []
     begin, rate = 0.0, 0
     convert = AudioResampler(format="fltp")  # whatever the codec yields, to float32 ``[channels, t]``

@@ -24,11 +24,7 @@ def decode_text(data: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; see :func:`decode_text`.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
+    """The text of a file; see :func:`decode_text`."""
     try:
         return decode_text(path.read_bytes())
     except OSError as error:

@@ -33,8 +33,8 @@ _T = TypeVar("_T")
 def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> list[Pixels]:
     """Frames at even distances between a video's start and end: those shown after 0, 1, 2, ... seconds.
 
-    A folder's pictures are its frames already: all of them are read, in the natural order of their names
-    (2 before 10), whatever the rate, start and end.
+    A folder's pictures are its frames already: all of them are read, in the natural order of their names (2 before
+    10), whatever the rate, start and end.
 
     Args:
         video: Where it lies.
@@ -45,9 +45,7 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
         RGB values; at least one frame. uint8 ``[H, W, 3]`` each
 
     Raises:
-        UnreadableError: If the video is missing, damaged, without any frame in this time, or, where a face
-            is wanted, without one.
-        UserError: If a decoder is not installed.
+        UnreadableError: If the video is missing, damaged, or has no frame (or no face, where one is wanted).
     """
     frames = _frames(video, rate)
     if not video.face:
@@ -59,17 +57,10 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
 
 
 def middle_frame(video: Video) -> Pixels:
-    """The frame in the middle of a video's time, or of a folder's pictures.
+    """The frame in the middle of a video's time, or of a folder's pictures. uint8 ``[H, W, 3]``
 
-    Where a face is wanted, frames are a quarter of a second apart, since people turn away and utterances are
-    short, and the one nearest the middle that has a face is taken.
-
-    Returns:
-        RGB values. uint8 ``[H, W, 3]``
-
-    Raises:
-        UnreadableError: As :func:`read_frames`.
-        UserError: If a decoder is not installed.
+    Where a face is wanted, frames are a quarter of a second apart, since people turn away and utterances are short,
+    and the one nearest the middle that has a face is taken.
     """
     if not video.face:
         return _picture(_middle(video), video)

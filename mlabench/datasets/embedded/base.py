@@ -48,19 +48,11 @@ class Embedded(Dataset):
         return modality
 
     def fingerprint(self) -> str:
-        """First 12 hex digits of a SHA-256 over the files and the options that matter.
-
-        Raises:
-            UserError: If the files are missing.
-        """
+        """First 12 hex digits of a SHA-256 over the files and the options that matter."""
         return fingerprint(self.folder, self.options(), self._remedy)
 
     def load(self) -> Data:
-        """Loads the three splits from the folder of features.
-
-        Raises:
-            UserError: If the files are missing.
-        """
+        """Loads the three splits from the folder of features."""
         rows, tensors, metadata = read_features(self.folder, self._remedy)
         features = {modality: restore(tensors, self.column(modality)) for modality in self.media}
         shapes = {modality: values.shape[1:] for modality, values in features.items()}

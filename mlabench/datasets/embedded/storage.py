@@ -77,19 +77,13 @@ def moments(values: Features) -> tuple[Features, Features]:
 
 
 def as_halves(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Standardised, in half precision.
-
-    Args:
-        name: Name of the tensor.
-        values: ``[N, D]``
-        train: The row of each training sample, so that a row counts as often as it is used.
-    """
+    """Standardised, in half precision; ``train`` has the row of each training sample, so that a row counts as used."""
     mean, std = moments(values[train])
     return {name: ((values - mean) / std).astype(np.float16), f"{name}.mean": mean, f"{name}.std": std}
 
 
 def as_bytes(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Standardised, and rounded to the 127 steps up to each dimension's largest value. Arguments as above."""
+    """Standardised, and rounded to the 127 steps up to each dimension's largest value."""
     mean, std = moments(values[train])
     scaled = (values - mean) / std
     step = np.abs(scaled).max(axis=0) / 127

@@ -44,14 +44,9 @@ _FILES: dict[Medium, Callable[[Path], Item]] = {"image": Image, "video": Video, 
 class Manifest(RawDataset):
     """Your own data: one table that names each sample's class, split and files.
 
-    The table is CSV, TSV or Parquet and has the columns ``id`` and ``label``, one for each modality, and
-    optionally ``split`` (train, validation, test) and ``group`` (what samples share that are not independent).
-    A modality's cell is the path of a picture, a video, a sound or a ``.npy`` file with the sample's
-    features, or a text itself. Features can also come all in one file.
-
-    A sample that lacks a modality (an empty cell, or a file that is not there) is left out and counted; modalities
-    go missing by the suite's patterns only. Without a column ``split``, samples are split 70:10:20; without
-    validation rows, a tenth of the training samples serves: both by group, stratified by class, and fixed.
+    The table is CSV, TSV or Parquet; ``mlabench/datasets/README.md`` has its columns. A sample that lacks a modality
+    (an empty cell, or a file that is not there) is left out and counted; modalities go missing by the suite's patterns
+    only.
     """
 
     class Config(Hyperparameters):
@@ -141,11 +136,7 @@ class Manifest(RawDataset):
         return defaultdict(dict)
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the samples in the order of the table; features are read, raw files only looked for.
-
-        Raises:
-            UserError: If the table or the features have a mistake, or many of the files are not there.
-        """
+        """Lists the samples in the order of the table; features are read, raw files only looked for."""
         listing = Listing[RawSample]()
         splits = self._splits(listing.notes)
         absent = {modality: self._absent(modality) for modality in self.media}
@@ -157,21 +148,13 @@ class Manifest(RawDataset):
         return listing
 
     def load(self) -> Data:
-        """The three splits: features in memory, raw inputs not decoded yet.
-
-        Raises:
-            UserError: As :meth:`listing`.
-        """
+        """The three splits: features in memory, raw inputs not decoded yet."""
         data = super().load()
         shapes = {modality: next(iter(values.values())).shape for modality, values in self._features.items()}
         return replace(data, task=replace(data.task, shapes=shapes))
 
     def check(self, root: Path | None = None) -> Inventory:
-        """What :meth:`listing` found; the folder is that in which relative paths start.
-
-        Raises:
-            UserError: As :meth:`listing`.
-        """
+        """What :meth:`listing` found; the folder is that in which relative paths start."""
         return replace(super().check(root), folder=self._folder)
 
     def _split(self, name: SplitName) -> Split:

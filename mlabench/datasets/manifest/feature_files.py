@@ -23,10 +23,6 @@ def read_arrays(path: Path, names: Collection[str], rows: int) -> dict[str, Feat
 
     Returns:
         By name. float32 ``[rows, ...]``
-
-    Raises:
-        UserError: If the file is neither, is damaged or lacks one of them, or if one is not floating-point or has
-            another number of rows.
     """
     readers = {".safetensors": _read_safetensors, ".npz": _read_npz}
     read = readers.get(path.suffix.lower())
@@ -66,10 +62,6 @@ def read_array(path: Path) -> Features:
 
     Returns:
         float32, of any shape but ``[]``.
-
-    Raises:
-        UnreadableError: If it is damaged, no such file, or holds pickled objects.
-        UserError: If it is not floating-point, or a single number.
     """
     try:
         with path.open("rb") as file:

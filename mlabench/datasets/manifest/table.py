@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlabench.errors import UserError
-from mlabench.media import decode_text, missing_package
+from mlabench.media import decode_text, needed_packages
 from mlabench.registry import suggest
 
 _DELIMITERS = ",;\t"
@@ -35,11 +35,7 @@ class Table:
     lines: Sequence[int]
 
     def require(self, column: str, remedy: str, field: str | None = None) -> None:
-        """Makes sure that there is a column.
-
-        Raises:
-            UserError: If there is not; ``field`` is the option that asks for it.
-        """
+        """Makes sure that there is a column."""
         if column not in self.columns:
             raise UserError(
                 f"has no column {column!r} (it has {', '.join(filter(None, self.columns))}).",
@@ -49,33 +45,17 @@ class Table:
             )
 
     def error(self, row: int, column: str, problem: str, remedy: str = "") -> UserError:
-        """A complaint about one cell.
-
-        Args:
-            row: Index into :attr:`rows`.
-            column: Name of the column.
-            problem: What is wrong.
-            remedy: What to do about it.
-        """
+        """A complaint about one cell."""
         if self.lines:
             return UserError(problem, remedy=remedy, file=str(self.path), line=self.lines[row], field=column)
         return UserError(f"row {row + 1}: {problem}", remedy=remedy, file=str(self.path), field=column)
 
 
 def read_table(path: Path, wanted: Collection[str]) -> Table:
-    """Reads a Parquet file, or a text whose first line names the columns.
+    """Reads a Parquet file, or a text whose first line names the columns; keeps the columns that are ``wanted``.
 
-    The cells of a text are separated by commas, semicolons or tabs, whichever its first line has most of; those
-    that hold separators, quotes or line ends are quoted as spreadsheets do. For encodings see
-    :func:`mlabench.media.texts.decode_text`. Lines without any cell are passed over.
-
-    Args:
-        path: The file.
-        wanted: The columns to keep, as far as they are there.
-
-    Raises:
-        UserError: If it cannot be read, is no such file, names a column twice, has a row whose number of cells is
-            not that of the columns, or has no row at all; or if it is a Parquet file and pyarrow is not installed.
+    The cells of a text are separated by commas, semicolons or tabs, whichever its first line has most of; those that
+    hold separators, quotes or line ends are quoted as spreadsheets do. Lines without any cell are passed over.
     """
     try:
         data = path.read_bytes()
@@ -139,11 +119,9 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _from_parquet(path: Path, data: bytes, wanted: Collection[str]) -> Table:
-    try:
+    with needed_packages():
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError as error:
-        raise missing_package(error) from error
     try:
         with parquet.ParquetFile(pa.BufferReader(data)) as file:
             names = file.schema_arrow.names

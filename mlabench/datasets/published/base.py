@@ -87,9 +87,6 @@ class RawDataset(Dataset):
         """First 12 hex digits of a SHA-256 over ids, labels, splits, groups and the sizes of all files.
 
         Where the files lie is left out, so that trials of two machines share it.
-
-        Raises:
-            UserError: As :meth:`listing`.
         """
         digest = hashlib.sha256(json.dumps([tuple(self.media), self.classes]).encode())
         for sample in self._listed.samples:
@@ -99,11 +96,7 @@ class RawDataset(Dataset):
         return digest.hexdigest()[:12]
 
     def load(self) -> Data:
-        """The three splits, their inputs not decoded yet.
-
-        Raises:
-            UserError: As :meth:`listing`.
-        """
+        """The three splits, their inputs not decoded yet."""
         listing = self._listed
         return Data(
             task=Task(tuple(self.media), self.classes, shapes={}),
@@ -125,11 +118,7 @@ class RawDataset(Dataset):
         )
 
     def check(self, root: Path | None = None) -> Inventory:
-        """What :meth:`listing` found; the folder is the option ``root``.
-
-        Raises:
-            UserError: As :meth:`listing`.
-        """
+        """What :meth:`listing` found; the folder is the option ``root``."""
         sizes = Counter(sample.split for sample in self._listed.samples)
         folder = root or self.root or Path()
         return Inventory(folder, {split: sizes[split] for split in SPLITS}, dict(self._listed.skipped))
@@ -141,12 +130,7 @@ class RawDataset(Dataset):
         return root
 
     def find(self, looked_for: str, is_it: Callable[[Path], bool], below: Sequence[str] = ()) -> Path:
-        """The folder of the data: the option ``root``, or one in it.
-
-        Args:
-            looked_for: What it holds, e.g. ``AudioWAV/*.wav``.
-            is_it: Whether a folder holds that.
-            below: Names that it may have in ``root``.
+        """The option ``root``, or a folder of one of the names ``below`` it, if it is the one that is ``looked_for``.
 
         Raises:
             UserError: See :meth:`not_found`.
@@ -175,12 +159,7 @@ class RawDataset(Dataset):
         return paths
 
     def not_found(self, root: Path | None, looked_for: str) -> UserError:
-        """The error to raise where the files are not there: what to get, where to put it, and what runs now.
-
-        Args:
-            root: The folder that was looked in; None if the user named none.
-            looked_for: What a right folder would hold, e.g. ``AudioWAV/*.wav``.
-        """
+        """The error to raise where the files are not there: what to get, where to put it, and what runs now."""
         place = f"{looked_for} not found in {root}" if root else "no folder was given"
         remedy = (
             f"{self.obtain} Then give its folder: `--set dataset.root=DIR` (it holds {looked_for}); "
@@ -206,16 +185,9 @@ def _shared_groups(samples: Sequence[RawSample]) -> list[str]:
 
 
 def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:
-    """Takes a validation split from published training samples, where none was published.
+    """The ids of a validation split, taken from training samples (class by id) where none was published.
 
     Stratified by class and fixed: it depends on the ids alone.
-
-    Args:
-        labels: Class of each training sample, by id.
-        share: Share of the samples to take.
-
-    Returns:
-        The ids of the validation split.
     """
     shares = {"validation": share, "train": 1.0 - share}
     split = split_groups(list(labels), list(labels.values()), shares)
@@ -225,14 +197,8 @@ def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:
 def parse_lines(path: Path, lines: Iterable[str], source: str, parse: Callable[[str], _T]) -> list[_T]:
     """Reads the lines of a published list; blank ones are passed over.
 
-    Args:
-        path: The list.
-        lines: Its lines.
-        source: Where to get it.
-        parse: Turns a line without blanks at its ends into an entry; a ``ValueError`` says what is wrong with it.
-
-    Raises:
-        UserError: If a line is wrong.
+    ``parse`` turns a stripped line into an entry, or raises a ``ValueError`` that says what is wrong with it.
+    ``source`` says where to get the list.
     """
     entries = []
     for number, line in enumerate(lines, start=1):

@@ -27,16 +27,7 @@ _CLIP = re.compile(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", re.ASCII)
 
 @dataclass(frozen=True)
 class PublishedSplit:
-    """Training and test clips as authors published them.
-
-    Attributes:
-        train: Name of the list of training clips.
-        test: Name of the list of test clips.
-        line: What a line is made of: the name of a clip, then its class.
-        example: Such a line.
-        where: Where to get the lists.
-        note: What reports say about the split.
-    """
+    """Two lists, of training and of test clips; their lines are the name of a clip and its class."""
 
     train: str
     test: str
@@ -74,25 +65,16 @@ _POINTER, _POINTER_SIZE = b"version https://git-lfs", 1024
 class CremaD(RawDataset):
     """CREMA-D: 7,442 clips of 91 actors who say 12 sentences in 6 emotions, heard and seen.
 
-    From the official repository (https://github.com/CheyneyComputerScience/CREMA-D; Cao et al. 2014), under the
-    Open Database License 1.0 and, for the contents, the Database Contents License 1.0. Its files are stored with
-    Git LFS: a plain zip holds pointers only. The label is the emotion that the actor was asked for, read from
-    the clip's name, as is usual in this literature; what raters perceived is in the repository, and ignored.
+    From the official repository (Cao et al. 2014). The label is the emotion that the actor was asked for, read from the
+    clip's name, as is usual in this literature; what raters perceived is in the repository, and ignored.
 
-    Read are ``AudioWAV/<clip>.wav`` and ``VideoFlash/<clip>.flv``, or ``Image-01-FPS/<clip>/*.jpg`` where
-    ``frames: extracted``.
+    ``speaker`` is our own split, whatever part of the data is there. ``mla`` is what the MLA paper used and ``ogm``
+    what OGM-GE and the methods after it used; both are random over clips, so that all 91 speakers are in training and
+    test, and they differ: of 744 test clips they share 71. Files, lists and reasons to skip:
+    ``mlabench/datasets/README.md``.
 
-    Splits. ``speaker`` is our own: 18 actors for test, 9 for validation, 64 for training, whatever part of
-    the data is there. ``mla`` is what the MLA paper used and ``ogm`` what OGM-GE and the methods after it used;
-    both are random over clips, so that all 91 speakers are in training and test, and they are different: of 744
-    test clips they share 71. Their lists are not shipped; ``lists`` says where your copies are. Neither has
-    validation clips, so 10 % of the training clips are taken, by class.
-
-    Skipped and counted: clips without sound or video, empty files, names with an unknown code, and clips
-    that are listed but not there, or there but not listed.
-
-    The MLA paper: the sound as a 1024 x 128 filter bank, 3 of the frames at one per second, two ResNet-18
-    from scratch; accuracy of the test split of its lists.
+    The MLA paper: the sound as a 1024 x 128 filter bank, 3 of the frames at one per second, two ResNet-18 from scratch;
+    accuracy of the test split of its lists.
     """
 
     class Config(FileOptions):
@@ -122,11 +104,7 @@ class CremaD(RawDataset):
     classes = tuple(EMOTIONS.values())
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the clips by name.
-
-        Raises:
-            UserError: If there are no clips, they are pointers of Git LFS, or a published list is missing or faulty.
-        """
+        """Lists the clips by name."""
         extracted = self.config.frames == "extracted"
         looked_for = "AudioWAV/*.wav and " + ("Image-01-FPS/<clip>/*.jpg" if extracted else "VideoFlash/*.flv")
         root = self.config.root

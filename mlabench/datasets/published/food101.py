@@ -40,28 +40,16 @@ _ESCAPED = re.compile(r"\\([nrt'\"])")
 class Food101(TextImageDataset):
     """UPMC Food-101: 90,704 pictures of 101 dishes and the titles of the web pages that show them.
 
-    A sample is a picture and the title of its page; the label is the dish. Pictures and pages were found by a
-    search engine, so that labels, pictures and titles are noisy ("request rejected", "recipes on pinterest").
+    A sample is a picture and the title of its page; the label is the dish. Pictures and pages were found by a search
+    engine, so labels, pictures and titles are noisy ("request rejected", "recipes on pinterest").
 
     What it can show: a strong modality (text) beside a weaker one (image), on a large scale.
-    What it cannot show: fusion that needs both, since the title often names the class. Pages recur with
-    several pictures, so that many titles stand in train and test alike: samples of one title form a group.
+    What it cannot show: fusion that needs both, since the title often names the class. Pages recur with several
+    pictures, so many titles are in train and test alike: samples of one title form a group.
 
-    Expected counts, before skips: 67,988 and 22,716 titles in the two CSV files. Splits:
-
-    * ``official`` (default): the folders ``train`` and ``test``. None is published for validation: about 5,000
-      samples of ``train`` are kept for it, stratified and fixed, as many as QMF keeps.
-    * ``qmf``: about 62,970 / 5,000 / 22,715, from QMF's lists.
-    * ``mla``: 62,970 / - / 22,714, from the lists of MLA (CVPR 2024), which leave out QMF's validation samples.
-      About 4,630 of the training samples are kept for validation, where the paper's code selects on the test split.
-
-    Texts are titles without character references, tags and control characters. QMF's lists, which the paper's
-    code reads, too, hold the same titles in lower case, without punctuation and with the remains of character
-    references ("amp", "8217"); ``text: qmf`` takes those. MMBT reads the full text of the pages: neither is
-    comparable with its accuracies.
-
-    Left out and counted: listed samples without a picture, with an empty picture file, without a title, with
-    a title that is empty after cleaning, listed twice, or with a label that has no folder; pictures without a title.
+    Texts are titles without character references, tags and control characters. QMF's lists, which the MLA paper's code
+    reads, too, hold them in lower case, without punctuation and with the remains of character references ("amp",
+    "8217"); ``text: qmf`` takes those. Files, splits and reasons to skip: ``mlabench/datasets/README.md``.
     """
 
     class Config(TextImageOptions):
@@ -100,11 +88,7 @@ class Food101(TextImageDataset):
         )
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the samples in the order of the lists.
-
-        Raises:
-            UserError: If the pictures, the titles or the lists asked for are not there, or cannot be read.
-        """
+        """Lists the samples in the order of the lists."""
         listing = Listing[RawSample]()
         listed = self._listed_samples(listing.skipped)
         texts = self._texts()

@@ -40,25 +40,16 @@ _WAV_HEADER = 44
 class Iemocap(RawDataset):
     """IEMOCAP: 10 actors in 151 dialogues, 5,531 utterances in 4 classes, as sound, face and words.
 
-    A sample is an utterance: its recording, one picture of the speaker's face from the middle of it, and
-    its transcript with tags such as [LAUGHTER] as the transcriber wrote them. The label is what most
-    evaluators heard: Angry, Happy, Neutral or Sad; utterances of other or disputed emotions are left out.
+    A sample is an utterance: its recording, one picture of the speaker's face from the middle of it, and its transcript
+    with tags such as [LAUGHTER]. The label is what most evaluators heard; other or disputed emotions are left out.
 
-    The full release gives 1,708 Neutral, 1,636 Happy (595 happy, 1,041 excited), 1,103 Angry and 1,084 Sad
-    utterances, 5,531 together; ``mlabench data check iemocap`` shows the splits and all that was left out.
-    A sample needs the files of the chosen modalities only.
+    The videos show both actors side by side. Who wears the markers, F in the dialogue ``Ses01F_impro01``, is taken to
+    sit on the left; the release does not say so, but published scripts that crop the faces agree (e.g.
+    github.com/IoannisKansizoglou/Iemocap-preprocess, extractionmapCreator.py). Look at a few pictures first.
 
-    The videos show both actors of a dialogue side by side. Who wears the markers, F in the dialogue
-    ``Ses01F_impro01``, is taken to sit on the left; the release does not say so, but published scripts that crop
-    the faces agree (e.g. github.com/IoannisKansizoglou/Iemocap-preprocess, extractionmapCreator.py).
-    Look at a few pictures before you rely on it; ``marker_side`` turns it round.
-
-    Splits: ``random`` is the paper's protocol, 60/20/20 over utterances, drawn anew here by a hash of the ids, since
-    the paper's was drawn without a seed. ``mla`` takes the paper's own train and test lists; what they
-    leave out is the validation split. Both have all ten speakers in train and test, so their accuracies cannot be
-    set beside those of the usual protocols, which are ``session`` (test on one session, validate on
-    the next, train on three: sizes as in ``random``, and no speaker in two splits) and ``speaker`` (test on one
-    actor, validate on the partner, train on the other four sessions).
+    ``random`` is the paper's protocol, drawn again by a hash of the ids, since the paper's was drawn without a seed;
+    ``mla`` takes the paper's own lists. Both have all ten speakers in train and test, so their accuracies cannot be set
+    beside those of the usual protocols, ``session`` and ``speaker``. Files: ``mlabench/datasets/README.md``.
     """
 
     class Config(FileOptions):
@@ -111,12 +102,7 @@ class Iemocap(RawDataset):
     classes = tuple(FULL_RELEASE)
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the utterances in the order of their ids.
-
-        Raises:
-            UserError: If there is no release, a folder or a text file cannot be read, a session that the split needs
-                is absent, or MLA's lists are not there or do not have the expected form.
-        """
+        """Lists the utterances in the order of their ids."""
         release = self.find(LAYOUT, is_release, below=("IEMOCAP_full_release", "IEMOCAP"))
         listing = Listing[RawSample]()
         evaluated: dict[str, Utterance] = {}

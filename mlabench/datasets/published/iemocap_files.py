@@ -50,14 +50,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Session:
-    """What one session's folder holds.
-
-    Attributes:
-        utterances: As the evaluation files list them, file after file in the order of their names.
-        recordings: WAV file of each utterance, by id.
-        videos: AVI file of each dialogue, by its name.
-        transcripts: Words of each utterance, by id.
-    """
+    """What one session's folder holds: recordings and transcripts by utterance, videos by dialogue."""
 
     utterances: Sequence[Utterance]
     recordings: Mapping[str, Path]
@@ -81,11 +74,7 @@ def is_release(folder: Path) -> bool:
 
 
 def read_sessions(release: Path) -> list[Session]:
-    """What the sessions in a release hold, in the order of their numbers; sessions may be absent.
-
-    Raises:
-        UserError: If a folder or a text file cannot be read.
-    """
+    """What the sessions in a release hold, in the order of their numbers; sessions may be absent."""
     return [_read_session(folder) for folder in _session_folders(release)]
 
 
@@ -120,11 +109,7 @@ def _files(folder: Path, pattern: str) -> dict[str, Path]:
 
 
 def parse_evaluations(text: str) -> list[Utterance]:
-    """Reads an evaluation file.
-
-    Read are lines like ``[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5000, 2.5000, 2.5000]``;
-    the header and the lines of single evaluators (``C-E2: Neutral; ()``) are not.
-    """
+    """Reads an evaluation file, without its header and the lines of single evaluators (``C-E2: Neutral; ()``)."""
     matches = (_EVALUATION.match(line.strip()) for line in text.split("\n"))
     return [
         Utterance(
@@ -144,9 +129,7 @@ def parse_evaluations(text: str) -> list[Utterance]:
 def parse_transcripts(text: str) -> dict[str, str]:
     """Reads a transcription file: the words of each utterance, by id; of two for one id, the first.
 
-    Read are lines like ``Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.``; words between the
-    utterances (``M: Yeah.``) are not. Tags such as ``[LAUGHTER]`` stay, as they do in MLA's lists: the
-    transcriber heard them, and some utterances consist of nothing else.
+    Tags such as ``[LAUGHTER]`` stay, as they do in MLA's lists: some utterances consist of nothing else.
     """
     transcripts: dict[str, str] = {}
     for line in text.split("\n"):
@@ -156,15 +139,7 @@ def parse_transcripts(text: str) -> dict[str, str]:
 
 
 def read_list(path: Path, source: str) -> set[str]:
-    """The ids in a list of MLA's, with lines like ``<id>.mp4 [split|sign] <words> [split|sign] <label>``.
-
-    Args:
-        path: The list.
-        source: Where to get it, for messages.
-
-    Raises:
-        UserError: If a line is not of this form.
-    """
+    """The ids in a list of MLA's, with lines like ``<id>.mp4 [split|sign] <words> [split|sign] <label>``."""
 
     def parse(line: str) -> str:
         name, separator, _ = line.partition(SEPARATOR)

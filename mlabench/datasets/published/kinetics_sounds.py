@@ -25,37 +25,12 @@ from mlabench.media import Audio, Item, Video, one_line, read_text
 #: the first (github.com/pritamqu/CrissCross, issue 4). OGM-GE's lists have 31 indices without names. That they are
 #: in the order of the alphabet was checked for 4 and 13 only; :meth:`KineticsSounds.listing` checks all where it can.
 CLASSES = (
-    "blowing nose",
-    "blowing out candles",
-    "bowling",
-    "chopping wood",
-    "dribbling basketball",
-    "laughing",
-    "mowing lawn",
-    "playing accordion",
-    "playing bagpipes",
-    "playing bass guitar",
-    "playing clarinet",
-    "playing drums",
-    "playing guitar",
-    "playing harmonica",
-    "playing keyboard",
-    "playing organ",
-    "playing piano",
-    "playing saxophone",
-    "playing trombone",
-    "playing trumpet",
-    "playing violin",
-    "playing xylophone",
-    "ripping paper",
-    "shoveling snow",
-    "shuffling cards",
-    "singing",
-    "stomping grapes",
-    "tap dancing",
-    "tapping guitar",
-    "tapping pen",
-    "tickling",
+    *("blowing nose", "blowing out candles", "bowling", "chopping wood", "dribbling basketball", "laughing"),
+    *("mowing lawn", "playing accordion", "playing bagpipes", "playing bass guitar", "playing clarinet"),
+    *("playing drums", "playing guitar", "playing harmonica", "playing keyboard", "playing organ", "playing piano"),
+    *("playing saxophone", "playing trombone", "playing trumpet", "playing violin", "playing xylophone"),
+    *("ripping paper", "shoveling snow", "shuffling cards", "singing", "stomping grapes", "tap dancing"),
+    *("tapping guitar", "tapping pen", "tickling"),
 )
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -86,14 +61,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip as a list or an annotation has it.
-
-    Attributes:
-        youtube_id: The video on YouTube.
-        start: Where the clip starts in it, in seconds.
-        end: Where it ends, in seconds.
-        label: Name of its class.
-    """
+    """One clip, as a list or an annotation has it: where it starts and ends in a video, in seconds, and its class."""
 
     youtube_id: str
     start: int
@@ -114,23 +82,13 @@ class Clip:
 class KineticsSounds(RawDataset):
     """Kinetics-Sounds: clips of 10 seconds from YouTube in 31 classes of actions that can be seen and heard.
 
-    The videos of 31 of the 400 classes of Kinetics-400, as CVDF distributes them
-    (https://github.com/cvdfoundation/kinetics-dataset): videos ``<youtube id>_<start>_<end>.mp4`` (six digits each)
-    in ``train``, ``val``, ``test`` and ``replacement``, or sorted into folders of classes, and the annotations
-    ``train.csv`` and ``val.csv``, beside them or in ``annotations``. Annotations are under CC BY 4.0, the videos under
-    YouTube's terms. The sound is taken from the same file. The group is the video on YouTube.
+    The videos of 31 of the 400 classes of Kinetics-400, as CVDF distributes them. The sound is taken from the same
+    file; the group is the video on YouTube. Videos vanish from there, so no two copies are equal: compare counts before
+    numbers. OGM-GE's lists give classes by index; where ``train.csv`` is there, they are compared with it. Files,
+    splits and reasons to skip: ``mlabench/datasets/README.md``.
 
-    Splits. ``kinetics``: Kinetics' training videos, less 10 % by class for validation, and its validation
-    videos for test. ``ogm``: OGM-GE's lists ``my_train.txt`` and ``my_test.txt`` (14,799 and 2,597 clips; test clips
-    are of Kinetics' test videos), less 10 % of the training clips for validation. They are not shipped; ``lists`` says
-    where your copies are. Classes are given there by index; where ``train.csv`` is there, they are compared with it.
-
-    Skipped and counted: clips that are not on disk (videos vanish from YouTube, so that no two copies are
-    equal: compare counts before numbers), empty files, repeated annotations, and clips of the lists that
-    Kinetics has in another class. The clips of other classes are ignored.
-
-    The MLA paper: sound as a 1024 x 128 filter bank, 3 frames, two ResNet-18 from scratch. Its lists
-    were never published, so that its numbers cannot be reproduced exactly; ``ogm`` is what comes closest.
+    The MLA paper: sound as a 1024 x 128 filter bank, 3 frames, two ResNet-18 from scratch. Its lists were never
+    published, so its numbers cannot be reproduced exactly; ``ogm`` comes closest.
     """
 
     class Config(FileOptions):
@@ -158,11 +116,7 @@ class KineticsSounds(RawDataset):
     classes = CLASSES
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the training clips, then those of the test split, in the order of the lists.
-
-        Raises:
-            UserError: If there are no videos, or a list or the annotations are missing or faulty.
-        """
+        """Lists the training clips, then those of the test split, in the order of the lists."""
         root = self.config.root
         videos = find_videos(root) if root else {}
         if root is None or not videos:
@@ -219,11 +173,7 @@ def find_videos(root: Path) -> dict[Key, Path]:
 
 
 def read_annotations(path: Path) -> list[Clip]:
-    """Reads the clips of the 31 classes from a file of Kinetics' annotations.
-
-    Raises:
-        UserError: If it cannot be read, lacks a column, or a line of one of the classes lacks a time.
-    """
+    """Reads the clips of the 31 classes from a file of Kinetics' annotations."""
 
     def refuse(problem: str, line: int) -> UserError:
         remedy = f"Get it again from https://s3.amazonaws.com/kinetics/400/annotations/{path.name}."

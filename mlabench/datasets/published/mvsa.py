@@ -38,29 +38,16 @@ _LINE = re.compile(r"(\S+)\s+(\w+)\s*,\s*(\w+)")
 class MVSA(TextImageDataset):
     r"""MVSA-Single: 4,869 tweets with a picture, labelled negative, neutral or positive.
 
-    The text and the picture of a tweet have a label each. What the label of the pair is depends on the rule:
-
-    * ``labels: agreeing`` (default; QMF, MLA): pairs whose two labels are equal, 2,592 (724 negative, 470 neutral,
-      1,398 positive).
-    * ``labels: polar`` (Xu and Mao 2017, and most papers since): a neutral label yields to the other one; pairs of a
-      positive and a negative label are dropped: 4,511 (1,358 negative, 470 neutral, 2,683 positive).
+    The text and the picture of a tweet have a label each. ``labels: agreeing`` (QMF, MLA) keeps pairs whose two labels
+    are equal; with ``labels: polar`` (Xu and Mao 2017, and most papers since) a neutral label yields to the other one.
 
     What it can show: two modalities of similar, middling strength in a small dataset. What it cannot show: fine
     differences, with some 520 test samples (one standard error of an accuracy is about 2 points).
 
-    Splits; the lists name agreeing pairs only:
-
-    * ``stratified`` (default): our own, fixed, 60 / 20 / 20 %; tweets with the same text are in one split.
-    * ``qmf``: 1,555 / 518 / 519, from QMF's lists.
-    * ``mla``: 1,555 / - / 519, from the lists of MLA (CVPR 2024): a tenth of the training samples is kept for
-      validation, where the paper's code selects on the test split. 32 of its test samples are in QMF's validation list.
-
     Texts keep their links, ``@names``, hashtags and ``RT``, as QMF's and MLA's do; only character references, tags and
     control characters are removed. Files that are not UTF-8 are read as GBK, which fits the bytes in QMF's lists
     ("bol\xa8\xaagrafo" is "bolígrafo"), else as Windows-1252. The lists themselves show those bytes as Latin-1.
-
-    Left out and counted: pairs that the rule drops or whose label is unknown, listed twice or without a label;
-    tweets without a picture or a text, or with an empty one.
+    Files, splits and reasons to skip: ``mlabench/datasets/README.md``.
     """
 
     class Config(TextImageOptions):
@@ -96,11 +83,7 @@ class MVSA(TextImageDataset):
         )
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the samples in the order of ``labelResultAll.txt``.
-
-        Raises:
-            UserError: If the data or the lists asked for are not there, or cannot be read.
-        """
+        """Lists the samples in the order of ``labelResultAll.txt``."""
         listing = Listing[RawSample]()
         pictures = files_by_name(self.folder / "data", ".jpg")
         texts = files_by_name(self.folder / "data", ".txt")
@@ -196,11 +179,7 @@ def pair_label(text: str, image: str, rule: Literal["agreeing", "polar"]) -> str
 
 
 def read_tweet(path: Path) -> str:
-    """The text of a file in UTF-8 or GBK, else as :func:`mlabench.media.texts.decode_text` reads it.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
+    """The text of a file in UTF-8 or GBK, else as :func:`mlabench.media.texts.decode_text` reads it."""
     try:
         data = path.read_bytes()
     except OSError as error:

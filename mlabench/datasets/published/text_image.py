@@ -31,14 +31,7 @@ _PICTURE_AND_LABEL = re.compile(r"(\S+)\.jpg\s+(\S+)")
 
 @dataclass(frozen=True)
 class ListLine:
-    """One line of a list.
-
-    Attributes:
-        id: Name of the picture's file without its suffix.
-        label: Name of the class.
-        split: Where the list puts the sample.
-        text: The text as the list has it; empty if it has none.
-    """
+    """One line of a list: the name of the picture's file without its suffix, and a text if the list has one."""
 
     id: str
     label: str
@@ -100,20 +93,13 @@ def files_by_name(folder: Path, suffix: str) -> dict[str, os.DirEntry[str]]:
     """The files with a suffix that lie directly in a folder, by name without it, in alphabetical order.
 
     Asks the system for names only, so that tens of thousands of files take a fraction of a second.
-
-    Raises:
-        UserError: If the folder cannot be read.
     """
     files = (entry for entry in _entries(folder) if entry.name.lower().endswith(suffix) and _is(entry.is_file))
     return {entry.name[: -len(suffix)]: entry for entry in files}
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:
-    """Names of the folders that lie directly in a folder, in alphabetical order.
-
-    Raises:
-        UserError: If the folder cannot be read.
-    """
+    """Names of the folders that lie directly in a folder, in alphabetical order."""
     return tuple(entry.name for entry in _entries(folder) if _is(entry.is_dir))
 
 
@@ -142,11 +128,7 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file, each decoded on its own, so that one in another encoding leaves the rest alone.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
+    """The lines of a file, each decoded on its own, so that one in another encoding leaves the rest alone."""
     try:
         return [decode_text(line) for line in path.read_bytes().splitlines()]
     except OSError as error:
@@ -154,18 +136,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_list(path: Path, split: SplitName, source: str) -> list[ListLine]:
-    """Reads a published list: ``*.jsonl`` as QMF's, others as MLA's.
+    """Reads a published list.
 
-    A line of QMF's is an object with ``text``, ``label`` and ``img`` (``images/train/sushi/sushi_7.jpg``), one of
-    MLA's reads ``sushi_7.jpg sushi``.
-
-    Args:
-        path: The list.
-        split: What it lists.
-        source: Where to get it, for the error message.
-
-    Raises:
-        UserError: If a line reads otherwise.
+    A line of QMF's (``*.jsonl``) is an object with ``text``, ``label`` and ``img``
+    (``images/train/sushi/sushi_7.jpg``), one of MLA's reads ``sushi_7.jpg sushi``.
     """
     parse = _parse_jsonl if path.suffix == ".jsonl" else _parse_pair
     return parse_lines(path, read_lines(path), source, lambda line: parse(line, split))

@@ -16,7 +16,7 @@ from mlabench.media import Item
 class Preprocessing(ABC):
     """One way of making an array of an item. A subclass is a frozen dataclass; its fields are its settings."""
 
-    #: Increase it whenever a change to the code changes values; caches are then made anew.
+    #: Increase it whenever a change to the code changes values; caches are then rebuilt.
     version: ClassVar[int] = 1
 
     @property

@@ -16,11 +16,9 @@ from mlabench.media.video import middle_frame, read_frames
 
 @dataclass(frozen=True)
 class Picture(Preprocessing):
-    """A picture, or the frame in the middle of a video, as a square.
+    """A picture, or the frame in the middle of a video, as a square with ``size`` pixels on a side.
 
-    Attributes:
-        size: Side in pixels.
-        fit: How it is made square; see :func:`mlabench.media.pictures.resize`.
+    ``fit`` says how it is made square; see :func:`mlabench.media.pictures.resize`.
     """
 
     size: int
@@ -31,10 +29,8 @@ class Picture(Preprocessing):
         """``(3, size, size)``: RGB values."""
         return (3, self.size, self.size)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Bytes."""
-        return np.dtype(np.uint8)
+    #: Bytes.
+    dtype = np.dtype(np.uint8)
 
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""
@@ -69,10 +65,8 @@ class Frames(Preprocessing):
         """``(count, 3, size, size)``: RGB values."""
         return (self.count, 3, self.size, self.size)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Bytes."""
-        return np.dtype(np.uint8)
+    #: Bytes.
+    dtype = np.dtype(np.uint8)
 
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""

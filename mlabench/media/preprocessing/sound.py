@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Audio, Item, missing_package
+from mlabench.media import Audio, Item, needed_packages
 from mlabench.media.preprocessing.contract import Preprocessing
 from mlabench.media.sound import read_sound
 
@@ -30,17 +30,15 @@ def _fitted(values: NDArray[Any], length: int) -> NDArray[Any]:
     return result
 
 
-class _Picture(Preprocessing):
+class _TimeFrequency(Preprocessing):
     """A time-frequency picture: a sound's content over time and frequency."""
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Half precision, which keeps three digits of a logarithm."""
-        return np.dtype(np.float16)
+    #: Half precision, which keeps three digits of a logarithm.
+    dtype = np.dtype(np.float16)
 
 
 @dataclass(frozen=True)
-class Fbank(_Picture):
+class Fbank(_TimeFrequency):
     """Logarithmic mel filter banks as in Kaldi, with MLA's (CVPR 2024) settings.
 
     The mean is removed; Hanning windows of 25 ms, every 10 ms; from 20 Hz up to half the sampling rate; zeros
@@ -64,11 +62,9 @@ class Fbank(_Picture):
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""
         wave = _read(item, self.rate)
-        try:
+        with needed_packages():
             import torch
             from torchaudio.compliance.kaldi import fbank
-        except ImportError as error:
-            raise missing_package(error) from error
         wave = _fitted(wave - wave.mean(), max(len(wave), self.rate // 40))  # one window at least
         bands = fbank(
             torch.from_numpy(wave).unsqueeze(0),
@@ -84,7 +80,7 @@ class Fbank(_Picture):
 
 
 @dataclass(frozen=True)
-class Spectrogram(_Picture):
+class Spectrogram(_TimeFrequency):
     """Logarithm of a spectrogram's magnitudes, with OGM-GE's (CVPR 2022) settings for CREMA-D.
 
     The sound is repeated, or cut, to ``seconds`` and clipped to [-1, 1]. Windows are periodic Hann windows
@@ -118,7 +114,7 @@ class Spectrogram(_Picture):
 
 
 @dataclass(frozen=True)
-class LogMel(_Picture):
+class LogMel(_TimeFrequency):
     """Logarithm of the power in mel bands: ``log(power + 1e-6)``, HTK's mel scale, triangles of height one.
 
     Windows are periodic Hann windows of ``n_fft`` samples, centred every ``hop`` samples, with the sound
@@ -161,11 +157,7 @@ class LogMel(_Picture):
 
 @dataclass(frozen=True)
 class Mfcc(LogMel):
-    """Mel-frequency cepstral coefficients: the orthonormal DCT-II of :class:`LogMel`'s bands.
-
-    Attributes:
-        coefficients: How many are kept, the lowest first.
-    """
+    """Mel-frequency cepstral coefficients: the orthonormal DCT-II of :class:`LogMel`'s bands, the lowest first."""
 
     coefficients: int = 40
 
@@ -200,10 +192,8 @@ class Waveform(Preprocessing):
         """``(rate * seconds,)``."""
         return (round(self.rate * self.seconds),)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As in most sound files."""
-        return np.dtype(np.int16)
+    #: As in most sound files.
+    dtype = np.dtype(np.int16)
 
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""
@@ -213,8 +203,6 @@ class Waveform(Preprocessing):
 
 @lru_cache
 def _mel_spectrogram(rate: int, mels: int, n_fft: int, hop: int) -> Any:
-    try:
+    with needed_packages():
         from torchaudio.transforms import MelSpectrogram
-    except ImportError as error:
-        raise missing_package(error) from error
     return MelSpectrogram(rate, n_fft=n_fft, hop_length=hop, n_mels=mels)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.errors import UserError
-from mlabench.media import Item, Text, UnreadableError, missing_package
+from mlabench.media import Item, Text, UnreadableError, needed_packages
 from mlabench.media.preprocessing.contract import Preprocessing
 
 #: What stands where a text has ended.
@@ -55,10 +55,8 @@ class Tokens(Preprocessing):
         """``(length,)``."""
         return (self.length,)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Signed, for the padding."""
-        return np.dtype(np.int32)
+    #: Signed, for the padding.
+    dtype = np.dtype(np.int32)
 
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""
@@ -70,11 +68,7 @@ class Tokens(Preprocessing):
         return _padded(ids, self.length, self.dtype)
 
     def identity(self) -> dict[str, Any]:
-        """As the base class's, with a hash of the tokenizer's files instead of their place.
-
-        Raises:
-            UserError: If the folder holds no tokenizer.
-        """
+        """As the base class's, with a hash of the tokenizer's files instead of their place."""
         about = super().identity()
         folder = about.pop("folder")
         return {**about, "files": _hash(folder)} if folder else about
@@ -82,11 +76,7 @@ class Tokens(Preprocessing):
 
 @dataclass(frozen=True)
 class Characters(Preprocessing):
-    """Bytes of a text in UTF-8, and :data:`PADDING` after the last one. Longer texts are cut.
-
-    Attributes:
-        length: How many bytes are kept.
-    """
+    """Bytes of a text in UTF-8, and :data:`PADDING` after the last one; ``length`` of them are kept."""
 
     length: int
 
@@ -95,10 +85,8 @@ class Characters(Preprocessing):
         """``(length,)``."""
         return (self.length,)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Signed, for the padding."""
-        return np.dtype(np.int16)
+    #: Signed, for the padding.
+    dtype = np.dtype(np.int16)
 
     def __call__(self, item: Item) -> NDArray[Any]:
         """See :meth:`Preprocessing.__call__`."""
@@ -121,11 +109,9 @@ def _padded(ids: list[int], length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _tokenizer(name: str, folder: str) -> Any:
     # Items are preprocessed by many processes already; the tokenizers' own threads warn when a process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
+    with needed_packages():
         from transformers import AutoTokenizer
         from transformers.utils import logging
-    except ImportError as error:
-        raise missing_package(error) from error
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     if folder:

@@ -17,20 +17,15 @@ from mlabench.hyperparameters import ModalityOptions
 class Clipart(Embedded):
     """Open Clip Art: drawings and their titles, 13 kinds of things.
 
-    A sample is a drawing (EfficientNet-Lite0 features) and the title that its
-    author gave it (MiniLM features). The label is the folder that the collection keeps it in.
+    A sample is a drawing (EfficientNet-Lite0 features) and the title that its author gave it (MiniLM features). The
+    label is the folder that the collection keeps it in. It is the stand-in for Food-101 and MVSA in modalities only:
+    its numbers must never be set beside the paper's as if they were.
 
-    What it can show: how well a method uses two modalities that are about equally strong and complement
-    each other, what is left when either is missing, and the modality gap, on real data that run anywhere
-    in seconds.
-    What it cannot show: one modality drowning another, which ``stamps`` does; fine differences, since the
-    test split has 369 drawings of 219 independent concepts, and few of the smallest classes; anything
-    about photographs. Some titles are Italian or French, or name a series rather than the thing. It is
-    the stand-in for Food-101 and MVSA in modalities only, and its numbers must never be set beside the
-    paper's as if they were.
-
-    Splits are by concept and fixed: neither a title nor a near-identical drawing is in two of them.
-    The drawings are in the Public Domain, and so are the features.
+    What it can show: how well a method uses two modalities that are about equally strong and complement each other,
+    what is left when either is missing, and the modality gap, on real data that run anywhere in seconds. What it cannot
+    show: one modality drowning another, which ``stamps`` does; fine differences, since the test split has 369 drawings
+    of 219 independent concepts, and few of the smallest classes; anything about photographs. Some titles are Italian or
+    French, or name a series. Splits are by concept: no title and no near-identical drawing is in two of them.
     """
 
     class Config(ModalityOptions):

@@ -90,14 +90,7 @@ def find_clipart(root: Path | None = None) -> Path:
 
 
 def list_drawings(folder: Path) -> Listing[Drawing]:
-    """Lists the drawings by id.
-
-    Args:
-        folder: From :func:`find_clipart`.
-
-    Raises:
-        UserError: If there is not a single one.
-    """
+    """Lists the drawings by id."""
     listing = Listing[Drawing]()
     owners: dict[str, set[str]] = {}
     found: list[tuple[Drawing, str]] = []
@@ -183,8 +176,8 @@ def _read_title(svg: Path) -> str:
 _VARIANT = re.compile(r"\b(b and w|b w|bw|colou?r|contour|ganson)\b|\d+\b")
 
 #: Near-identical pictures whose titles differ. Found by comparing shapes, edges and features of all pairs of
-#: pictures, plain and mirrored, and then by looking at them.
-_FAMILIES = (
+#: pictures, plain and mirrored, and then by looking at them. One regular expression each.
+_FAMILIES = [
     r"animals/birds/(baby|ninja)_tux_rory_mccann_01",
     r"animals/birds/(emperor_penguin_ralf_ste|ralf_ark\.in-berlin\.de_ra)_01",
     r"animals/lucchetto_\w+",
@@ -243,21 +236,13 @@ _FAMILIES = (
     r"transportation/(vehicles/)?shelby_cobra_\w+",
     r"transportation/boating/sailboat_illustration(_labels)?",
     r"transportation/dodge_neon_\w+",
-)
+]
 
 
 def concepts(titles: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Groups pictures that must not be torn apart by a split.
+    """The concept of each picture, by id: titles and file names are compared, and families of near-identical pictures.
 
-    Two pictures share a concept if their titles or their file names are equal but for case, punctuation,
-    articles, colours and numbers, or if they belong to the same family of near-identical pictures,
-    directly or through others.
-
-    Args:
-        titles: Id and title of each picture.
-
-    Returns:
-        For each id its concept: the alphabetically first title of the group, normalised.
+    Differences in case, punctuation, articles, colours and numbers do not count.
     """
     keys = {name: [_normalise(title), f"file:{_normalise(PurePosixPath(name).name)}"] for name, title in titles}
     return group_twins(keys, _FAMILIES)
@@ -269,16 +254,9 @@ def _normalise(title: str) -> str:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Decodes a PNG or SVG, cuts off the margins, and fits it into a white square.
+    """Decodes a PNG or SVG, cuts off the margins, and fits it into a white square. uint8 RGB ``[224, 224, 3]``
 
     Many pictures are small drawings on a large page.
-
-    Returns:
-        RGB values. uint8 ``[224, 224, 3]``
-
-    Raises:
-        UnreadableError: If the file is damaged, the renderer refuses it, or nothing is drawn.
-        UserError: If ``mlabench[prepare]`` is not installed.
     """
     picture = pictures.read_picture(path)
     drawn = (picture != 255).any(axis=2)

@@ -17,20 +17,16 @@ from mlabench.hyperparameters import ModalityOptions
 class Stamps(Embedded):
     """Tux Paint stamps: 10 kinds of pictures, their descriptions in 9 languages, read aloud by people.
 
-    A sample is a stamp in one language: the picture (EfficientNet-Lite0 features), the description in
-    that language (hashed character n-grams, or MiniLM features of the English description) and the
-    recording of a person reading it (cepstral statistics). The label is the kind of thing shown.
+    A sample is a stamp in one language: the picture (EfficientNet-Lite0 features), the description in that language
+    (hashed character n-grams, or MiniLM features of the English one) and the recording of a person reading it
+    (cepstral statistics). The label is the kind of thing shown. It is the stand-in for IEMOCAP in size and modalities
+    only: its numbers must never be set beside the paper's as if they were.
 
-    What it can show: modality imbalance (image strong, text middling, audio weak), lazy modalities, and
-    the course of accuracy as modalities go missing, on real data that run anywhere in seconds.
-    What it cannot show: skill at using audio, which is weak alone and nearly redundant beside the
-    others; anything about emotion, since labels are object categories; fine differences, since a
-    picture and an English text repeat in up to 9 languages, so that the 6,625 samples hold about 640
-    independent concepts. Language and speaker are probably confounded. It is the stand-in for IEMOCAP
-    in size and modalities only, and its numbers must never be set beside the paper's as if they were.
-
-    Splits are by concept and fixed: neither a picture nor a re-coloured twin is in two of them.
-    The features derive from GPL-2 material and carry that licence; the code does not.
+    What it can show: modality imbalance (image strong, text middling, audio weak), lazy modalities, and the course of
+    accuracy as modalities go missing, on real data that run anywhere in seconds. What it cannot show: skill at using
+    audio, which is weak alone and nearly redundant beside the others; anything about emotion; fine differences, since
+    the 6,625 samples hold about 640 independent concepts. Language and speaker are probably confounded. Splits are by
+    concept: neither a picture nor a re-coloured twin is in two of them.
     """
 
     class Config(ModalityOptions):

@@ -50,11 +50,7 @@ class RawStamps(RawDataset):
     classes = CLASSES
 
     def listing(self) -> Listing[RawSample]:
-        """Lists the samples of ``stamps``, in its order.
-
-        Raises:
-            UserError: If there is no folder of stamps, or not one complete stamp in it.
-        """
+        """Lists the samples of ``stamps``, in its order."""
         try:
             folder = find_stamps(self.config.root)
         except UserError as error:

@@ -116,14 +116,7 @@ def find_stamps(root: Path | None = None) -> Path:
 
 
 def list_samples(folder: Path) -> Listing[SpokenStamp]:
-    """Lists the samples by stamp name, then by language in the order of :data:`LANGUAGES`.
-
-    Args:
-        folder: From :func:`find_stamps`.
-
-    Raises:
-        UserError: If not a single sample is complete.
-    """
+    """Lists the samples by stamp name, then by language in the order of :data:`LANGUAGES`."""
     listing = Listing[SpokenStamp]()
     found: list[Stamp] = []
     for name in _names(folder):
@@ -205,16 +198,9 @@ _FAMILIES = (
 
 
 def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
-    """Groups stamps that must not be torn apart by a split.
+    """The concept of each stamp, from its name, English description and picture file.
 
-    Two stamps share a concept if they have the same normalised description, the same picture file or
-    belong to the same family of near-identical pictures, directly or through others.
-
-    Args:
-        stamps: Name, English description and picture file of each stamp.
-
-    Returns:
-        For each stamp's name its concept: the alphabetically first description of the group.
+    The same normalised description, the same file or the same family of near-identical pictures make it.
     """
     keys = {
         name: [normalise(english), f"picture:{hashlib.sha256(picture).hexdigest()}"]
@@ -224,15 +210,7 @@ def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
 
 
 def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
-    """Decodes a PNG or SVG, enlarged or reduced to fit into a white square.
-
-    Returns:
-        RGB values. uint8 ``[size, size, 3]``
-
-    Raises:
-        UnreadableError: If the file is damaged or the renderer refuses it.
-        UserError: If ``mlabench[prepare]`` is not installed.
-    """
+    """Decodes a PNG or SVG, enlarged or reduced to fit into a white square. uint8 RGB ``[224, 224, 3]``"""
     try:
         return np.asarray(contain(decode_picture(path, svg_width=2 * size), size))
     except UnreadableError as error:
@@ -240,15 +218,7 @@ def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
 
 
 def read_speech(path: Path) -> NDArray[np.float32]:
-    """Decodes a recording.
-
-    Returns:
-        Mono waveform at :data:`SPEECH_RATE`, at most :data:`SPEECH_LIMIT` seconds. float32 ``[T]``
-
-    Raises:
-        UnreadableError: If the file is damaged or holds no sound.
-        UserError: If ``mlabench[prepare]`` is not installed.
-    """
+    """Decodes a recording: mono, at most :data:`SPEECH_LIMIT` seconds at 16 kHz. float32 ``[T]``"""
     try:
         speech = read_sound(Audio(path, end=SPEECH_LIMIT), SPEECH_RATE)
     except UnreadableError as error:
