@@ -5,13 +5,8 @@ Packages register all three through entry points, the same door for everybody:
     [project.entry-points."mlabench.methods"]
     mine = "my_package.my_method:MyMethod"
 
-A file that ``--plugin`` names registers every class that it defines at its top level and that derives from
-:class:`mlabench.method.Method`, :class:`mlabench.datasets.Dataset` or :class:`mlabench.encoders.Encoder`, unless its
-name starts with an underscore. It is called by its attribute ``name``, if it has one, else by the class name in snake
-case.
-
-Importing a method imports torch, which takes seconds. What listings and suites need to know of a class is therefore
-asked once and kept in the user's cache (:class:`_Answers`).
+A file that ``--plugin`` names registers the classes that it defines (:func:`register`). Importing a method imports
+torch, which takes seconds, so what a class says of itself and of options is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -20,8 +15,6 @@ import ast
 import difflib
 import hashlib
 import importlib
-import importlib.util
-import inspect
 import json
 import os
 import re
@@ -34,12 +27,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
-from operator import attrgetter
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mlabench.errors import UserError
@@ -47,39 +40,18 @@ from mlabench.hyperparameters import Hyperparameters, Values
 
 Kind = Literal["methods", "datasets", "encoders"]
 
-#: The class that each kind derives from: its module, and its name there.
+#: What each kind derives from: a module, and the name of a class in it.
 _CONTRACTS: dict[Kind, tuple[str, str]] = {
     "methods": ("mlabench.method", "Method"),
     "datasets": ("mlabench.datasets", "Dataset"),
     "encoders": ("mlabench.encoders", "Encoder"),
 }
-_START = time.time()
-#: As many answers of a class are kept.
-_KEPT = 200
 
 
 class About(BaseModel):
-    """What a class says of itself.
+    """What a class says of itself: attributes that its contract explains, and what follows from its code."""
 
-    Attributes:
-        title: The name used in tables.
-        paper: Link to the paper.
-        version: Increases when a change to the code changes results.
-        limits: What a method cannot do, each with the sentence that says so (:attr:`mlabench.method.Method.limits`).
-        claims: What a method's source claims of it (:attr:`mlabench.method.Method.claims`).
-        predicts_per_sample: Whether a method's prediction of a sample is the same whatever shares its batch.
-        reads: The media that an encoder can read.
-        twin_of: The published dataset that a dataset stands in for, if any.
-        doc: The class docstring.
-        config_schema: The JSON schema of its ``Config``.
-        defaults: Its options that have a default, as JSON.
-        places: Those of its options that may be paths.
-        source_hash: See :func:`source_hash`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    title: str = ""
+    title: str
     paper: str = ""
     version: int = 1
     limits: dict[str, str] = {}
@@ -87,16 +59,12 @@ class About(BaseModel):
     predicts_per_sample: bool = True
     reads: tuple[str, ...] = ("features",)
     twin_of: str = ""
-    doc: str
+    #: The first line of its docstring.
+    summary: str
+    #: The JSON schema of its ``Config``, and the options that have a default.
     config_schema: dict[str, Any]
     defaults: dict[str, Any]
-    places: tuple[str, ...]
     source_hash: str
-
-    @property
-    def summary(self) -> str:
-        """First line of the class docstring."""
-        return self.doc.split("\n", 1)[0]
 
     @property
     def options(self) -> dict[str, dict[str, Any]]:
@@ -105,12 +73,7 @@ class About(BaseModel):
 
 
 class Options(NamedTuple):
-    """Valid options with every default filled in, as JSON.
-
-    Attributes:
-        config: What decides results.
-        location: The paths among them: where something lies on this machine, not what lies there.
-    """
+    """Valid options with every default filled in, as JSON; paths on this machine apart, since they decide no result."""
 
     config: dict[str, Any]
     location: dict[str, str]
@@ -138,54 +101,50 @@ class Entry:
 
     @cached_property
     def path(self) -> Path:
-        """The source file, found without importing anything (a package's ``__init__`` may be slow)."""
+        """The source file, found without importing anything."""
         path = self.file or source_file(self.module)
-        if path is not None:
-            return path
-        raise UserError(
-            f"the {self.kind[:-1]} {self.name!r} is registered by {self.package} as "
-            f"{self.module}:{self.attribute}, but there is no such module.",
-            remedy=f"Reinstall {self.package}, or correct its entry point.",
-        )
+        if path is None:
+            raise UserError(
+                f"the {self.kind[:-1]} {self.name!r} is registered by {self.package} as "
+                f"{self.module}:{self.attribute}, but there is no such module.",
+                remedy=f"Reinstall {self.package}, or correct its entry point.",
+            )
+        return path
 
     def load(self) -> type[Any]:
-        """Imports the class.
-
-        Raises:
-            UserError: If it is not there, or its module cannot be imported.
-        """
-        module = _import(self.module, self.path, by_name=self.file is None)
-        try:
-            result: type[Any] = attrgetter(self.attribute)(module)
-        except AttributeError:
-            raise UserError(
-                f"no class {self.attribute!r}, although {self.package} registers it as the {self.kind[:-1]} "
-                f"{self.name!r}.",
-                file=str(self.path),
-            ) from None
-        return result
+        """Imports the class."""
+        module = _import(self.module, self.path, named=self.file is None)
+        found: type[Any] | None = getattr(module, self.attribute, None)
+        if found is None:
+            raise self.error(f"there is no such class, although {self.package} registers it as {self.name!r}.")
+        return found
 
     @property
     def config(self) -> type[Hyperparameters]:
-        """The class of its options. Imports the class itself: :meth:`complete` and :attr:`about` rarely have to."""
+        """The class of its options. It is imported for this; :attr:`about` and :meth:`complete` rarely need it."""
         config = getattr(self.load(), "Config", Hyperparameters)
         if not (isinstance(config, type) and issubclass(config, Hyperparameters)):
-            raise self._error("must derive from mlabench.hyperparameters.Hyperparameters.", "Config")
+            raise self.error("must derive from mlabench.hyperparameters.Hyperparameters.", "Config")
         return config
-
-    @property
-    def source_hash(self) -> str:
-        """Tells versions of its source apart (:func:`source_hash`)."""
-        return self.about.source_hash
 
     @cached_property
     def about(self) -> About:
-        """What the class says of itself.
-
-        Raises:
-            UserError: If the class cannot be imported or described.
-        """
+        """What the class says of itself."""
         return About.model_validate(self._answers.get("about", self._describe))
+
+    @property
+    def source_hash(self) -> str:
+        """Tells versions of its source apart."""
+        return self.about.source_hash
+
+    @property
+    def search_space(self) -> dict[str, Values]:
+        """What may be tried for its options, by name."""
+        try:
+            tuned = {name: option["tune"] for name, option in self.about.options.items() if "tune" in option}
+            return {name: Values.model_validate(tune) for name, tune in tuned.items()}
+        except ValidationError as error:
+            raise self.error(f"'tune' is malformed: {error.errors()[0]['msg']}.", "Config") from None
 
     def complete(self, options: Mapping[str, Any]) -> Options:
         """Checks options as strictly as JSON and fills in the defaults.
@@ -195,20 +154,30 @@ class Entry:
         """
 
         def ask() -> dict[str, Any]:
+            fields = self.config.model_fields.items()
             try:
                 config = self.config.model_validate_json(json.dumps(options), strict=True)
             except ValidationError as error:
                 return {"errors": json.loads(error.json(include_url=False))}
             location = {name: str(value) for name, value in config if isinstance(value, Path)}
-            # What lies at a path of a dataset is known by the dataset's fingerprint, also where a path is optional.
-            hidden = {*location, *(self.about.places if self.kind == "datasets" else ())}
-            return {"config": config.model_dump(mode="json", exclude=hidden), "location": location}
+            # What lies at a dataset's path is known by the fingerprint, also where the path is optional.
+            optional = {name for name, field in fields if Path in (field.annotation, *get_args(field.annotation))}
+            hidden = location.keys() | (optional if self.kind == "datasets" else ())
+            return {"config": config.model_dump(mode="json", exclude={*hidden}), "location": location}
 
         # Whether a `FilePath` is valid depends on what lies there.
-        fresh = any(f'"{kind}-path"' in json.dumps(self.about.config_schema) for kind in ("file", "directory"))
-        answer = ask() if fresh else self._answers.get(f"complete {json.dumps(options)}", ask)
+        remembered = not re.search('"(file|directory)-path"', json.dumps(self.about.config_schema))
+        answer = self._answers.get(f"complete {json.dumps(options)}", ask) if remembered else ask()
         if "errors" in answer:
-            raise ValidationError.from_exception_data(f"{self.attribute}.Config", [*map(_detail, answer["errors"])])
+            details = [
+                InitErrorDetails(
+                    type=PydanticCustomError(error["type"], error["msg"], error.get("ctx")),
+                    loc=tuple(error["loc"]),
+                    input=error["input"],
+                )
+                for error in answer["errors"]
+            ]
+            raise ValidationError.from_exception_data(f"{self.attribute}.Config", details)
         location = {name: str(Path(place).expanduser()) for name, place in answer["location"].items()}
         return Options(answer["config"], location)
 
@@ -224,21 +193,9 @@ class Entry:
 
         return str(self._answers.get(f"refusal {json.dumps([options, modalities])}", ask))
 
-    @property
-    def search_space(self) -> dict[str, Values]:
-        """What may be tried for its options (:class:`Values`), by name.
-
-        Raises:
-            UserError: If a declaration is malformed.
-        """
-        found = {}
-        for name, option in self.about.options.items():
-            if "tune" in option:
-                try:
-                    found[name] = Values.model_validate(option["tune"])
-                except ValidationError as error:
-                    raise self._error(f"'tune' is malformed: {error.errors()[0]['msg']}.", f"Config.{name}") from None
-        return found
+    def error(self, problem: str, field: str = "", remedy: str = "") -> UserError:
+        """A mistake in the class, or in a field of it."""
+        return UserError(problem, remedy=remedy, file=str(self.path), field=f"{self.attribute}.{field}".rstrip("."))
 
     @cached_property
     def _answers(self) -> _Answers:
@@ -246,41 +203,19 @@ class Entry:
 
     def _describe(self) -> dict[str, Any]:
         kind, config = self.load(), self.config
-        said = {name: getattr(kind, name) for name in _SAID if hasattr(kind, name)}
-        fields = config.model_fields
-        required = {name for name, field in fields.items() if field.is_required()}
+        required = {name for name, field in config.model_fields.items() if field.is_required()}
+        own = {name: getattr(kind, name) for name in About.model_fields if hasattr(kind, name)}
         try:
-            about = About(
-                **{**said, "title": said.get("title") or self.name},
-                doc=inspect.cleandoc(kind.__doc__ or ""),
-                config_schema=config.model_json_schema(),
-                defaults=config.model_construct().model_dump(mode="json", exclude=required),
-                places=tuple(name for name, field in fields.items() if Path in _types(field.annotation)),
-                source_hash=source_hash(self.path, self.module),
-            )
-            return about.model_dump(mode="json")
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise self._error(f"cannot be described: {' '.join(str(error).split())}") from error
-
-    def _error(self, problem: str, field: str = "") -> UserError:
-        return UserError(problem, file=str(self.path), field=f"{self.attribute}.{field}".rstrip("."))
-
-
-#: What :class:`About` takes from attributes of the class.
-_SAID = ("title", "paper", "version", "limits", "claims", "predicts_per_sample", "reads", "twin_of")
-
-
-def _types(annotation: Any) -> tuple[Any, ...]:
-    return annotation, *get_args(annotation)
-
-
-def _detail(error: dict[str, Any]) -> InitErrorDetails:
-    """One of pydantic's errors, from what :meth:`pydantic.ValidationError.json` makes of it."""
-    kind = PydanticCustomError(error["type"], error["msg"], error.get("ctx"))
-    return InitErrorDetails(type=kind, loc=tuple(error["loc"]), input=error["input"])
-
-
-# -- answers that outlive the process ----------------------------------------------------------------
+            own |= {
+                "title": own.get("title") or self.name,
+                "summary": (kind.__doc__ or "").strip().split("\n")[0],
+                "config_schema": config.model_json_schema(),
+                "defaults": config.model_construct().model_dump(mode="json", exclude=required),
+                "source_hash": source_hash(self.path, self.module),
+            }
+            return About.model_validate(own).model_dump(mode="json")
+        except (ValueError, TypeError, RuntimeError) as error:  # pydantic's own among them
+            raise self.error(f"cannot be described: {' '.join(str(error).split())}") from error
 
 
 def cache_folder() -> Path:
@@ -291,79 +226,74 @@ def cache_folder() -> Path:
 class _Answers:
     """What a class has answered, kept as JSON in the user's cache, so that it need not be imported again.
 
-    An answer holds as long as no file has changed that was loaded when it was given; the standard library and installed
-    packages count by their versions. A cache that is damaged or cannot be written only costs time.
+    An answer holds until a file changes that was loaded when it was given; Python and installed packages count by their
+    versions. A cache that is damaged or cannot be written only costs time.
     """
 
     def __init__(self, source: Path, module: str, attribute: str) -> None:
         self._source, self._module = source, module
-        name = hashlib.sha256(f"{source} {attribute}".encode()).hexdigest()[:16]
-        self._file = cache_folder() / "registry" / f"{source.stem}-{name}.json"
-        self._known = self._read()
+        key = hashlib.sha256(f"{source} {attribute}".encode()).hexdigest()[:16]
+        self._file = cache_folder() / "registry" / f"{source.stem}-{key}.json"
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            seal, text = self._file.read_text(encoding="utf-8").split("\n", 1)
+            content = json.loads(text)
+            if seal == _seal(text, content["files"]):
+                self._known = content["answers"]
 
     def get(self, question: str, ask: Callable[[], Any]) -> Any:
         """The answer to a question, from the class itself if it was not asked before."""
         if question not in self._known:
             self._known[question] = json.loads(json.dumps(ask()))
-            self._write()
+            with suppress(OSError):
+                self._write()
         return self._known[question]
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            seal, _, text = self._file.read_text(encoding="utf-8").partition("\n")
-            content = json.loads(text)
-            return dict(content["answers"]) if seal == _seal(text, content["files"]) else {}
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            return {}
-
     def _write(self) -> None:
-        files = sorted({*map(str, _sources(self._source, self._module)), *_loaded()})
-        text = json.dumps({"files": files, "answers": dict([*self._known.items()][-_KEPT:])})
+        loaded = (str(getattr(module, "__file__", "")) for name, module in [*sys.modules.items()] if name != "__main__")
+        files = sorted({*map(str, _sources(self._source, self._module)), *filter(_may_change, loaded)})
+        if any(Path(file).stat().st_mtime > _START for file in files):
+            return  # it may have been another file when it was loaded
+        text = json.dumps({"files": files, "answers": dict([*self._known.items()][-200:])})
         partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        with suppress(OSError):
-            if any(Path(file).stat().st_mtime > _START for file in files):
-                return  # it may have been another file when it was loaded
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(f"{_seal(text, files)}\n{text}", encoding="utf-8")
-            partial.replace(self._file)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(f"{_seal(text, files)}\n{text}", encoding="utf-8")
+        partial.replace(self._file)
 
 
-@cache
-def _surroundings() -> str:
-    """Python and the installed packages, by version."""
-    folders = [Path(folder) for folder in sys.path if folder.endswith("-packages") and Path(folder).is_dir()]
-    return str([sys.version, *sorted(path.name for folder in folders for path in folder.glob("*.dist-info"))])
+_START = time.time()
+_STANDARD_LIBRARY = str(Path(os.__file__).parent)
 
 
-def _loaded() -> set[str]:
-    """The source files that were imported, apart from the standard library and installed packages."""
-    standard = str(Path(os.__file__).parent)
-    modules = [module for name, module in [*sys.modules.items()] if name != "__main__"]
-    files = {str(getattr(module, "__file__", None)) for module in modules}
-    own = {file for file in files if "-packages" not in file and not file.startswith(standard)}
-    return {file for file in own if file.endswith(".py") and Path(file).is_absolute()}
+def _may_change(file: str) -> bool:
+    """Whether a loaded file is source code of neither Python nor an installed package."""
+    own = file.endswith(".py") and not file.startswith(_STANDARD_LIBRARY) and "-packages" not in file
+    return own and Path(file).is_absolute()
 
 
 def _seal(text: str, files: Iterable[str]) -> str:
-    digest = hashlib.sha256(f"{_surroundings()} {text}".encode())
+    """A hash of a text, of files, of Python and of the installed packages."""
+    digest = hashlib.sha256(f"{_installed()} {text}".encode())
     for file in files:
-        state = Path(file).stat()
-        digest.update(_digest(file, state.st_mtime_ns, state.st_size))
+        digest.update(_digest(file, Path(file).stat().st_mtime_ns))
     return digest.hexdigest()
 
 
 @cache
-def _digest(file: str, _changed: int, _size: int) -> bytes:
+def _digest(file: str, _changed: int) -> bytes:
     return hashlib.sha256(Path(file).read_bytes()).digest()
 
 
-# -- source files ------------------------------------------------------------------------------------
+@cache
+def _installed() -> str:
+    folders = [Path(folder) for folder in sys.path if folder.endswith("-packages")]
+    return str([sys.version, *sorted(path.name for folder in folders for path in folder.glob("*.dist-info"))])
 
 
 def source_file(module: str) -> Path | None:
-    """The source file of a module, found without importing anything; None if there is none."""
+    """The source file of a module, found without importing anything (a package's ``__init__`` may be slow)."""
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
+    spec = find_spec(top)
     for root in (spec.submodule_search_locations or []) if spec else []:
         for path in (Path(root, *rest).with_suffix(".py"), Path(root, *rest, "__init__.py")):
             if path.is_file():
@@ -376,144 +306,109 @@ def source_hash(path: Path, module: str) -> str:
 
     It is taken over the syntax tree without docstrings: comments, prose and layout change no result.
     """
-    digest = hashlib.sha256()
-    for file in _sources(path, module):
-        digest.update(_code(file).encode())
-    return digest.hexdigest()[:12]
+    return hashlib.sha256("".join(map(_code, _sources(path, module))).encode()).hexdigest()[:12]
 
 
 def _sources(path: Path, module: str) -> list[Path]:
-    """The file of a module, and those of the modules of its folder that it imports, directly or not."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     files = [path]
     for file in files:  # grows as neighbours import each other
-        for node in ast.walk(_parse(file)):
-            names = _neighbours(node, package) if isinstance(node, ast.ImportFrom) else []
-            found = (path.with_name(f"{name}.py") for name in names)
-            files += [path for path in dict.fromkeys(found) if path.is_file() and path not in files]
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file)))
+        for node in (node for node in nodes if package and isinstance(node, ast.ImportFrom)):
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            for name in (source, *(f"{source}.{alias.name}" for alias in node.names)):
+                above, _, last = name.rpartition(".")
+                neighbour = path.with_name(f"{last}.py")
+                if above == package and neighbour.is_file() and neighbour not in files:
+                    files.append(neighbour)
     return [path, *sorted(files[1:])]
-
-
-def _neighbours(node: ast.ImportFrom, package: str) -> list[str]:
-    """The modules of ``package`` that an absolute or relative import may mean, without its name."""
-    source = ".".join(part for part in (package if node.level == 1 else "", node.module or "") if part)
-    if source == package:
-        return [alias.name for alias in node.names]
-    return [source.removeprefix(f"{package}.")] if package and source.startswith(f"{package}.") else []
-
-
-def _parse(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
 def _code(file: Path) -> str:
     """A source file without comments, docstrings and layout. Unlike a dump, it is the same in most Python versions."""
-    tree = _parse(file)
+    tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [
-                statement
-                for statement in node.body
-                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+                one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
             ]
     return ast.unparse(tree)
 
 
-def _import(name: str, file: Path, *, by_name: bool) -> ModuleType:
+def _import(name: str, file: Path, *, named: bool) -> ModuleType:
     """Imports a module by its name or, if Python does not know that, from its file."""
     if name in sys.modules:
         return sys.modules[name]
     try:
-        if by_name:
+        if named:
             return importlib.import_module(name)
-        loader = SourceFileLoader(name, str(file))
         made = sys.modules[name] = ModuleType(name)
         made.__file__ = str(file)
-        loader.exec_module(made)
+        SourceFileLoader(name, str(file)).exec_module(made)
     except Exception as error:
         sys.modules.pop(name, None)
         if isinstance(error, UserError):
             raise
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        problem = f"cannot be imported: {type(error).__name__}: {error}"
-        line = frames[-1].lineno if frames else None
-        raise UserError(f"{problem.rstrip('.')}.", file=str(file), line=line) from error
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        places += [(error.filename or "", error.lineno)] if isinstance(error, SyntaxError) else []
+        lines = [line for place, line in places if place == str(file)]
+        problem = f"cannot be imported: {type(error).__name__}: {error}".rstrip(".")
+        raise UserError(f"{problem}.", file=str(file), line=lines[-1] if lines else None) from error
     return made
 
 
-# -- plugins -----------------------------------------------------------------------------------------
-
-
 def register(files: Iterable[Path]) -> tuple[Path, ...]:
-    """Registers what the files of ``--plugin`` define, for the rest of this process. Again, it changes nothing.
+    """Registers what the files of ``--plugin`` define, for the rest of this process.
+
+    These are the classes at the top level of a file that derive from :class:`mlabench.method.Method`,
+    :class:`mlabench.datasets.Dataset` or :class:`mlabench.encoders.Encoder`, unless the name starts with an underscore.
+    A class is called by its attribute ``name`` if that is a text, else by its own name in snake case.
 
     Returns:
-        Their absolute paths, for other processes to register the same.
-
-    Raises:
-        UserError: If one is not there, cannot be imported, defines nothing, or takes a name that is taken.
+        The absolute paths, for other processes to register the same.
     """
     paths = tuple(Path(file).expanduser().resolve() for file in files)
     for entry in (entry for path in paths for entry in read(path)):
         other = entries(entry.kind).get(entry.name, entry)
         if (other.attribute, other.file) != (entry.attribute, entry.file):
-            raise UserError(
-                f"there is a {entry.kind[:-1]} {entry.name!r} already, from {other.package}.",
-                remedy='Give the class another name: `name = "..."`.',
-                file=str(entry.path),
-                field=entry.attribute,
-            )
-        if _ADDED.get((entry.kind, entry.name)) != entry:
+            problem = f"there is a {entry.kind[:-1]} {entry.name!r} already, from {other.package}."
+            raise entry.error(problem, remedy='Give the class another name: `name = "..."`.')
+        if other is entry or other != entry:
             _ADDED[entry.kind, entry.name] = entry
             entries.cache_clear()
     return paths
 
 
 def read(path: Path) -> list[Entry]:
-    """The classes that the file at this absolute path defines, in its order.
-
-    Raises:
-        UserError: If it is not there, cannot be imported, or defines nothing.
-    """
+    """The classes that the file at this absolute path defines, in its order."""
     try:
-        text = path.read_bytes()
-        compile(text, str(path), "exec", dont_inherit=True)
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read this plugin ({error.strerror or error}).", file=str(path)) from error
-    except (SyntaxError, ValueError) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        problem = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise UserError(f"this plugin is not valid Python: {problem}.", file=str(path), line=line) from error
     # A file that has changed is another module.
-    module = f"mlabench_plugin_{hashlib.sha256(bytes(path) + text).hexdigest()[:8]}_{path.stem}"
-    found = _Answers(path, module, "").get("classes", lambda: _classes(_import(module, path, by_name=False), path))
-    return [Entry(kind, name, module, attribute, str(path), path) for kind, name, attribute in found]
-
-
-def _classes(module: ModuleType, path: Path) -> list[tuple[Kind, str, str]]:
-    """Kind, name and attribute of what a plugin defines."""
-    found = []
-    for attribute, value in vars(module).items():
-        if not (isinstance(value, type) and (value.__module__, value.__qualname__) == (module.__name__, attribute)):
-            continue  # another name for a class, or one that was imported
-        if attribute.startswith("_"):
-            continue
-        for kind, (contract, base) in _CONTRACTS.items():
-            if contract in sys.modules and issubclass(value, getattr(sys.modules[contract], base)):
-                name = getattr(value, "name", snake_case(attribute))
-                if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name):
-                    raise UserError(
-                        f"{name!r} is not a valid name: it may have letters, digits, '_' and '-' only.",
-                        file=str(path),
-                        field=f"{attribute}.name",
-                    )
-                found.append((kind, name, attribute))
+    module = f"mlabench_plugin_{hashlib.sha256(bytes(path) + content).hexdigest()[:8]}_{path.stem}"
+    classes = _Answers(path, module, "").get("classes", lambda: _classes(_import(module, path, named=False)))
+    found = [Entry(kind, name, module, attribute, str(path), path) for kind, name, attribute in classes]
     if not found:
-        raise UserError(
-            "this plugin defines no method, dataset or encoder.",
-            remedy=f"Derive a class from {', '.join(map('.'.join, _CONTRACTS.values()))}.",
-            file=str(path),
-        )
+        bases = ", ".join(map(".".join, _CONTRACTS.values()))
+        problem = "this plugin defines no method, dataset or encoder."
+        raise UserError(problem, remedy=f"Derive a class from {bases}.", file=str(path))
+    for entry in found:
+        if not re.fullmatch(r"\w[\w-]*", entry.name):
+            raise entry.error(f"{entry.name!r} may have letters, digits, '_' and '-' only.", "name")
+    return found
+
+
+def _classes(module: ModuleType) -> list[tuple[Kind, str, str]]:
+    """Kind, name and attribute of what a plugin defines."""
+    found: list[tuple[Kind, str, str]] = []
+    for attribute, value in vars(module).items():
+        own = isinstance(value, type) and (value.__module__, value.__qualname__) == (module.__name__, attribute)
+        if own and not attribute.startswith("_"):
+            name = vars(value).get("name")
+            for kind, (contract, base) in _CONTRACTS.items():
+                if contract in sys.modules and issubclass(value, getattr(sys.modules[contract], base)):
+                    found.append((kind, name if isinstance(name, str) else snake_case(attribute), attribute))
     return found
 
 
@@ -522,50 +417,35 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-# -- names -------------------------------------------------------------------------------------------
-
 #: What :func:`register` registered.
 _ADDED: dict[tuple[Kind, str], Entry] = {}
 
 
 @cache
 def entries(kind: Kind) -> dict[str, Entry]:
-    """All registered classes of one kind, by name, in alphabetical order.
-
-    Raises:
-        UserError: If two packages register the same name.
-    """
+    """All registered classes of one kind, by name, in alphabetical order."""
     found = {entry.name: entry for entry in _ADDED.values() if entry.kind == kind}
     for point in entry_points(group=f"mlabench.{kind}"):
         entry = Entry(kind, point.name, point.module, point.attr, point.dist.name if point.dist else "?")
-        other = found.get(entry.name)
-        if other and (other.module, other.attribute) != (entry.module, entry.attribute):
+        other = found.setdefault(entry.name, entry)
+        if (other.module, other.attribute) != (entry.module, entry.attribute):
             raise UserError(
                 f"the name {entry.name!r} is registered twice among {kind}: by {other.package} and by {entry.package}.",
                 remedy="Uninstall one of them, or rename its entry point.",
             )
-        found[entry.name] = entry
     return dict(sorted(found.items()))
 
 
 def get(kind: Kind, name: str) -> Entry:
-    """The registered class called ``name``.
-
-    Raises:
-        UserError: If there is none; it names the nearest spelling.
-    """
+    """The registered class called ``name``."""
     known = entries(kind)
-    if name in known:
-        return known[name]
-    raise UserError(f"unknown {kind[:-1]} {name!r}.", remedy=suggest(name, known) or f"Known: {', '.join(known)}.")
+    if name not in known:
+        raise UserError(f"unknown {kind[:-1]} {name!r}.", remedy=suggest(name, known) or f"Known: {', '.join(known)}.")
+    return known[name]
 
 
 def parse_name(kind: Kind, name: str) -> tuple[Entry, str]:
-    """The registered class of ``name`` or ``name:model``, and that model; the latter is empty in the first case.
-
-    Raises:
-        UserError: If there is no such class, or it has no option ``model``.
-    """
+    """The registered class of ``name`` or ``name:model``, and that model; the latter is empty in the first case."""
     prefix, colon, model = name.partition(":")
     if not colon or name in entries(kind):
         return get(kind, name), ""

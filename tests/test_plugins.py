@@ -81,7 +81,7 @@ def test_a_file_defines_methods_datasets_and_encoders(write: Write) -> None:
     "head",
     [
         "from mlabench.method import Method\nclass Mine(Method): ...",
-        "from mlabench.method import Method as Base\nclass Mine(Base): ...",
+        "from mlabench.method import Method as Base\nclass Mine(Base):\n    name = property(lambda self: 'x')",
         "from mlabench import method\nclass Mine(method.Method): ...",
         "import mlabench.method\nclass Mine(mlabench.method.Method): ...",
         "import mlabench.method as contract\nclass Mine(contract.Method): ...",
@@ -164,9 +164,9 @@ def test_a_registered_class_is_the_one_in_the_file(write: Write, clean: None) ->
 
 MISTAKES = {
     "no such file": (None, "cannot read this plugin (No such file or directory)"),
-    "no Python": ("class Mine(:\n", "mine.py:1: this plugin is not valid Python"),
-    "a stray return": ("return 1\n", "mine.py:1: this plugin is not valid Python: 'return' outside function"),
-    "no text": ("\0", "this plugin is not valid Python"),
+    "no Python": ("class Mine(:\n", "mine.py:1: cannot be imported: SyntaxError: "),
+    "a stray return": ("return 1\n", "mine.py:1: cannot be imported: SyntaxError: 'return' outside function"),
+    "no text": ("\0", "cannot be imported: "),
     "nothing in it": ("x = 1\n", "this plugin defines no method, dataset or encoder. Derive a class from mlabench"),
     "a taken name": (
         "from mlabench.method import Method\nclass Concat(Method): ...\n",
@@ -178,11 +178,7 @@ MISTAKES = {
     ),
     "no name": (
         "from mlabench.method import Method\nclass Mine(Method):\n    name = 'a b'\n",
-        "mine.py: Mine.name: 'a b' is not a valid name",
-    ),
-    "a name of another type": (
-        "from mlabench.method import Method\nclass Mine(Method):\n    name = 1\n",
-        "mine.py: Mine.name: 1 is not a valid name",
+        "mine.py: Mine.name: 'a b' may have letters, digits",
     ),
     "another method's name": (
         "from baselines.concat import Concat\nclass Mine(Concat):\n    name = 'qmf'\n",
