@@ -161,7 +161,7 @@ def _notes(
             told = [f"{label} (runs failed or are missing)" if label in block.partial else label for label in lacks]
             lacking.setdefault(tuple(told), []).append(block)
     for why, lost in lacking.items():
-        yield f"Left out, for want of {', '.join(why)}: {_named(lost)}."
+        yield f"Left out, lacking {', '.join(why)}: {_named(lost)}."
     if doubled:
         yield f"Left out, for dataset and rate are there already: {_named(doubled)}."
 

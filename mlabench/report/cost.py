@@ -49,7 +49,8 @@ def cost_table(results: Results) -> Iterator[Table]:
         "its encoders, per training step, those between epochs included. Time: of a step, "
         f"{_CLOCKS[clock]}, mean ± standard deviation over seeds. "
         "Memory: the highest above that before training, the lowest of the seeds; on the CPU the process's, of which "
-        f"up to {_NOISE:.0f} MiB are noise and no yardstick (—). Parameters: trainable. ×: in units of {reference}.",
+        f"up to {_NOISE:.0f} MiB are noise, so there is no ratio (—). Parameters: trainable. ×: in units of "
+        f"{reference}.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
         heads=("Method",),
         columns=tuple(Column(name, ranked=False) for name in _COLUMNS),

@@ -257,7 +257,7 @@ class Evidence:
         return self._judgements[key]
 
     def _right(self, trial: str, test: str) -> dict[str, NDArray[np.bool_]]:
-        """By target, which predictions are right, where an archive does not say so in as many words."""
+        """By target, which predictions are right, where an archive does not say so itself."""
         logits = {target: _logits(test, target) for target in self.results.targets}
         arrays = self._read(trial, list(logits.values()))
         return {

@@ -20,8 +20,8 @@ DEFINITIONS = (
     "A p-value belongs to the paired comparison and interval beside it, corrected by Holm's method for the number of "
     "tests of its question.",
     "± is the standard deviation over seeds (ddof = 1).",
-    "Bold: the best of its column or not separable from it. Cells that lack a run do not compete, and say what they "
-    "lack.",
+    "Bold: the best of its column, or statistically indistinguishable from it. Cells that lack a run do not compete, "
+    "and say what they lack.",
     "A verdict follows from the rule written beside it, and holds for the dataset named beside it, nothing else.",
 )
 

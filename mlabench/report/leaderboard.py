@@ -1,4 +1,4 @@
-"""The methods of a suite in order: mean accuracies with intervals, and which cannot be told apart from the best."""
+"""The methods of a suite in order: mean accuracies with intervals, and which are statistically indistinguishable from the best."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     best, *others = order
     tests = {label: pair(evidence, label, best, AVERAGE, MULTIMODAL).comparison for label in others}
     (p_values,) = common.corrected(tests)
-    told_apart = {label: p is not None and p < common.LEVEL for label, p in p_values.items()}
+    distinct = {label: p is not None and p < common.LEVEL for label, p in p_values.items()}
     shown = {
-        label: replace(common.with_interval(cell, cell.outcomes), best=cell.complete and not told_apart.get(label))
+        label: replace(common.with_interval(cell, cell.outcomes), best=cell.complete and not distinct.get(label))
         for label, cell in cells.items()
     }
     rows = [Row(("1", best), (shown[best], Cell(text="—"), Cell(text="—"), Cell(text="best")))]
     for label in others:
         rank = 1 + sum((whole[other].number or 0.0) > (whole[label].number or 0.0) for other in order)
-        words = "yes" if told_apart[label] else "no"
+        words = "yes" if distinct[label] else "no"
         found = common.difference_cell(tests[label]), common.p_cell(p_values[label]), Cell(text=words)
         rows.append(Row((str(rank), label), (shown[label], *found)))
     nothing = (Cell(text="—"),) * 3
@@ -68,13 +68,14 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         name="leaderboard",
         title="Leaderboard",
         note=f"Fused accuracy in percent{over}. {common.INTERVALS} Behind the best: paired difference from it, in "
-        f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is not told "
-        f"apart from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the same numbers, which "
+        f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is "
+        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the same numbers, which "
         "flatters it. Methods that lack a run have no rank.",
         conditions=conditions,
         heads=("Rank", "Method"),
         columns=tuple(
-            Column(name, ranked=False) for name in ("Accuracy", "Behind the best", "p (Holm)", "Told apart from it")
+            Column(name, ranked=False)
+            for name in ("Accuracy", "Behind the best", "p (Holm)", "Distinguishable from it")
         ),
         rows=tuple(rows),
     )

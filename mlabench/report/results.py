@@ -32,7 +32,7 @@ CURVE_COLUMNS = ("label", "train_setting", "seed", "target", "epoch", "accuracy"
 
 @dataclass(frozen=True)
 class Results:
-    """What a suite asked for and what came of it.
+    """What a suite asked for, and the outcome.
 
     Attributes:
         plan: The plan.

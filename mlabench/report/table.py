@@ -148,7 +148,7 @@ class Table:
         """The same table with the best cells marked, and those not distinguishable from them; the note says so.
 
         Only means over all planned runs compete: the seeds that survived may flatter a method. What looks
-        equal is equal, and a cell without a rival is no winner. Where the outcomes are known, so is a cell
+        equal is equal, and a cell without a rival does not win. Where the outcomes are known, so is a cell
         whose paired difference from the best has an interval with zero in it.
         """
         if not any(column.ranked for column in self.columns):

@@ -59,7 +59,7 @@ def where_missing(scores: pd.DataFrame) -> str:
 
 
 def seeds(scores: pd.DataFrame) -> str:
-    """``5 seeds (0–4)``: those asked for, whatever came of them."""
+    """``5 seeds (0–4)``: those asked for, whatever their outcome."""
     asked = sorted(set(scores["seed"]))
     if not asked:
         return "no seeds"

@@ -141,7 +141,7 @@ def compare(a: Outcomes, b: Outcomes) -> Comparison:
     pair of equal methods for different.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seed in common.
+        ValueError: If they are not about the same samples, or have no seeds in common.
     """
     return contrast((a, b), (1.0, -1.0))
 
@@ -156,7 +156,7 @@ def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparis
         weights: One per element of ``outcomes``; their sum is 0.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seed in common.
+        ValueError: If they are not about the same samples, or have no seeds in common.
     """
     distribution, seeds = _distribution(outcomes, weights)
     groups = outcomes[0].groups
@@ -174,7 +174,7 @@ def distinguishable(a: Outcomes, b: Outcomes) -> bool:
     """Whether the interval of their difference excludes 0: what :func:`compare` says, in a fraction of its time.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seed in common.
+        ValueError: If they are not about the same samples, or have no seeds in common.
     """
     return _distribution((a, b), (1.0, -1.0))[0].p_value() < 1 - LEVEL
 
@@ -186,7 +186,7 @@ def _distribution(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> tup
         raise ValueError("the outcomes are not about the same samples")
     seeds = [seed for seed in first.seeds if all(seed in other.seeds for other in outcomes)]
     if not seeds:
-        raise ValueError("the outcomes have no seed in common")
+        raise ValueError("the outcomes have no seeds in common")
     values = sum(
         100.0 * weight * other.correct[[other.seeds.index(seed) for seed in seeds]]
         for weight, other in zip(weights, outcomes, strict=True)
@@ -206,7 +206,7 @@ def difference_of_means(a: PerSeed, b: PerSeed) -> Comparison:
         b: Likewise.
 
     Raises:
-        ValueError: If they have no seed in common.
+        ValueError: If they have no seeds in common.
     """
     return _mean_of([first - second for first, second in _paired(a, b)])
 
@@ -222,7 +222,7 @@ def effects_2x2(both: PerSeed, only_first: PerSeed, only_second: PerSeed, neithe
         The effects ``first``, ``second`` and ``interaction``.
 
     Raises:
-        ValueError: If the four have no seed in common.
+        ValueError: If the four have no seeds in common.
     """
     weights = {
         "first": (0.5, 0.5, -0.5, -0.5),
@@ -238,7 +238,7 @@ def _paired(*numbers: PerSeed) -> list[tuple[float, ...]]:
     by_seed = [entry if isinstance(entry, Mapping) else dict(enumerate(entry)) for entry in numbers]
     seeds = [seed for seed in by_seed[0] if all(seed in entry for entry in by_seed)]
     if not seeds:
-        raise ValueError("there is no seed in common")
+        raise ValueError("there are no seeds in common")
     return [tuple(entry[seed] for entry in by_seed) for seed in seeds]
 
 
@@ -300,7 +300,7 @@ def shapley(values: Mapping[frozenset[str], float]) -> dict[str, float]:
     subsets = [frozenset(chosen) for size in range(len(players) + 1) for chosen in combinations(players, size)]
     absent = [" + ".join(sorted(subset)) or "the empty set" for subset in subsets if subset not in values]
     if absent:
-        raise ValueError(f"there is no value for {', '.join(absent)}")
+        raise ValueError(f"no value for {', '.join(absent)}")
     total = math.factorial(len(players))
     return {
         player: sum(

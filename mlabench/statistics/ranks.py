@@ -24,8 +24,8 @@ class Ranks:
         mean_ranks: Of each method; 1 is best.
         friedman_p: P-value of the hypothesis that all methods rank alike: Friedman's test, with two methods
             Wilcoxon's; 1 with fewer than two tasks.
-        critical_difference: Mean ranks that differ by less cannot be told apart (Nemenyi, 5 %).
-        groups: The largest sets of methods that cannot be told apart, as indices, best first.
+        critical_difference: Mean ranks that differ by less are indistinguishable (Nemenyi, 5 %).
+        groups: The largest sets of indistinguishable methods, as indices, best first.
         tasks: Number of tasks.
     """
 
@@ -37,9 +37,9 @@ class Ranks:
 
 
 def critical_difference(scores: Floats) -> Ranks:
-    """Ranks of methods over tasks, and which of them cannot be told apart.
+    """Ranks of methods over tasks, and which of them are indistinguishable.
 
-    If Friedman's test finds no difference, no method is told apart from any. Tasks that share training data, such
+    If Friedman's test finds no difference, all methods are indistinguishable. Tasks that share training data, such
     as missing rates on one dataset, are not independent, and then the test finds too much.
 
     Args:

@@ -1,4 +1,4 @@
-"""Made-up answers with charts of every kind, and a page of them."""
+"""Synthetic answers with charts of every kind, and a page of them."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def page(*, drawn: bool = True, text: str = "") -> PageContent:
     scores = pd.DataFrame(trials, columns=["label", "train_setting", "seed", "trial", "status", "reason"])
     plan = Plan(
         name="synthetic",
-        title=f"A made-up suite {text}",
+        title=f"A synthetic suite {text}",
         modalities=MODALITIES,
         cells=(),
         source=f"name: synthetic\nmethods: [concat, mla]\n# {text}\n",

@@ -33,7 +33,7 @@ def trial(label: str, seed: int = 0, rate: float = 0.0, **changes: object) -> Tr
 
 
 def accuracy(label: str, target: str, seed: int, rate: float) -> float:
-    """A made-up accuracy, a pure function of its arguments."""
+    """A synthetic accuracy, a pure function of its arguments."""
     levels, fall = LEVELS.get(label, LEVELS["QMF"])
     place = [*MODALITIES, "multimodal"].index(target)
     noise = np.random.default_rng([sum(label.encode()), place, seed, round(100 * rate)]).normal(0, 0.006)
@@ -120,7 +120,7 @@ def sweep(
                 cells.append(PlannedTrial(label=label, trial=own, tests=tuple(tests.values())))
     plan = Plan(
         name=name,
-        title="A made-up suite",
+        title="A synthetic suite",
         questions=questions,
         modalities=MODALITIES,
         cells=tuple(cells),

@@ -76,7 +76,7 @@ def test_what_is_not_shared_is_left_out_and_named(store: Store) -> None:
     assert found is not None
     notes = " ".join(found.notes)
     assert re.search(r"Methods left out[^.]*: Late fusion, MMIN\.", notes)
-    assert "for want of QMF (runs failed or are missing): clipart (audio, image, text) at 50 % (second)." in notes
+    assert "lacking QMF (runs failed or are missing): clipart (audio, image, text) at 50 % (second)." in notes
 
 
 def test_a_dataset_and_rate_counts_once(store: Store) -> None:
@@ -114,5 +114,5 @@ def test_the_ranking_is_on_the_page_in_the_terminal_and_in_files(store: Store, t
     assert title in printed.getvalue()
     assert report.page is not None
     page = report.page.read_text(encoding="utf-8")
-    assert page.index(">Summary</h2>") < page.index(">All suites together</h2>") < page.index(">first: A made-up")
+    assert page.index(">Summary</h2>") < page.index(">All suites together</h2>") < page.index(">first: A synthetic")
     assert title in page

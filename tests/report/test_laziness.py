@@ -163,7 +163,7 @@ def test_a_method_that_failed_throughout_leaves_it_open(store: Store) -> None:
         sweep(store, {"MLA": skill(0.9), **BASELINES}, probes={"MLA": probe(), **PROBES}, failing=failing), store
     )
     assert found.verdict == "not decided"
-    assert found.findings[0].statement.endswith("not measured, for want of runs that both have.")
+    assert found.findings[0].statement.endswith("not measured: no seeds in common.")
     assert shown(found, "fused")["Concat"] == ["", "—", "—", "—", "3 of 3 failed"]
 
 

@@ -89,7 +89,7 @@ def test_a_method_that_lacks_a_run_has_no_rank(store: Store) -> None:
     assert "MMIN" not in {series.label for series in found.charts[0].panels[0].series}
 
 
-def test_equals_share_a_rank_and_cannot_be_told_apart(store: Store) -> None:
+def test_equals_share_a_rank_and_are_indistinguishable(store: Store) -> None:
     found = rows(board(sweep(store, {"Concat": skill(0.7), "QMF": skill(0.8), "MLA": skill(0.8)}), store))
     assert [found[label][0] for label in ("QMF", "MLA", "Concat")] == ["1", "1", "3"]
     assert found["MLA"][4] == "no"

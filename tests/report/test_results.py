@@ -122,7 +122,7 @@ def test_the_axis_with_missing_modalities_in_test_only(store: Store) -> None:
     assert axis_of(plan, store) == {("complete", "complete", "0 %"), ("complete", "balanced-0.3", "30 %")}
 
 
-def test_settings_of_two_protocols_are_told_apart(store: Store) -> None:
+def test_settings_of_two_protocols_are_distinguishable(store: Store) -> None:
     tests = [Missing.at("balanced", 0.3), Missing.at("independent", 0.3)]
     plan = sweep(store, ["MLA"], seeds=(0,), rates=(0.0,), extra_tests=tests, write=False)
     assert load(plan, store).settings == ("0 %", "30 % (balanced)", "30 % (independent)")

@@ -77,7 +77,7 @@ def make_suites(store: Store, seeds: range) -> list[Plan]:
         plans.append(
             Plan(
                 name=f"suite_{question}",
-                title="A made-up suite",
+                title="A synthetic suite",
                 questions=(question,),
                 modalities=MODALITIES,
                 cells=tuple(cells),

@@ -213,7 +213,7 @@ def test_other_samples_and_other_seeds_cannot_be_compared() -> None:
         compare(a, independent(np.ones((2, 6), dtype=bool)))
     with pytest.raises(ValueError, match="same samples"):
         compare(a, Outcomes(a.correct, np.array([0, 0, 1, 1, 2]), a.seeds))
-    with pytest.raises(ValueError, match="no seed in common"):
+    with pytest.raises(ValueError, match="no seeds in common"):
         compare(a, Outcomes(a.correct, a.groups, (5, 6)))
     with pytest.raises(ValueError, match="empty"):
         accuracy_interval(Outcomes(np.ones((2, 0), dtype=bool), np.arange(0), (0, 1)))
@@ -283,7 +283,7 @@ def test_one_seed_alone_says_nothing_about_the_spread() -> None:
     comparison = difference_of_means({0: 3.0}, {0: 1.0})
     assert comparison.difference == Interval(2.0, -math.inf, math.inf)
     assert (comparison.p_value, comparison.detectable, comparison.seeds) == (1.0, math.inf, 1)
-    with pytest.raises(ValueError, match="no seed in common"):
+    with pytest.raises(ValueError, match="no seeds in common"):
         difference_of_means({0: 3.0}, {1: 1.0})
 
 
@@ -391,7 +391,7 @@ def test_critical_differences() -> None:
         assert found == pytest.approx(value * math.sqrt(methods * (methods + 1) / 36), abs=2e-3)
 
 
-def test_nothing_is_told_apart_without_evidence() -> None:
+def test_all_are_indistinguishable_without_evidence() -> None:
     random = np.random.default_rng(13)
     assert critical_difference(random.random((1, 3))).friedman_p == 1.0
     (group,) = critical_difference(random.random((5, 3))).groups
@@ -407,7 +407,7 @@ def test_nothing_is_told_apart_without_evidence() -> None:
 def test_overlapping_groups_are_all_found() -> None:
     scores = np.array([[4, 3, 2, 1], [3, 4, 2, 1], [4, 2, 3, 1], [2, 4, 3, 1]] * 5, dtype=float)
     assert [set(group) for group in critical_difference(scores).groups] == [{0, 1, 2}]
-    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: neighbours cannot be told apart, the ends can.
+    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: neighbours are indistinguishable, the ends are not.
     line = np.array([[3.0, 2, 1], [3, 1, 2], [2, 3, 1], [3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 2, 1], [3, 1, 2]])
     found = critical_difference(line)
     assert found.friedman_p < 0.05

@@ -84,7 +84,7 @@ class Number:
         method: Its name here if it has one (:data:`METHODS`), else as published.
         target: A modality or ``multimodal``; another metric as published.
         rate: Missing rate in percent; None for :data:`ALL_RATES`.
-        accuracy: In percent; None if nobody has found it.
+        accuracy: In percent; None if it was not found.
         shown: The same, with the digits that were published.
         origin: ``paper`` (MLA's own table), ``re-run`` (of a method that is not the study's own), ``proposed``
             (the study's own method) or ``quoted`` (a re-run that is probably a copy of another's number).

@@ -144,7 +144,7 @@ def _difference(paper: Number | None, ours: Cell) -> str:
 _COMMON = (
     "In this literature, protocols differ more than methods do, so no column can be read against another.",
     "Accuracy in percent. MLA paper: one number of the paper's own tables, and how sure its source makes it; "
-    f"“{_NOT_SOURCED}”: nobody filled it in (`--published FILE`).",
+    f"“{_NOT_SOURCED}”: not filled in (`--published FILE`).",
 )
 
 

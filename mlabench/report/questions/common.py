@@ -168,7 +168,7 @@ def finding(what: str, comparison: Comparison | None, p: float | None) -> Findin
         p: Its corrected p-value.
     """
     if comparison is None or p is None:
-        return Finding(f"{what}: not measured, for want of runs that both have.", "not decided")
+        return Finding(f"{what}: not measured: no seeds in common.", "not decided")
     statement = (
         f"{what}: {points(comparison.difference)}, {p_value(p)} after Holm's correction; smallest detectable "
         f"difference {number(comparison.detectable)} points ({basis(comparison)})."
@@ -323,7 +323,7 @@ def caveats(evidence: Evidence) -> tuple[str, ...]:
 
 
 def without_predictions(evidence: Evidence, settings: Iterable[str]) -> Iterator[str]:
-    """Says whose comparisons are over seeds alone, for want of stored predictions."""
+    """Says whose comparisons are over seeds alone because predictions are not stored."""
     labels = [
         label
         for label in evidence.results.labels

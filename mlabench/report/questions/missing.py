@@ -146,7 +146,7 @@ def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
     if above:
         return Finding(f"{method} lies below {common.listed(above)}.", "not decided")
     if all(test is None for tests in by_rate.values() for test in tests.values()):
-        return Finding("No single rate could be compared, for want of runs that both have.", "not decided")
+        return Finding("No single rate could be compared: no seeds in common.", "not decided")
     return Finding(f"At no single rate another method lies above {method} after correction.", "supported")
 
 
@@ -336,7 +336,7 @@ def _curve_chart(evidence: Evidence, rates: Mapping[str, float]) -> Chart:
 def _caveats(evidence: Evidence, rates: Mapping[str, float]) -> Iterator[str]:
     results = evidence.results
     if beside := [setting for setting in results.settings if setting not in rates]:
-        yield f"Not on the curve, for want of a rate of their own: {', '.join(beside)}."
+        yield f"Not on the curve because they have no rate of their own: {', '.join(beside)}."
     baselines = common.baselines(results.plan)
     if partial := set(baselines) - set(common.asked_for(results, baselines, rates)):
         yield f"Not compared, since the suite does not ask for all rates of it: {', '.join(sorted(partial))}."
