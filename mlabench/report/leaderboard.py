@@ -1,4 +1,4 @@
-"""The methods of a suite in order: mean accuracies with intervals, and which are statistically indistinguishable from the best."""
+"""The methods of a suite in order of their mean accuracies, and which are indistinguishable from the best."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         title="Leaderboard",
         note=f"Fused accuracy in percent{over}. {common.INTERVALS} Behind the best: paired difference from it, in "
         f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is "
-        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the same numbers, which "
-        "flatters it. Methods that lack a run have no rank.",
+        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the "
+        "same numbers, which flatters it. Methods that lack a run have no rank.",
         conditions=conditions,
         heads=("Rank", "Method"),
         columns=tuple(

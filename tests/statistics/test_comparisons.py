@@ -407,7 +407,7 @@ def test_all_are_indistinguishable_without_evidence() -> None:
 def test_overlapping_groups_are_all_found() -> None:
     scores = np.array([[4, 3, 2, 1], [3, 4, 2, 1], [4, 2, 3, 1], [2, 4, 3, 1]] * 5, dtype=float)
     assert [set(group) for group in critical_difference(scores).groups] == [{0, 1, 2}]
-    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: neighbours are indistinguishable, the ends are not.
+    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: the ends are distinguishable.
     line = np.array([[3.0, 2, 1], [3, 1, 2], [2, 3, 1], [3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 2, 1], [3, 1, 2]])
     found = critical_difference(line)
     assert found.friedman_p < 0.05

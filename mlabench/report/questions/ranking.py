@@ -41,7 +41,8 @@ def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
         title=f"Ranks of the methods over the {over}",
         note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} {over}; 1 is best. "
         f"Friedman's test: {common.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
-        f"(Nemenyi, 5 %) are statistically indistinguishable, and so are all if Friedman's test finds nothing. {_DEPENDENT}",
+        f"(Nemenyi, 5 %) are statistically indistinguishable, and so are all if Friedman's test finds nothing. "
+        f"{_DEPENDENT}",
         conditions=conditions,
         heads=("Method",),
         columns=(Column("Mean rank", ranked=False), Column("Indistinguishable from", ranked=False)),
@@ -61,7 +62,8 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
         name="ranks",
         title="Critical-difference diagram",
         caption=f"Mean rank over {ranks.tasks} {over}, 1 is best; bars: half the critical difference to either "
-        f"side (Nemenyi, 5 %). Methods whose bars overlap are statistically indistinguishable. {_DEPENDENT} {conditions}",
+        f"side (Nemenyi, 5 %). Methods whose bars overlap are statistically indistinguishable. {_DEPENDENT} "
+        f"{conditions}",
         kind="row",
         x="Mean rank",
         y="Method",
