@@ -69,8 +69,8 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         title="Leaderboard",
         note=f"Fused accuracy in percent{over}. {common.INTERVALS} Behind the best: paired difference from it, in "
         f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is "
-        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in the "
-        "same numbers, which flatters it. Methods that lack a run have no rank.",
+        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in "
+        "the same numbers, which flatters it. Methods that lack a run have no rank.",
         conditions=conditions,
         heads=("Rank", "Method"),
         columns=tuple(
