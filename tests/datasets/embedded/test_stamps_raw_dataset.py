@@ -8,15 +8,12 @@ from pydantic import ValidationError
 
 from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.datasets.embedded.stamps.raw_dataset import RawStamps
-from mlabench.datasets.embedded.stamps.raw_files import PACKAGES
 from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text
 from mlabench.media.preprocessing.pictures import Picture
 from mlabench.media.preprocessing.sound import LogMel
 from mlabench.media.preprocessing.text import Characters
-from tests.datasets.embedded.debian import unpacked
 from tests.datasets.embedded.stamps_tree import make_splittable_tree
-from tests.datasets.embedded.test_stamps_rebuild import VERSION
 
 SPLITS = ("train", "validation", "test")
 
@@ -87,14 +84,3 @@ def test_files_that_are_not_there_come_with_a_remedy(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=message):
         raw_stamps(root=tmp_path).load()
-
-
-def test_samples_and_splits_are_those_of_the_shipped_features(request: pytest.FixtureRequest) -> None:
-    data = raw_stamps(root=unpacked(request.config.cache, VERSION, *PACKAGES)).load()
-    shipped = Stamps(Stamps.Config()).load()
-    assert data.task.classes == shipped.task.classes
-    assert data.task.modalities == shipped.task.modalities
-    for name in SPLITS:
-        own, expected = getattr(data, name), getattr(shipped, name)
-        assert (own.ids, own.groups) == (expected.ids, expected.groups)
-        np.testing.assert_array_equal(own.labels, expected.labels)

@@ -1,0 +1,242 @@
+"""Making features from raw files, on small folders and with the real encoders."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from mlabench.datasets import Inventory
+from mlabench.datasets.embedded import networks
+from mlabench.datasets.embedded.base import Embedded
+from mlabench.datasets.embedded.clipart.dataset import Clipart
+from mlabench.datasets.embedded.clipart.raw_files import list_drawings, read_picture
+from mlabench.datasets.embedded.networks import count_ngrams, encode_pictures, encode_sentences, encode_speech
+from mlabench.datasets.embedded.rebuild import _staged
+from mlabench.datasets.embedded.stamps.dataset import Stamps
+from mlabench.datasets.embedded.storage import Rows, Tensors, read_features, restore
+from mlabench.errors import UserError
+from tests.datasets.embedded import clipart_tree, stamps_tree
+
+
+class Raw(NamedTuple):
+    """A dataset, its small folder, and files of it to damage."""
+
+    kind: type[Embedded]
+    make_tree: Callable[[Path], Path]
+    folder: str
+    damaged: tuple[str, ...]
+    #: Items of each stage, and one of the reasons to skip.
+    stages: dict[str, int]
+    skipped: tuple[str, int]
+
+
+RAW = {
+    "stamps": Raw(
+        Stamps,
+        stamps_tree.make_tree,
+        "usr/share/tuxpaint/stamps",
+        ("animals/butterfly.png", "town/flags/redflag_desc_fr.ogg"),
+        {"pictures": 6, "recordings": 6, "texts": 9},
+        ("empty recording", 1),
+    ),
+    "clipart": Raw(
+        Clipart,
+        clipart_tree.make_tree,
+        "usr/share/openclipart",
+        ("png/animals/birds/hen_01.png",),
+        {"pictures": 20, "titles": 19},
+        ("not stated to be in the Public Domain", 2),
+    ),
+}
+
+
+class Prepared(NamedTuple):
+    """What came out."""
+
+    raw: Raw
+    root: Path
+    found: Inventory
+    calls: list[tuple[Any, ...]]
+    rows: Rows
+    tensors: Tensors
+
+
+def make(name: str) -> Embedded:
+    kind = RAW[name].kind
+    return kind(kind.Config())
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
+    result = {}
+    for name, raw in RAW.items():
+        root, calls = tmp_path_factory.mktemp(name), list[tuple[Any, ...]]()
+        folder = raw.make_tree(root)
+        for file in raw.damaged:
+            (folder / file).write_bytes((folder / file).read_bytes()[:40])
+        found = make(name).prepare(root, root / "out" / "features", lambda *call, calls=calls: calls.append(call))
+        rows, tensors, _ = read_features(found.folder)
+        result[name] = Prepared(raw, root, found, calls, rows, tensors)
+    return result
+
+
+@pytest.fixture
+def stamps(everything: dict[str, Prepared]) -> Prepared:
+    return everything["stamps"]
+
+
+@pytest.fixture
+def clipart(everything: dict[str, Prepared]) -> Prepared:
+    return everything["clipart"]
+
+
+def test_samples_that_cannot_be_decoded_are_counted(stamps: Prepared, clipart: Prepared) -> None:
+    assert [row["id"] for row in stamps.rows] == [
+        "animals/marsupials/kangaroo:fr",
+        "animals/marsupials/kangaroo:ru",
+        "household/box:fr",
+        "seasonal/butterfly:fr",
+        "town/flags/blueflag:fr",
+    ]
+    assert stamps.found.skipped["stamp with an unreadable picture"] == 1
+    assert stamps.found.skipped["unreadable recording"] == 1
+    listed = [drawing.id for drawing in list_drawings(clipart.root / clipart.raw.folder).samples]
+    assert [row["id"] for row in clipart.rows] == [name for name in listed if name != "animals/birds/hen_01"]
+    assert clipart.found.skipped["unreadable picture"] == 1
+    assert len(clipart.rows) == len(clipart.tensors["image"])
+    for prepared in (stamps, clipart):
+        assert sum(prepared.found.samples.values()) == len(prepared.rows)
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_check_counts_without_decoding(name: str, everything: dict[str, Prepared]) -> None:
+    raw, root, prepared, *_ = everything[name]
+    found = make(name).check(root)
+    assert found.folder == root / raw.folder
+    assert set(found.samples) == {"train", "validation", "test"}
+    assert all(found.samples.values()) or name == "stamps"  # which are too few
+    assert sum(found.samples.values()) == sum(prepared.samples.values()) + len(raw.damaged)
+    reason, count = raw.skipped
+    assert found.skipped[reason] == count
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_progress_reaches_the_end_of_every_stage(name: str, everything: dict[str, Prepared]) -> None:
+    stages = {stage: done for stage, done, total in everything[name].calls if done == total}
+    assert stages == everything[name].raw.stages
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_the_folder_has_all_that_the_shipped_one_has(name: str, everything: dict[str, Prepared]) -> None:
+    made = {path.name for path in everything[name].found.folder.iterdir()}
+    assert made == {path.name for path in RAW[name].kind.folder.iterdir()}
+
+
+def test_the_same_picture_has_the_same_features_in_every_language(stamps: Prepared) -> None:
+    assert [row["image"] for row in stamps.rows[:2]] == ["0", "0"]
+    assert stamps.tensors["image"].shape == (4 + 1, 1280)  # the red flag's picture is there, its recording is not
+    assert stamps.tensors["audio"].shape == (5, 130)
+    assert stamps.tensors["english"].shape == (4, 384)
+
+
+def test_sparse_texts_come_back_whole(stamps: Prepared) -> None:
+    tensors = stamps.tensors
+    features = restore(tensors, "text") * tensors["text.std"] + tensors["text.mean"]
+    assert ((features > 1e-6).sum(axis=1) == np.diff(tensors["text.start"])).all()
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3)
+
+
+def test_features_are_those_of_the_encoders(clipart: Prepared) -> None:
+    tensors = clipart.tensors
+    drawings = {drawing.id: drawing for drawing in list_drawings(clipart.root / clipart.raw.folder).samples}
+    own = [drawings[row["id"]] for row in clipart.rows]
+    text = (encode_sentences([drawing.title for drawing in own]) - tensors["text.mean"]) / tensors["text.std"]
+    np.testing.assert_allclose(text, tensors["text"][[int(row["text"]) for row in clipart.rows]], rtol=1e-3, atol=5e-3)
+    image = encode_pictures(read_picture(drawing.path) for drawing in own)
+    image = (image - tensors["image.mean"]) / tensors["image.std"]
+    assert (np.abs(image - restore(tensors, "image")) <= 0.5 * tensors["image.step"] + 1e-3).all()
+
+
+def test_pictures_use_the_whole_range_of_a_byte(clipart: Prepared) -> None:
+    assert clipart.tensors["image"].dtype == np.int8
+    largest = np.abs(clipart.tensors["image"].astype(int)).max(axis=0)
+    assert set(largest) <= {0, 127}  # 0 where no picture differs from another
+    assert (largest == 127).mean() > 0.5
+
+
+def test_a_failure_leaves_the_old_features_whole(
+    stamps: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "features"
+    out.mkdir()
+    (out / "samples.csv").write_text("old")
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(networks, "encode_speech", fail)
+    with pytest.raises(KeyboardInterrupt):
+        make("stamps").prepare(stamps.root, out)
+    assert [path.name for path in tmp_path.rglob("*")] == ["features", "samples.csv"]
+    assert (out / "samples.csv").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_reported_first(stamps: Prepared, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write features .*Choose another place"):
+        make("stamps").prepare(stamps.root, tmp_path / "file" / "features")
+
+
+def test_features_that_cannot_be_replaced_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "out" / "features.safetensors" / "inside").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match=r"cannot write features .*Choose another place"),
+        _staged(tmp_path / "out") as new,
+    ):
+        (new / "features.safetensors").write_text("")
+
+
+@pytest.mark.parametrize("package", ["resvg_py", "soundfile", "efficientnet_lite_pytorch", "transformers"])
+def test_a_missing_extra_says_what_to_install(
+    package: str, stamps: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install -e '\.\[prepare\]'"):
+        make("stamps").prepare(stamps.root, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_folder_without_any_readable_picture_is_reported(name: str, tmp_path: Path) -> None:
+    folder = RAW[name].make_tree(tmp_path / "raw")
+    if name == "clipart":
+        (folder / "svg/food/fruit/banana_01.svg").unlink()  # the only one without a PNG
+    for picture in (*folder.rglob("*.png"), *(folder.rglob("*.svg") if name == "stamps" else ())):
+        picture.write_bytes(picture.read_bytes()[:40] if name == "clipart" else b"damaged")
+    with pytest.raises(UserError, match=r"no sample of the training split is left\. Unpack"):
+        make(name).prepare(tmp_path / "raw", tmp_path / "out")
+
+
+def test_speech_features_ignore_loudness_and_silence_around() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=16_000) * np.hanning(16_000)
+    faint = 0.001 * rng.normal(size=48_000)
+    early, late = (faint.copy() for _ in range(2))
+    early[8_000:24_000] += noise
+    late[24_000:40_000] += noise
+    first, second = encode_speech([wave.astype(np.float32) for wave in (early, 0.25 * late)])
+    assert np.corrcoef(first, second)[0, 1] > 0.99
+
+
+def test_very_short_speech_has_features() -> None:
+    short = np.sin(np.arange(100), dtype=np.float32)
+    assert np.isfinite(encode_speech([short])).all()
+
+
+def test_ngrams_ignore_case_and_spaces() -> None:
+    first, second, third = count_ngrams(["Un  Chat.", " un chat. ", "chat un."])
+    np.testing.assert_array_equal(first, second)
+    assert first.sum() == sum(len(" un chat. ") - size + 1 for size in (2, 3, 4))
+    assert (first != third).any()
