@@ -11,10 +11,9 @@
 Nothing here needs pytest. ``README.md`` beside this file shows how to write, test and run a method.
 """
 
-from mlabench.testing.check import Check, ContractError
+from mlabench.testing.check import Check, ContractError, Which
 from mlabench.testing.checks import CHECKS, check_method
 from mlabench.testing.fitting import Samples, adam, build_method, fit, parameters, predict, sgd
-from mlabench.testing.subject import Which
 from mlabench.testing.toys import TinyEncoder, fill_absent, make_batch, make_task, only, take
 from mlabench.training import Updater
 

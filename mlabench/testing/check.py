@@ -1,15 +1,24 @@
-"""What a check is, and how it says that a method fails it."""
+"""What a check is, what it is run on, and how it says that a method fails it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.testing.fitting import one_thread
-from mlabench.testing.subject import Subject, Which
+from mlabench.method import Batch, Limit, Method, Task
+from mlabench.registry import About, Entry
+from mlabench.testing.fitting import build_method, fit, one_thread
+from mlabench.testing.toys import make_batch, make_task
+
+#: A method: its class, its registered name, or the file that defines it (and no other).
+Which = type[Method] | str | Path
 
 
 class ContractError(AssertionError):
@@ -20,6 +29,68 @@ def require(condition: object, wrong: str) -> None:
     """Ends a check unless ``condition`` holds; ``wrong`` says what the method does instead, as in "changes weights"."""
     if not condition:
         raise ContractError(wrong)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method under test, and the tasks and batches that it can do.
+
+    Attributes:
+        kind: The class.
+        options: Hyper-parameters that differ from the defaults.
+    """
+
+    kind: type[Method]
+    options: Mapping[str, Any]
+
+    @property
+    def about(self) -> About:
+        """What listings say of it."""
+        try:
+            file = Path(inspect.getfile(self.kind))
+        except (TypeError, OSError):  # as in an interactive session
+            raise ContractError("is defined in no file") from None
+        kind = self.kind
+        return Entry("methods", kind.__name__, kind.__module__, kind.__qualname__, str(file), file).about
+
+    def able(self, limit: Limit) -> bool:
+        """Whether the method does not say that it cannot do this."""
+        return limit not in self.kind.limits
+
+    def skip_unless_able(self, *limits: Limit) -> None:
+        """Ends a check that makes sense only for methods that can do one of these; test runners know ``SkipTest``."""
+        if not any(map(self.able, limits)):
+            reasons = (f"{self.kind.__name__} cannot do {limit!r}: {self.kind.limits[limit]}" for limit in limits)
+            raise SkipTest(" ".join(reasons))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of modalities to try."""
+        return (2, 3, 4) if self.able("more than two modalities") else (2,)
+
+    @cached_property
+    def task(self) -> Task:
+        """A task of three modalities, or of two if the method cannot do more."""
+        return make_task(min(3, max(self.counts)))
+
+    def build(self, task: Task | None = None, *, normalise: bool = False, seed: int = 0) -> Method:
+        """The untrained method on tiny encoders."""
+        return build_method(self.kind, task or self.task, normalise=normalise, seed=seed, **self.options)
+
+    def batches(self, size: int, missing: float = 0.4, task: Task | None = None, seed: int = 0) -> tuple[Batch, Batch]:
+        """A batch to train on and one to predict, with modalities missing where the method can do that."""
+        rates = [missing if self.able(limit) else 0.0 for limit in ("missing in training", "missing at test")]
+        training, test = (make_batch(task or self.task, size, missing=rate, seed=seed) for rate in rates)
+        return training, test
+
+    def trained(
+        self, size: int, missing: float = 0.4, task: Task | None = None, epochs: int = 4, *, normalise: bool = False
+    ) -> tuple[Method, Batch]:
+        """The method after a few steps on a batch, and a batch to predict."""
+        method = self.build(task, normalise=normalise)
+        training, test = self.batches(size, missing, task)
+        fit(method, [training], epochs)
+        return method, test
 
 
 @dataclass(frozen=True)
@@ -51,14 +122,26 @@ class Check:
             SkipTest: If the method says that it cannot do what would be checked (:attr:`Method.limits`).
             UserError: If there is no such method.
         """
-        subject = Subject.of(which, options)
+        kind = _load(which)
         try:
             with one_thread():
-                self.run(subject)
+                self.run(Subject(kind, options))
         except SkipTest:
             raise
         except Exception as error:
             found = isinstance(error, ContractError | UserError)
             wrong = str(error) if found else f"raises {type(error).__name__} ({' '.join(str(error).split())})"
-            message = f"{subject.name} {wrong}: {self.why}. [{self.__name__}]"
+            message = f"{kind.__name__} {wrong}: {self.why}. [{self.__name__}]"
             raise ContractError(message) from None if found else error
+
+
+def _load(which: Which) -> type[Method]:
+    if isinstance(which, str):
+        return registry.get("methods", which).load()
+    if isinstance(which, Path):
+        entries = [entry for entry in registry.read(which.resolve()) if entry.kind == "methods"]
+        if len(entries) != 1:
+            names = ", ".join(entry.attribute for entry in entries) or "none"
+            raise UserError(f"one method was expected, found: {names}.", remedy="Give the class.", file=str(which))
+        return entries[0].load()
+    return which

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from mlabench.method import Batch, Claim, Limit, Method, Prediction
-from mlabench.testing.check import Check, ContractError, require
+from mlabench.testing.check import Check, ContractError, Subject, Which, require
 from mlabench.testing.fitting import adam, fit, parameters, predict
-from mlabench.testing.subject import Subject, Which
 from mlabench.testing.toys import fill_absent, make_batch, make_task, only, take
 
 _checks: list[Check] = []
@@ -178,7 +177,7 @@ def predicts_in_the_right_form(subject: Subject) -> None:
 def predicts_sample_by_sample(subject: Subject) -> None:
     """A sample's prediction does not depend on what shares its batch, nor on its place in it."""
     if not subject.kind.predicts_per_sample:
-        raise SkipTest(f"{subject.name} says that its prediction of a sample depends on the batch")
+        raise SkipTest(f"{subject.kind.__name__} says that its prediction of a sample depends on the batch")
     method, batch = subject.trained(30, normalise=True)
     whole = predict(method, batch)
     shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0))
@@ -266,14 +265,13 @@ def computes_in_bfloat16(subject: Subject) -> None:
 @_check("listings, plans and tables show this")
 def describes_itself(subject: Subject) -> None:
     """Title, docstring sections, link to the paper and described options."""
-    kind, entry = subject.kind, subject.entry
-    if entry is None:
-        require(False, "is defined in no file")
-        return
+    kind, about = subject.kind, subject.about
     require(kind.title, "has no title")
-    require(not kind.paper or kind.paper.startswith("https://"), f"has a paper that is no https link, {kind.paper!r}")
+    require(
+        not kind.paper or kind.paper.startswith("https://"), f"links its paper by {kind.paper!r}, not by https"
+    )
     require(kind.version >= 1, f"has version {kind.version}, not 1 or more")
-    require(entry.about.summary.endswith("."), "has no docstring that begins with a sentence in one line")
+    require(about.summary.endswith("."), "has no docstring that begins with a sentence in one line")
     for section in ("Unimodal logits:", "Absent modality:"):
         require(section in (kind.__doc__ or ""), f"has no {section!r} in its docstring")
     for limit in kind.limits:

@@ -71,7 +71,7 @@ def build_method(
     Args:
         kind: The class, or its registered name.
         task: What is to be learned.
-        widths: Of the encoders, 6 each by default.
+        widths: Widths of the encoders, 6 each by default.
         samples: Size of the training split.
         normalise: Whether the encoders keep batch statistics.
         seed: Decides the weights.
