@@ -290,7 +290,7 @@ def test_mla_is_hashed_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_code", lambda file: files.append(file.name) or "")
     known = registry.get("methods", "mla")
     registry.source_hash(known.path, known.module)
-    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py", "options.py"]
+    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py"]
 
 
 def test_hashes_tell_methods_apart() -> None:

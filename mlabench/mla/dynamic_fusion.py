@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from mlabench.fusion import entropies
-from mlabench.mla.options import Fusion
+
+Fusion = Literal["sample", "batch", "average"]
 
 
 def fusion_scores(kind: Fusion, logits: Tensor, present: Tensor, size: int) -> Tensor:

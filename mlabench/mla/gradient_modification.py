@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from mlabench.mla.options import Modification
+Modification = Literal["owm", "owm_frobenius", "released", "added", "ogd", "none"]
 
 
 class GradientModification(nn.Module):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import softmax_weights, weighted_sum
+from mlabench.hyperparameters import OrderedModalities
 from mlabench.method import Batch, Claim, Method, Optimization, Prediction, Progress, Task, present_only
-from mlabench.mla.dynamic_fusion import fusion_scores
-from mlabench.mla.gradient_modification import make_modification
-from mlabench.mla.options import MLAOptions
+from mlabench.mla.dynamic_fusion import Fusion, fusion_scores
+from mlabench.mla.gradient_modification import Modification, make_modification
 
 
 class MLA(Method):
@@ -35,9 +36,8 @@ class MLA(Method):
     fused prediction weighs the present modalities only. A batch without any sample that has the modality
     skips its update.
 
-    Deviations: the released code differs from the paper. The defaults follow the paper; what the code does
-    has an option where it acts on results (README.md in this folder lists source by source), and
-    ``mla_released`` has them all. Without an option are:
+    Deviations: the released code differs from the paper. The defaults follow the paper; each difference that acts on
+    results is an option (README.md in this folder lists them), and ``mla_released`` sets them all. No option has:
 
     * HGM starts with the first update, where the released code would leave the very first one as it is.
     * Without DF the average is plain, where the released code has weights chosen for each dataset.
@@ -58,12 +58,70 @@ class MLA(Method):
     version = 2
     claims: ClassVar[tuple[Claim, ...]] = ("raises the weak modality", "withstands missing modalities")
 
-    class Config(MLAOptions):
+    class Config(OrderedModalities):
         """Defaults are the paper's method, as far as its equations and figure determine it."""
 
-    config: MLAOptions
+        gradient_modification: Modification = Field(
+            default="owm",
+            description="How the gradient G of a head's weight is modified, HGM. 'owm': G P with P of orthogonal "
+            "weight modification (the paper's recursion); 'owm_frobenius': P scaled to unit Frobenius norm every step; "
+            "'released': the formula of the released code, which also divides element by element, as if it acted; "
+            "'added': G + G P^T with that P (the port in BalanceBenchmark, commit 4c1482f); 'ogd': G without its part "
+            "along the other modalities' last mean features (after Farajtabar et al. 2020); 'none': G.",
+        )
+        projector: Literal["current", "previous"] = Field(
+            default="current",
+            description="Which P modifies a gradient: 'current' has this batch's mean feature in it already "
+            "(the order of the paper's recursion and of the released code), 'previous' has not "
+            "(orthogonal weight modification proper: earlier modalities only). Of no effect on 'ogd' and 'none'.",
+        )
+        alpha: float = Field(
+            default=0.1,
+            gt=0,
+            json_schema_extra={"tune": {"low": 0.01, "high": 1.0, "log": True}},
+            description="Regulariser in P's denominator (released code: 0.1 at the start of each epoch).",
+        )
+        alpha_schedule: Literal["constant", "within_epoch"] = Field(
+            default="constant",
+            description="'constant' (the paper's equations have no schedule), or 'within_epoch': "
+            "alpha ** (1 + step / steps_per_epoch), the released code's 0.1 to 0.01 inside every epoch.",
+        )
+        head: Literal["shared", "own"] = Field(
+            default="shared",
+            description="One head for all modalities (the paper), or one for each; P is one in either case.",
+        )
+        order: Literal["given", "weak_to_strong"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+            default="given",
+            description="Order of the updates: 'given' by the dataset (the paper's figure cycles in a fixed order), "
+            "the modalities' names, or 'weak_to_strong': after each epoch by decreasing training loss "
+            "(arXiv 2506.00030 argues for it).",
+        )
+        idle_steps: bool = Field(
+            default=False,
+            description="Encoders that have had their turn take part in the rest of the batch's steps with a gradient "
+            "of zero, so momentum and weight decay move them (the released code under the torch 1.8 that it pins); "
+            "otherwise a step leaves the other encoders alone (the paper, and that code from torch 2.0 on).",
+        )
+        dynamic_fusion: Fusion = Field(
+            default="sample",
+            description="Weights of the logits, DF. 'sample': by the entropy of each sample's class probabilities "
+            "(the paper); 'batch': by the entropy of a soft-max over the batch, one weight per modality and batch (the "
+            "released code; a prediction then depends on its neighbours); 'average': equal weights (the ablation).",
+        )
+        fusion_batch: int = Field(
+            default=64,
+            ge=1,
+            description="For 'batch': how many consecutive samples share weights (released code: its batch size).",
+        )
+        absent_votes: bool = Field(
+            default=False,
+            description="Absent modalities enter the fusion with the head's answer to a feature of zeros, its bias. In "
+            "the released code they enter with the answer to an input of zeros; the paper fuses what is there.",
+        )
 
-    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: MLAOptions, samples: int) -> None:
+    config: Config
+
+    def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
         self.order = config.ordered(task.modalities)
         widths = {modality: encoders[modality].width for modality in task.modalities}
@@ -127,13 +185,13 @@ class MLA(Method):
     def predict(self, batch: Batch) -> Prediction:
         """The head on every modality, fused by certainty or averaged.
 
-        The weights that are reported are shares among the modalities that a sample has, whoever votes.
+        The weights that are reported are shares among the modalities that a sample has, even if absent ones count.
         """
         embedding, unimodal = self.read_out(batch, self.head)
-        logits, voters = torch.stack(list(unimodal.values()), dim=1), batch.present  # [B, M, C], [B, M]
+        logits, counted = torch.stack(list(unimodal.values()), dim=1), batch.present  # [B, M, C], [B, M]
         if self.config.absent_votes:
             bias = torch.stack([self.head(modality).bias for modality in self.task.modalities]).float()
-            logits, voters = torch.where(voters.unsqueeze(-1), logits, bias), torch.ones_like(voters)
-        scores = fusion_scores(self.config.dynamic_fusion, logits, voters, self.config.fusion_batch)
-        fused = weighted_sum(logits, softmax_weights(scores, voters))
+            logits, counted = torch.where(counted.unsqueeze(-1), logits, bias), torch.ones_like(counted)
+        scores = fusion_scores(self.config.dynamic_fusion, logits, counted, self.config.fusion_batch)
+        fused = weighted_sum(logits, softmax_weights(scores, counted))
         return Prediction(fused, unimodal, embedding, weight=softmax_weights(scores, batch.present))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from mlabench.method import Claim
+from mlabench.mla.dynamic_fusion import Fusion
+from mlabench.mla.gradient_modification import Modification
 from mlabench.mla.method import MLA
-from mlabench.mla.options import AlphaSchedule, Fusion, MLAOptions, Modification
 
 
 class MLAReleased(MLA):
@@ -21,7 +22,7 @@ class MLAReleased(MLA):
 
     Unimodal logits: the shared head on that modality's feature.
 
-    Absent modality: the sample takes no part in that modality's update. In the fusion it has a vote, the
+    Absent modality: the sample takes no part in that modality's update. In the fusion the modality counts with the
     head's answer to a feature of zeros.
 
     Deviations: those of ``mla`` without an option. Batches are as long as in the released code, but hold the test
@@ -35,13 +36,13 @@ class MLAReleased(MLA):
     claims: ClassVar[tuple[Claim, ...]] = ()  # the paper's are those of ``mla``
     predicts_per_sample = False
 
-    class Config(MLAOptions):
+    class Config(MLA.Config):
         """Defaults are what the released code does, run as published with the torch version it pins."""
 
         gradient_modification: Modification = Field(
             default="none", description="See `mla`; the released code reaches none."
         )
-        alpha_schedule: AlphaSchedule = Field(
+        alpha_schedule: Literal["constant", "within_epoch"] = Field(
             default="within_epoch", description="See `mla`; without effect until gradients are modified."
         )
         idle_steps: bool = Field(default=True, description="See `mla`; the released code pins torch 1.8.")
