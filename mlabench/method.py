@@ -184,12 +184,12 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     #: Increase it whenever a change to the code changes results; trials of older versions then run again.
     version: ClassVar[int] = 1
-    #: What the method cannot do, each with the sentence in which a plan refuses such a trial. A literal.
+    #: What the method cannot do, each with the sentence in which a plan refuses such a trial.
     limits: ClassVar[Mapping[Limit, str]] = {}
-    #: What its source claims of it, for ``suites/verify.yaml`` to check on data made for that. A literal.
+    #: What its source claims of it, for ``suites/verify.yaml`` to check on data made for that.
     claims: ClassVar[tuple[Claim, ...]] = ()
     #: Whether a sample's prediction is the same whatever shares its batch. False is for reproducing published code
-    #: that is not so: its scores depend on the batch size of the evaluation, as listings say. A literal.
+    #: that is not so: its scores depend on the batch size of the evaluation, as listings say.
     predicts_per_sample: ClassVar[bool] = True
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:

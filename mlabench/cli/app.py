@@ -14,7 +14,7 @@ import typer
 
 from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_resources, submit_plans, worker
 from mlabench.cli.data import data_app, masks_app
-from mlabench.cli.listing_commands import list_methods, list_registered, schema, version
+from mlabench.cli.listings import list_methods, list_registered, schema, version
 from mlabench.cli.options import (
     DEVICES,
     AsJson,

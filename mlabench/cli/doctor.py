@@ -19,9 +19,6 @@ from mlabench.running import default_jobs
 from mlabench.store import cache_folder
 from mlabench.training import require_device
 
-#: Whoever reads a bug report wants to know these.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 class Finding(NamedTuple):
     """One line of the listing."""
@@ -32,15 +29,7 @@ class Finding(NamedTuple):
 
 
 def examine(results: Path, device: str | None) -> list[Finding]:
-    """Everything that is worth knowing before a run, or in a bug report.
-
-    Args:
-        results: Where records would be kept.
-        device: A device to try; None to leave torch alone.
-
-    Raises:
-        UserError: If torch cannot use the device.
-    """
+    """What to know before a run or from a bug report: ``results`` is where records go, ``device`` one to try."""
     return [*_machine(results), *(_device(device) if device else ()), *_packages(), *_data()]
 
 
@@ -51,7 +40,7 @@ def _machine(results: Path) -> Iterator[Finding]:
     yield Finding("machine", "memory", f"{_gib(psutil.virtual_memory().available)} free")
     gpus = "there seem to be some; --device cuda tries them" if shutil.which("nvidia-smi") else "no nvidia-smi"
     yield Finding("machine", "NVIDIA GPUs", gpus)
-    for name in _THREADS:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         yield Finding("machine", name, f"{os.environ.get(name, 'not set')}; a worker has one thread whatever it says")
     for what, folder in (("results", results), ("cache", cache_folder())):
         there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
@@ -78,7 +67,7 @@ def _packages() -> Iterator[Finding]:
         try:
             state = version(name)
         except PackageNotFoundError:
-            state = f"missing: pip install 'mlabench[{extra[1]}]'" if extra else "MISSING: install mlabench again"
+            state = f"missing: pip install 'mlabench[{extra[1]}]'" if extra else "MISSING: reinstall mlabench"
         yield Finding(f"packages of the extra {extra[1]}" if extra else "packages", name, state)
 
 

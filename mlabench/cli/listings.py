@@ -1,49 +1,101 @@
-"""The listings of ``mlabench ls`` and ``mlabench data list``. Free of torch."""
+"""The commands that list what there is: methods, datasets, encoders, suites, the schema."""
 
 from __future__ import annotations
 
+import json
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mlabench import registry
-from mlabench.cli.console import make_console, print_listing
-from mlabench.errors import UserError
-from mlabench.registry import About, Entry, Kind
-from mlabench.words import as_written, counted
+import typer
+
+from mlabench import __version__
+from mlabench.cli.options import AsJson, PluginOption, choice, use_plugins
+from mlabench.errors import UserError, cannot_write
 
 if TYPE_CHECKING:
     from mlabench.datasets import Dataset
+    from mlabench.registry import Entry
+
+Pattern = Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match, e.g. 'la*'.")]
 
 
-def list_kind(kind: Kind, pattern: str, *, as_json: bool) -> None:
-    """Lists what is registered under one kind, with its options and, of methods, what they cannot do."""
-    entries = [entry for name, entry in registry.entries(kind).items() if fnmatch(name, pattern)]
-    columns = ["Name", "Title", "Summary", "Package", "Paper", "Options"]
-    rows: list[list[Any]] = []
-    for entry in entries:
-        about = entry.about
-        options = _options(entry, as_json=as_json)
-        rows.append([entry.name, about.title, about.summary, entry.package, about.paper, options])
-    if kind == "methods":
-        columns.append("Limits")
-        for entry, row in zip(entries, rows, strict=True):
-            limits = _limits(entry.about)
-            row.append(limits if as_json else "\n".join(limits))
+def list_registered(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="methods, datasets, encoders or suites.")],
+    pattern: Pattern = "*",
+    plugin: PluginOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List methods, datasets, encoders (with their options) or suites."""
+    from mlabench.cli.console import make_console, print_listing
+
+    use_plugins(plugin)
+    kind = choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
+    rows = list(_suites(pattern) if kind == "suites" else _registered(kind, pattern, as_json=as_json))
+    columns = ["Name", "Title", "Summary", "Package", "Paper", "Options", *(["Limits"] if kind == "methods" else ())]
+    if kind == "suites":
+        columns = ["File", "Questions", "Dataset", "Title"]
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
 
 
-def _limits(about: About) -> list[str]:
-    """What a method cannot do, and what to know before its scores are compared."""
-    limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
-    return limits if about.predicts_per_sample else [*limits, "a prediction depends on what shares the sample's batch"]
+def list_methods(pattern: Pattern = "*", plugin: PluginOption = None, as_json: AsJson = False) -> None:
+    """Short for `mlabench ls methods`."""
+    list_registered("methods", pattern, plugin, as_json)
 
 
-def _options(entry: Entry, *, as_json: bool) -> Any:
-    options, defaults = entry.about.options, entry.about.defaults
-    if not as_json:
-        return "\n".join(f"{name}={as_written(defaults[name])}" if name in defaults else name for name in options)
-    tune = entry.search_space
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Print the JSON schema of suite files, for editors that complete and check YAML."""
+    from mlabench.suite import json_schema
+
+    use_plugins(plugin)
+    text = json.dumps(json_schema(), indent=1) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write("the schema", out, error) from error
+
+
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _registered(kind: Any, pattern: str, *, as_json: bool) -> list[list[Any]]:
+    """What is registered under one kind, with its options and, of methods, what they cannot do."""
+    from mlabench import registry
+
+    rows = []
+    for entry in registry.entries(kind).values():
+        if fnmatch(entry.name, pattern):
+            about = entry.about
+            options = _options(entry) if as_json else _short_options(entry)
+            limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
+            if not about.predicts_per_sample:
+                limits.append("a prediction depends on what shares the sample's batch")
+            row = [entry.name, about.title, about.summary, entry.package, about.paper, options]
+            rows.append([*row, limits if as_json else "\n".join(limits)] if kind == "methods" else row)
+    return rows
+
+
+def _short_options(entry: Entry) -> str:
+    from mlabench.words import as_written
+
+    defaults = entry.about.defaults
+    return "\n".join(
+        f"{name}={as_written(defaults[name])}" if name in defaults else name for name in entry.about.options
+    )
+
+
+def _options(entry: Entry) -> dict[str, dict[str, Any]]:
+    defaults, tune = entry.about.defaults, entry.search_space
     return {
         name: {
             "default": defaults.get(name),
@@ -51,26 +103,14 @@ def _options(entry: Entry, *, as_json: bool) -> Any:
             "description": option.get("description"),
             "tune": tune[name].model_dump(mode="json", exclude_defaults=True) if name in tune else None,
         }
-        for name, option in options.items()
+        for name, option in entry.about.options.items()
     }
 
 
-def data_state(kind: type[Dataset]) -> str:
-    """Whether a dataset can be used without being told where it lies."""
-    needed = [name for name, field in kind.Config.model_fields.items() if field.is_required()]
-    if needed:
-        return f"needs the options {', '.join(needed)}"
-    if "root" in kind.Config.model_fields:
-        return "needs its files: dataset.root=DIR"
-    try:
-        return f"ready ({kind(kind.Config()).fingerprint()})"
-    except UserError as error:
-        return str(error)
-
-
-def list_suites(pattern: str, *, as_json: bool) -> None:
-    """Lists the suite files of the folder ``suites``."""
+def _suites(pattern: str) -> list[list[str]]:
+    """The suite files of the folder ``suites``."""
     from mlabench.suite import load_suite, members
+    from mlabench.words import counted
 
     folder = Path("suites")
     if not folder.is_dir():
@@ -82,7 +122,19 @@ def list_suites(pattern: str, *, as_json: bool) -> None:
             questions = sorted({question for suite in suites for question in suite.question})
             datasets = list(dict.fromkeys(suite.dataset.name for suite in suites))
             title = suites[0].title if len(suites) == 1 else counted(len(suites), "suite")
-            rows.append((str(path), ", ".join(questions), ", ".join(datasets), title))
-    print_listing(
-        make_console(), f"{len(rows)} suites", ("File", "Questions", "Dataset", "Title"), rows, as_json=as_json
-    )
+            rows.append([str(path), ", ".join(questions), ", ".join(datasets), title])
+    return rows
+
+
+def data_state(kind: type[Dataset]) -> str:
+    """Whether a dataset can be used without being told where it lies."""
+    fields = kind.Config.model_fields
+    needed = [name for name, field in fields.items() if field.is_required()]
+    if needed:
+        return f"needs the options {', '.join(needed)}"
+    if "root" in fields:
+        return "needs its files: dataset.root=DIR"
+    try:
+        return f"ready ({kind(kind.Config()).fingerprint()})"
+    except UserError as error:
+        return str(error)

@@ -31,7 +31,7 @@ class Encoder(nn.Module):
     config: Hyperparameters
     #: Increase it whenever a change to the code changes results; trials with older versions then run again.
     version: ClassVar[int] = 1
-    #: What it can read; written as a literal, since suites are checked against it without importing torch.
+    #: What it can read; suites are checked against it.
     reads: ClassVar[tuple[Medium, ...]] = ("features",)
     #: Width ``d`` of the output; set by the constructor.
     width: int

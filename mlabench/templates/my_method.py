@@ -21,7 +21,7 @@ class MyMethod(Method):
 
     Unimodal logits: the modality's own head.
 
-    Absent modality: it has no vote and no loss of its own.
+    Absent modality: it has no weight and no loss of its own.
     """
 
     name = "my_method"  # in suites
@@ -30,7 +30,7 @@ class MyMethod(Method):
     version = 1  # increase it whenever results change: what was run before then runs again
 
     class Config(Hyperparameters):
-        """The options that a suite may set. Read without importing this file, so keep to typing and pydantic."""
+        """The options that a suite may set."""
 
         unimodal_weight: float = Field(
             default=1.0, ge=0, description="Weight of the modalities' own losses (where the default comes from)."

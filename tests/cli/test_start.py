@@ -167,7 +167,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert found == {
         "numpy": ("packages", version("numpy")),
         "no-such-thing": ("packages of the extra prepare", "missing: pip install 'mlabench[prepare]'"),
-        "no-such-base": ("packages", "MISSING: install mlabench again"),
+        "no-such-base": ("packages", "MISSING: reinstall mlabench"),
     }
 
 
