@@ -1,7 +1,7 @@
-"""The results folder: records that are written in one step and verified when read, leases, the cache, merging.
+"""The results folder: records that are written in one step and verified when read; also leases, cache and merging.
 
-Training writes one record per trial; running asks what is done and who works on what; statistics and reports read.
-The folders are the truth: there is no index to fall out of step with them. Free of torch.
+Training writes one record per trial; running asks what is done and which process works on what; reports read.
+``records`` is the :class:`Store`, ``leases`` who works on a trial, ``cache`` decoded inputs. Free of torch.
 """
 
 from mlabench.registry import cache_folder

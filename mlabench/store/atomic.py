@@ -1,4 +1,4 @@
-"""Files that are written in one step: others see the old one or the new one in full, after a power cut, too."""
+"""Files that are written in one step: readers see all of the old one or all of the new one, also after a power cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_atomically(path: Path, *parts: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, and what killed processes wrote of it. Nobody else may be writing to it.
+    """Removes a file, and what killed processes wrote of it. No other process may be writing to it.
 
     Raises:
         OSError: If it cannot be removed.

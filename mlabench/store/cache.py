@@ -1,8 +1,8 @@
 """Arrays on disk that are made once and shared by all trials and processes. Free of torch.
 
-An array is known by a hash of everything that decides its values, so a change anywhere makes another
-one and nothing is ever out of date. While it is being made, each finished row is noted beside it: work
-goes on where it stopped, after a kill too.
+An array is known by a hash of everything that decides its values, so a change anywhere makes another one, and none is
+ever out of date. While it is being made, each finished row is noted beside it: work resumes where it stopped, also
+after a kill.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.registry import cache_folder
 
 VALUES, DONE, FAILURES, ABOUT = "values.npy", "done.npy", "failures.jsonl", "about.json"
+#: What reading an array raises if it is damaged.
+_DAMAGED = (OSError, ValueError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class CachedArray:
-    """A finished array.
+    """A finished array: its folder, ``values [R, *shape]``, memory-mapped and read-only, and why rows failed.
 
-    Attributes:
-        folder: Where it lies.
-        values: Memory-mapped, read-only. ``[R, *shape]``
-        failures: Why a row could not be made, by row; its values are zeros.
+    The values of a row that could not be made are zeros.
     """
 
     folder: Path
@@ -44,37 +43,25 @@ class CachedArray:
 
 
 class Draft:
-    """An array that is being made.
-
-    Args:
-        folder: Where it lies.
-        shape: Its shape, rows first.
-        dtype: Its type.
-    """
+    """An array that is being made in ``folder``."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.folder = folder
-        if not self._is_begun(shape, dtype):
+        try:
+            self._open(shape, dtype)
+        except _DAMAGED:  # there is none yet, or a power cut has damaged it
             folder.mkdir(parents=True, exist_ok=True)
             _require_space(folder, prod(shape) * dtype.itemsize)
             np.lib.format.open_memmap(folder / VALUES, mode="w+", dtype=dtype, shape=shape).flush()
             (folder / FAILURES).write_bytes(b"")
             # Last, because it says that the others are there.
             np.lib.format.open_memmap(folder / DONE, mode="w+", dtype=np.bool_, shape=shape[:1]).flush()
-        self.values = open_array(folder / VALUES, mode="r+")
-        self._done = open_array(folder / DONE, mode="r+")
+            self._open(shape, dtype)
 
-    def _is_begun(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether there is an unfinished array to go on with; one that a power cut has damaged is begun anew."""
-        if not (self.folder / DONE).is_file():
-            return False
-        try:
-            _check(open_array(self.folder / VALUES), shape, dtype)
-            _check(open_array(self.folder / DONE), shape[:1], np.dtype(np.bool_))
-            _read_failures(self.folder)
-        except (OSError, ValueError, TypeError, RecursionError):
-            return False
-        return True
+    def _open(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._done = _checked(self.folder / DONE, shape[:1], np.dtype(np.bool_), mode="r+")
+        self.values = _checked(self.folder / VALUES, shape, dtype, mode="r+")
+        _read_failures(self.folder)
 
     @property
     def todo(self) -> NDArray[np.int64]:
@@ -93,7 +80,7 @@ class Draft:
         self._done.flush()  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Lets go of the files, which some systems need before a folder can be renamed."""
+        """Releases the files, which some systems require before a folder can be renamed."""
         del self.values, self._done
 
 
@@ -113,7 +100,7 @@ def cached_array(
         key: Everything that decides the values, as plain data.
         shape: Its shape, rows first.
         dtype: Its type.
-        make: Writes the rows :attr:`Draft.todo` and calls :meth:`Draft.finish` as it goes along.
+        make: Writes the rows :attr:`Draft.todo`, and calls :meth:`Draft.finish` after each few of them.
 
     Raises:
         UserError: If the cache cannot be written, or the disk is too full.
@@ -145,18 +132,17 @@ def _make(
 
 def _open(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> CachedArray:
     try:
-        values = open_array(folder / VALUES)
-        _check(values, shape, dtype)
-        return CachedArray(folder, values, _read_failures(folder))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"this cached array is damaged ({error}).", remedy="Delete its folder and run again.", file=str(folder)
-        ) from error
+        return CachedArray(folder, _checked(folder / VALUES, shape, dtype), _read_failures(folder))
+    except _DAMAGED as error:
+        problem, remedy = f"this cached array is damaged ({error}).", "Delete its folder and run again."
+        raise UserError(problem, remedy=remedy, file=str(folder)) from error
 
 
-def _check(array: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _checked(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
+    array = open_array(path, mode)
     if (array.shape, array.dtype) != (shape, dtype):
         raise ValueError(f"it holds {array.dtype} of the shape {array.shape}, not {dtype} of {shape}")
+    return array
 
 
 def _read_failures(folder: Path) -> dict[int, str]:
@@ -167,8 +153,6 @@ def _read_failures(folder: Path) -> dict[int, str]:
 def _require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise UserError(
-            f"the decoded inputs need {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
-            remedy="Make room, or let the environment variable MLABENCH_CACHE name a folder on a larger disk.",
-            file=str(folder),
-        )
+        problem = f"the decoded inputs need {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
+        remedy = "Make room, or let the environment variable MLABENCH_CACHE name a folder on a larger disk."
+        raise UserError(problem, remedy=remedy, file=str(folder))

@@ -1,4 +1,4 @@
-"""Clearing up what killed processes leave behind. Free of torch."""
+"""Clears up what killed processes left behind. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ def checkpoint_path(store: Store, trial_id: str) -> Path:
 
 
 def tidy(store: Store, done: Iterable[str]) -> None:
-    """Clears up beside trials that are done: no worker will, since none takes them again.
-
-    Args:
-        store: The results.
-        done: Ids of trials that have all that is asked of them.
+    """Clears up beside the trials ``done``: no worker will, since none takes them again.
 
     Raises:
         UserError: If the results folder cannot be written.

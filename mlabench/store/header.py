@@ -1,4 +1,4 @@
-"""What a survey of thousands of trials needs to know of each record. Free of torch."""
+"""The few fields of each record that a survey of thousands of trials reads. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlabench.trial import Training
 
 
 class _Part(BaseModel):
-    """Some fields of a record's object; the others are skipped while its JSON is parsed."""
+    """Some fields of a record's object; the others are skipped while the JSON is parsed."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -25,7 +25,7 @@ class _Training(_Part):
 
 
 class TrialHeader(_Part):
-    """What says how long a trial may take."""
+    """The fields that say how long a trial may take."""
 
     dataset: _Named
     method: _Named
@@ -42,7 +42,7 @@ class _Environment(_Part):
 
 
 class RecordHeader(_Part):
-    """A small part of a :class:`mlabench.trial.Record`, read in a fifth of the time; the fields are called alike."""
+    """A small part of a :class:`mlabench.record.Record`, read in a fifth of the time; fields have the same names."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
     trial: TrialHeader

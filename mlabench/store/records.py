@@ -51,12 +51,10 @@ class CorruptRecordError(Exception):
 class Store:
     """The results folder.
 
-    Args:
-        root: The folder; created when something is written.
-
     Attributes:
+        root: The folder; created when something is written.
         set_aside: What was moved out of the way since this object was made, as (trial id, reason).
-        unread: Why plans could not be read, the last time they were asked for.
+        unread: Why plans could not be read, the last time :meth:`plans` was called.
     """
 
     root: Path
@@ -83,7 +81,7 @@ class Store:
         return self._read(trial_id, read_record)
 
     def header(self, trial_id: str) -> RecordHeader | None:
-        """The same of what a survey needs, in a fifth of the time; see :func:`read_header`."""
+        """The part of it that a survey needs, in a fifth of the time; see :func:`read_header`."""
         return self._read(trial_id, read_header)
 
     def _read(self, trial_id: str, read: Callable[[Path], _Read]) -> _Read | None:
@@ -100,7 +98,7 @@ class Store:
             return None
 
     def seal(self, trial_id: str) -> str:
-        """What a trial's record ends with: its checksum, unless it is damaged; empty if there is none. Cheap."""
+        """The end of a trial's record, which is its checksum unless it is damaged; empty if there is none. Cheap."""
         try:
             with (self.folder(trial_id) / RECORD).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 128))
@@ -117,9 +115,8 @@ class Store:
 
         ``ids [N]``, ``groups [N]``, ``labels [N]`` and for every test pattern key K: ``K/present [N, M]``,
         ``K/fused [N, C]``, ``K/<modality> [N, C]`` and, where the method has them, ``K/weight [N, M]``; for complete
-        samples also ``complete/projection/<modality> [N, 2]``. ``K/correct [N, M + 1]`` says which of the modalities'
-        and, last, of the fused predictions are right, so that surveys need not read the logits; archives from before
-        it was written lack it.
+        samples also ``complete/projection/<modality> [N, 2]``. ``K/correct [N, M + 1]``, which older archives lack,
+        says which of the modalities' and, last, of the fused predictions are right.
         """
         path = self.folder(trial_id) / PREDICTIONS
         if not path.is_file():
@@ -131,7 +128,7 @@ class Store:
         """Writes a trial's folder as one atomic step; an older one is replaced.
 
         Args:
-            record: The record; its ``files`` are filled in here.
+            record: The record; its ``files`` are filled in here, and locations of files are left out.
             predictions: See :meth:`predictions`.
             model: The weights in safetensors format, if they are to be kept.
 
@@ -151,11 +148,7 @@ class Store:
             (folder / RECORD).write_text(_seal(stored.model_dump_json(indent=1)), encoding="utf-8")
 
     def adopt(self, origin: Path) -> None:
-        """Copies a trial's folder, verified before, from another results folder; an older one is replaced.
-
-        Raises:
-            UserError: If the folder cannot be written.
-        """
+        """Copies a trial's folder, verified before, from another results folder, in the same way as :meth:`write`."""
         with self._renewed(origin.name) as folder:
             for name in (PREDICTIONS, MODEL, RECORD):  # the record last, as in `write`
                 if (origin / name).is_file():
@@ -163,11 +156,7 @@ class Store:
 
     @contextmanager
     def _renewed(self, trial_id: str) -> Iterator[Path]:
-        """A folder to fill, which becomes the trial's at the end of the block, as one atomic step.
-
-        Raises:
-            UserError: If it cannot be written.
-        """
+        """A folder to fill, which becomes the trial's at the end of the block, as one atomic step."""
         temporary = None
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
@@ -190,7 +179,7 @@ class Store:
             self.write(record)
 
     def _install(self, temporary: Path, trial_id: str) -> None:
-        """Renames ``temporary`` into place. A crash between the two renames is mended by :meth:`recover`."""
+        """Renames ``temporary`` into place; :meth:`recover` repairs a crash between the two renames."""
         final, old = self.folder(trial_id), self.trials / f".{trial_id}.old"
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -200,7 +189,7 @@ class Store:
         shutil.rmtree(old, ignore_errors=True)
 
     def recover(self, trial_id: str) -> None:
-        """Clears up after a crash: half-written folders go, a record that was being replaced comes back.
+        """Clears up after a crash: removes half-written folders and restores a record that was being replaced.
 
         Call it only while holding the trial's lease.
         """
@@ -233,7 +222,7 @@ class Store:
             raise cannot_write("results", self.root, error) from error
 
     def plans(self) -> list[Plan]:
-        """The plans of all suites that ran into this folder, by name; those that cannot be read go to :attr:`unread`.
+        """The plans of all suites that ran into this folder, by name; :attr:`unread` has those that cannot be read.
 
         Raises:
             UserError: If there are plans, but none can be read.
@@ -244,13 +233,9 @@ class Store:
             try:
                 plans.append(Plan.model_validate_json(path.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
-                self.unread.append(
-                    UserError(
-                        f"this plan cannot be read ({type(error).__name__}).",
-                        remedy="Run the suite again (finished trials are reused), or move the file elsewhere.",
-                        file=str(path),
-                    )
-                )
+                problem = f"this plan cannot be read ({type(error).__name__})."
+                remedy = "Run the suite again (finished trials are reused), or move the file elsewhere."
+                self.unread.append(UserError(problem, remedy=remedy, file=str(path)))
         if self.unread and not plans:
             raise UserError.of(self.unread)
         return plans
@@ -267,22 +252,18 @@ def read_record(folder: Path) -> Record:
     record = _parse(folder, Record)
     if record.trial.id != folder.name:
         raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
-    _check_files(folder, record.files, lambda _: True)
+    _check_files(folder, record.files)
     return record
 
 
 def read_header(folder: Path) -> RecordHeader:
-    """Reads a few fields of a record, whose own checksum is verified.
+    """Reads a few fields of a record and verifies the record's own checksum. Raises as :func:`read_record`.
 
-    Surveys of thousands of trials need not read gigabytes: the checksums of predictions and weights are computed where
-    these were written to after the record was; where they were not, the next thorough reading finds what is wrong.
-
-    Raises:
-        FileNotFoundError, CorruptRecordError, UserError: As :func:`read_record`.
+    A survey of thousands of trials need not read gigabytes: it computes the checksums of predictions and weights only
+    where these changed after the record was written; :func:`read_record` finds whatever else is wrong.
     """
     header = _parse(folder, RecordHeader)
-    written = (folder / RECORD).stat().st_mtime_ns
-    _check_files(folder, header.files, lambda path: path.name not in header.files or path.stat().st_mtime_ns > written)
+    _check_files(folder, header.files, changed_since=(folder / RECORD).stat().st_mtime_ns)
     return header
 
 
@@ -293,9 +274,8 @@ def _parse(folder: Path, model: type[_Read]) -> _Read:
     try:
         body, seal = _unseal((folder / RECORD).read_text(encoding="utf-8"))
     except PermissionError as error:
-        raise UserError(
-            "this record may not be read.", remedy="Correct its permissions.", file=str(folder / RECORD)
-        ) from error
+        problem, remedy = "this record may not be read.", "Correct its permissions."
+        raise UserError(problem, remedy=remedy, file=str(folder / RECORD)) from error
     except (OSError, ValueError) as error:
         raise CorruptRecordError(f"{RECORD} does not parse ({type(error).__name__})") from error
     if _digest(body) != seal:
@@ -305,23 +285,18 @@ def _parse(folder: Path, model: type[_Read]) -> _Read:
     except ValidationError as error:
         version = _version(body)
         if version > SCHEMA_VERSION:
-            raise UserError(
-                f"this record has schema version {version}, newer than {SCHEMA_VERSION}.",
-                remedy="Upgrade mlabench.",
-                file=str(folder / RECORD),
-            ) from error
+            problem = f"this record has schema version {version}, newer than {SCHEMA_VERSION}."
+            raise UserError(problem, remedy="Upgrade mlabench.", file=str(folder / RECORD)) from error
         raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
 
 
-def _check_files(folder: Path, checksums: Mapping[str, str], doubted: Callable[[Path], bool]) -> None:
-    """Computes the checksums of the doubted ones of the files beside a record.
-
-    Raises:
-        CorruptRecordError: If one does not agree.
-    """
+def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int = -1) -> None:
+    """Compares the files beside a record with their checksums; only those written after ``changed_since`` (in ns)."""
     for path in (folder / PREDICTIONS, folder / MODEL):
-        # A file that is wholly absent was left out on purpose (committed references carry no predictions).
-        if path.exists() and doubted(path) and _sha256(path) != checksums.get(path.name):
+        if not path.exists():
+            continue  # left out on purpose (committed references carry no predictions)
+        is_old = path.name in checksums and path.stat().st_mtime_ns <= changed_since
+        if not is_old and _sha256(path) != checksums.get(path.name):
             raise CorruptRecordError(f"{path.name} does not have the checksum that it was written with")
 
 
@@ -344,11 +319,7 @@ def _seal(body: str) -> str:
 
 
 def _unseal(text: str) -> tuple[str, str]:
-    """The JSON object and its checksum.
-
-    Raises:
-        ValueError: If the text does not end in a checksum.
-    """
+    """The JSON object and its checksum; ValueError if there is none."""
     head, mark, tail = text.rpartition(_SEAL)
     if not mark or not tail.endswith('"\n}\n'):
         raise ValueError("no checksum")
@@ -360,7 +331,7 @@ def _digest(text: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; empty if it is none."""
+    """Of a file; empty if it is not one."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

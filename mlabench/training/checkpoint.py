@@ -34,13 +34,11 @@ class Snapshot:
     """A training between two epochs. What methods draw at random is seeded per epoch, so no generator is kept.
 
     Attributes:
-        stage: Place of the current stage.
-        epoch: Epochs done in it.
+        stage: Place of the current stage, in which ``epoch`` epochs are done.
         curves: The learning curves so far, of all stages.
-        best: The best selection score of the stage.
-        selected: Its epoch, from 1.
+        best: The best selection score of the stage, that of the epoch ``selected`` (from 1).
         best_state: The method's state after that epoch.
-        method: The method's state.
+        method: The method's state now.
         optimizer: The optimiser's state dictionary.
     """
 
@@ -58,14 +56,12 @@ class Snapshot:
 class Checkpoints:
     """Where a trial's snapshots go; only the last one is kept.
 
-    Args:
+    Attributes:
         path: The file.
         identity: What must be the same for a snapshot to be used: the trial, the method's source, versions.
         every: Epochs between two snapshots; None: one about every minute.
         should_stop: Whether the training is to stop after the next snapshot, which is then due at once.
         writes: Whether this process saves snapshots: of several that train together, only the first does.
-
-    Attributes:
         resumed: Epochs, in all stages, that a snapshot saved.
     """
 

@@ -9,9 +9,9 @@ import ctypes
 import gc
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -25,12 +25,15 @@ from mlabench.method import Method
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-@dataclass
 class Clock:
-    """Wall-clock and processor seconds by phase."""
+    """Wall-clock and processor seconds by phase.
 
-    wall: dict[str, float] = field(default_factory=dict)
-    cpu: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        seconds: ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = defaultdict[str, float](float)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -39,13 +42,8 @@ class Clock:
         try:
             yield
         finally:
-            self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - wall
-            self.cpu[name] = self.cpu.get(name, 0.0) + time.process_time() - cpu
-
-    def seconds(self) -> dict[str, float]:
-        """``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``."""
-        wall = {f"wall_seconds_{name}": seconds for name, seconds in self.wall.items()}
-        return {**wall, **{f"cpu_seconds_{name}": seconds for name, seconds in self.cpu.items()}}
+            self.seconds[f"wall_seconds_{name}"] += time.perf_counter() - wall
+            self.seconds[f"cpu_seconds_{name}"] += time.process_time() - cpu
 
 
 class Meter:
@@ -91,9 +89,7 @@ class Meter:
     def costs(self, steps: int, samples: Mapping[str, int]) -> dict[str, float]:
         """What was measured, as :attr:`mlabench.record.Record.cost` describes it.
 
-        Args:
-            steps: Number of training steps.
-            samples: How many samples they had in all, by modality that is present.
+        ``steps`` is the number of training steps, ``samples`` how many samples with each modality these had in all.
         """
         costs = {"wall_seconds_per_step": self._wall / steps, "cpu_seconds_per_step": self._cpu / steps}
         for modality, count in samples.items():
@@ -124,11 +120,7 @@ class Meter:
 
 
 class _Memory:
-    """The highest memory above what was taken at the start: of the device on CUDA, else of the process, on Linux.
-
-    Attributes:
-        above: In MiB; None where it cannot be measured.
-    """
+    """The highest memory in MiB ``above`` that at the start: of the device on CUDA, else of the process, on Linux."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

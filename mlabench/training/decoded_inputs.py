@@ -29,11 +29,7 @@ def decode_inputs(
 ) -> Data:
     """The data with raw modalities decoded, and without the samples of which an item is unreadable.
 
-    Args:
-        data: As a dataset loads it.
-        preprocessing: One for each raw modality.
-        workers: Processes that decode; their number changes no value.
-        progress: Told of the modality, the items done, and their number.
+    ``preprocessing`` has one entry for each raw modality; the number of ``workers`` changes no value.
 
     Raises:
         UserError: If the cache cannot be written, or a split has no sample left.
@@ -62,14 +58,14 @@ def decode_inputs(
         return replace(kept, inputs={**kept.inputs, **stored})
 
     shapes = {**data.task.shapes, **{modality: step.shape for modality, step in preprocessing.items()}}
-    return replace(
-        data,
-        task=replace(data.task, shapes=shapes),
-        train=decoded("train", data.train),
-        validation=decoded("validation", data.validation),
-        test=decoded("test", data.test),
-        skipped={**data.skipped, **Counter(reasons.values())},
-    )
+    skipped = {**data.skipped, **Counter(reasons.values())}
+    return with_splits(replace(data, task=replace(data.task, shapes=shapes), skipped=skipped), decoded)
+
+
+def with_splits(data: Data, change: Callable[[str, Split], Split]) -> Data:
+    """The data with other splits, each made by ``change`` from its name and the old one."""
+    train, validation, test = (change(name, getattr(data, name)) for name in ("train", "validation", "test"))
+    return replace(data, train=train, validation=validation, test=test)
 
 
 def _by_id(data: Data, modality: str) -> dict[str, Item]:

@@ -1,4 +1,4 @@
-"""What frozen networks make of all samples: computed once, and cached."""
+"""The representations that frozen networks give of all samples: computed once, and cached."""
 
 from __future__ import annotations
 
@@ -15,19 +15,14 @@ from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
 from mlabench.encoders import BackboneEncoder, Encoder
 from mlabench.hyperparameters import BackboneOptions
 from mlabench.store import Draft, cached_array
+from mlabench.training.decoded_inputs import with_splits
 from mlabench.training.tensors import prediction_batch
 
 
 def drop_frozen_networks(
     data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: ReportProgress = silent
 ) -> Data:
-    """Replaces inputs of frozen networks by the networks' representations, and drops those networks.
-
-    Args:
-        data: Decoded.
-        encoders: One per modality; changed in place.
-        device: Where the networks run.
-        progress: Told of the modality, the samples done, and their number.
+    """Replaces inputs of frozen networks by the networks' representations, and drops those networks from ``encoders``.
 
     Raises:
         UserError: If the cache cannot be written.
@@ -42,11 +37,11 @@ def drop_frozen_networks(
 def _represented(
     data: Data, modality: str, encoder: BackboneEncoder, device: torch.device, progress: ReportProgress
 ) -> Data:
-    parts: dict[str, Split] = {name: getattr(data, name) for name in ("train", "validation", "test")}
-    # A network reads raw inputs, and decoded ones lie on disk.
-    stored = {name: cast(StoredRows, part.inputs[modality]) for name, part in parts.items()}
-    array = stored["train"].array
-    used = np.unique(np.concatenate([rows.rows for rows in stored.values()]))
+    def stored(split: Split) -> StoredRows:
+        return cast(StoredRows, split.inputs[modality])  # a network reads raw inputs, and decoded ones lie on disk
+
+    array = stored(data.train).array
+    used = np.unique(np.concatenate([stored(split).rows for split in (data.train, data.validation, data.test)]))
     source = StoredRows(array, used)
 
     def make(draft: Draft) -> None:
@@ -77,17 +72,12 @@ def _represented(
     )
     values = np.array(made.values)
 
-    def represented(name: str) -> Split:
-        rows = np.searchsorted(used, stored[name].rows)
-        return replace(parts[name], inputs={**parts[name].inputs, modality: values[rows]})
+    def represented(_: str, split: Split) -> Split:
+        rows = np.searchsorted(used, stored(split).rows)
+        return replace(split, inputs={**split.inputs, modality: values[rows]})
 
-    return replace(
-        data,
-        task=replace(data.task, shapes={**data.task.shapes, modality: values.shape[1:]}),
-        train=represented("train"),
-        validation=represented("validation"),
-        test=represented("test"),
-    )
+    task = replace(data.task, shapes={**data.task.shapes, modality: values.shape[1:]})
+    return with_splits(replace(data, task=task), represented)
 
 
 def _content(rows: StoredRows) -> str:

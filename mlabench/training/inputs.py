@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +13,7 @@ from mlabench import registry
 from mlabench.datasets import Data, ReportProgress, Split, Task, open_dataset, silent
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
-from mlabench.training.decoded_inputs import decode_inputs
+from mlabench.training.decoded_inputs import decode_inputs, with_splits
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.loop import stable_seed
 from mlabench.trial import Component, DatasetComponent, InputSpec
@@ -23,10 +22,7 @@ from mlabench.trial import Component, DatasetComponent, InputSpec
 def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = silent) -> Data:
     """The trial's dataset, cut to ``trial.limit`` samples per split, raw inputs decoded for its encoders.
 
-    Args:
-        trial: The trial, or as much of it as says what it reads.
-        workers: Processes that decode what is not in the cache yet.
-        progress: Told how far they are.
+    What is not in the cache yet is decoded by so many ``workers``.
 
     Raises:
         UserError: If the data are not there or cannot be read, or the cache cannot be written.
@@ -52,13 +48,9 @@ def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
 
 
 def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, progress: ReportProgress) -> list[Data]:
-    """Decodes the inputs of trials and computes what their frozen networks make of them, so that trials need not.
+    """Decodes the inputs of trials and computes their frozen networks' representations, so that trials need not.
 
-    Returns:
-        The data of each distinct combination of dataset and encoders.
-
-    Raises:
-        UserError: As :func:`load_data`.
+    Returns the data of each distinct combination of dataset and encoders. Raises as :func:`load_data`.
     """
     distinct = {(_key(trial.dataset), *map(_key, trial.encoders.values()), trial.limit): trial for trial in trials}
     prepared = []
@@ -100,7 +92,7 @@ def _cut(data: Data, limit: int | None) -> Data:
     if limit is None:
         return data
 
-    def cut(split: Split) -> Split:
+    def cut(_: str, split: Split) -> Split:
         return split.take(np.linspace(0, len(split) - 1, min(len(split), limit)).astype(np.int64))
 
-    return replace(data, train=cut(data.train), validation=cut(data.validation), test=cut(data.test))
+    return with_splits(data, cut)

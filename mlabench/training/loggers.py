@@ -32,7 +32,7 @@ def require_loggers(names: Sequence[str]) -> None:
     """Checks that loggers can be used, without importing them.
 
     Raises:
-        UserError: If a package is not there, or MLflow is not told where to log to.
+        UserError: If a package is not installed, or ``MLFLOW_TRACKING_URI`` is not set for MLflow.
     """
     for name in names:
         lacking = [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
@@ -50,10 +50,7 @@ def require_loggers(names: Sequence[str]) -> None:
 def sending_curves(names: Sequence[str], root: Path, trial: Trial) -> Iterator[Callable[[Epoch, int], None]]:
     """Opens the logs of one trial and closes them, so that the next trial of this process gets logs of its own.
 
-    Args:
-        names: Some of :data:`LOGGERS`.
-        root: The results folder; logs that live on disk go to ``RESULTS/curves``.
-        trial: The trial.
+    Logs that live on disk go to ``curves`` in the results folder ``root``.
 
     Yields:
         A function that logs an epoch under a step, the number of epochs done in all stages.

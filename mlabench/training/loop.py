@@ -24,17 +24,14 @@ from mlabench.trial import SGD, Adam, Cosine, Step, Training
 
 
 class TrainingDivergedError(Exception):
-    """The loss is not a finite number any more."""
+    """The loss is no longer a finite number."""
 
 
 @dataclass
 class Updater:
     """The :class:`mlabench.method.Optimization` that the loop hands to methods.
 
-    Attributes:
-        optimizer: Steps.
-        progress: Where the training is.
-        backward: Back-propagates a loss; by default on the CPU in full precision.
+    ``backward`` back-propagates a loss; by default on the CPU in full precision.
     """
 
     optimizer: Optimizer
@@ -58,14 +55,14 @@ class Updater:
 
 @dataclass(frozen=True)
 class Observers:
-    """What the loop asks of its surroundings after each epoch.
+    """What the loop calls after each epoch.
 
     Attributes:
-        validate: Accuracies on the validation split; ``multimodal`` decides ``best_val``.
-        watch_test: Fused test accuracies per pattern key. The loop only passes them on, unless the
+        validate: Gives accuracies on the validation split; ``multimodal`` decides ``best_val``.
+        watch_test: Gives fused test accuracies per pattern key. The loop only passes them on, unless the
             selection is ``best_test``, which takes the first of them.
-        report: Told of each finished epoch.
-        measure: Entered around all that is training, so that evaluations are left out.
+        report: Gets each finished epoch.
+        measure: Encloses all that is training, so that evaluations are left out.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -84,19 +81,11 @@ def fit(
     observers: Observers,
     checkpoints: Checkpoints | None = None,
 ) -> tuple[list[Epoch], int]:
-    """Trains ``method`` in place and leaves it with the weights of the selected epoch.
+    """Trains ``method`` in place; it ends with the weights of the selected epoch.
 
-    Each stage has its own optimiser and schedule and starts from the selected epoch of the one before.
-
-    Args:
-        method: The method.
-        train: What it is trained on.
-        validation: What it may look at between epochs; selection is by ``observers``.
-        training: Budget, optimiser, selection.
-        seed: Decides the order of the batches and all that a method draws.
-        fabric: Device and precision.
-        observers: Who is asked and told after each epoch.
-        checkpoints: Where snapshots go, and where the training goes on from if there is one.
+    Each stage has its own optimiser and schedule and starts from the selected epoch of the one before. ``seed`` decides
+    the order of the batches and all that the method draws. The method may look at ``validation`` between epochs; the
+    epoch is selected by what ``observers`` say. If there is a checkpoint, the training resumes from it.
 
     Returns:
         The learning curves, and the selected epoch of the last stage, counted from 1.
@@ -151,15 +140,8 @@ class _Run:
             logs = self._train_epoch(stage, epoch, updater)
             schedule.step()
             self.method.on_epoch_end(logs)
-            self.curves.append(
-                Epoch(
-                    stage=stage.name,
-                    epoch=epoch + 1,
-                    logs=logs,
-                    validation=self.observers.validate(),
-                    test=self.observers.watch_test(),
-                )
-            )
+            validation, test = self.observers.validate(), self.observers.watch_test()
+            self.curves.append(Epoch(stage=stage.name, epoch=epoch + 1, logs=logs, validation=validation, test=test))
             score = _selection_score(self.curves[-1], self.training)
             if score > best:
                 best, selected = score, epoch + 1
@@ -174,47 +156,33 @@ class _Run:
         return selected
 
     def _train_epoch(self, stage: Stage, epoch: int, updater: Updater) -> dict[str, float]:
-        """One epoch with what the method does before it. Returns the mean logs.
-
-        Raises:
-            TrainingDivergedError: If one of them is not finite.
-        """
-        batch_size = self.training.batch_size
-        progress = Progress(epoch, stage.epochs, 0, math.ceil(len(self.train) / batch_size))
+        """One epoch with what the method does before it. Returns the mean logs."""
+        steps = math.ceil(len(self.train) / self.training.batch_size)
+        progress = Progress(epoch, stage.epochs, 0, steps)
         with self.observers.measure():
             torch.manual_seed(stable_seed(self.seed, stage.name, epoch, "start"))
             with self.fabric.autocast():
                 self.method.on_epoch_start(progress, self.train, self.validation)
-            epoch_seed = stable_seed(self.seed, stage.name, epoch)
-            logs = _train_epoch(self.method, self.train, batch_size, epoch_seed, updater, self.fabric, progress)
+            logs = self._pass(stable_seed(self.seed, stage.name, epoch), updater, progress)
         if not all(math.isfinite(value) for value in logs.values()):
             raise TrainingDivergedError(f"the loss is {logs} in epoch {epoch + 1} of stage {stage.name!r}")
         return logs
 
-
-def _train_epoch(
-    method: Method,
-    train: SplitTensors,
-    batch_size: int,
-    seed: int,
-    updater: Updater,
-    fabric: Fabric,
-    progress: Progress,
-) -> dict[str, float]:
-    """One pass over the training split in an order that depends on ``seed`` alone. Returns the mean logs."""
-    method.train()
-    torch.manual_seed(seed)
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-    for step, batch in enumerate(train.training_batches(order, batch_size)):
-        updater.progress = replace(progress, step=step)
-        with fabric.autocast():
-            logs = method.training_step(batch, updater)
-        for name, value in logs.items():
-            sums[name] = sums[name] + value if name in sums else value
-            counts[name] = counts.get(name, 0) + 1
-    return {name: float(total) / counts[name] for name, total in sums.items()}
+    def _pass(self, seed: int, updater: Updater, progress: Progress) -> dict[str, float]:
+        """One pass over the training split in an order that depends on ``seed`` alone. Returns the mean logs."""
+        self.method.train()
+        torch.manual_seed(seed)
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        for step, batch in enumerate(self.train.training_batches(order, self.training.batch_size)):
+            updater.progress = replace(progress, step=step)
+            with self.fabric.autocast():
+                logs = self.method.training_step(batch, updater)
+            for name, value in logs.items():
+                sums[name] = sums[name] + value if name in sums else value
+                counts[name] = counts.get(name, 0) + 1
+        return {name: float(total) / counts[name] for name, total in sums.items()}
 
 
 def _selection_score(epoch: Epoch, training: Training) -> float:

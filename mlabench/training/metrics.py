@@ -21,7 +21,7 @@ CALIBRATION_BINS = 15
 
 
 class NotFiniteError(ValueError):
-    """A model predicts what is no number."""
+    """Predictions contain NaN or infinity."""
 
 
 def evaluate(
@@ -43,13 +43,13 @@ def evaluate(
         modalities: Names of the columns of ``present``.
         labels: ``[N]``
         present: The test pattern. ``[N, M]``
-        fused: Fused logits. ``[N, C]``
-        unimodal: Logits per modality. ``[N, C]``
-        embedding: Embeddings per modality. ``[N, d]``
+        fused: Logits ``[N, C]``, as those in ``unimodal``.
+        unimodal: By modality.
+        embedding: ``[N, d]`` by modality.
         weight: Fusion weights. ``[N, M]``
 
     Raises:
-        NotFiniteError: If something that is scored is no number, or infinite.
+        NotFiniteError: If something that is scored is NaN or infinite.
     """
     here = {modality: present[:, column] for column, modality in enumerate(modalities)}
     seen = [modality for modality in modalities if here[modality].any()]
@@ -116,12 +116,7 @@ def calibration_error(logits: Floats, correct: NDArray[np.bool_]) -> float:
 
 
 def modality_gap(first: Floats, second: Floats) -> float:
-    """Distance between the centroids of the L2-normalised embeddings (Liang et al., 2022).
-
-    Args:
-        first: ``[n, d]``
-        second: ``[k, d]``
-    """
+    """Distance between the centroids of L2-normalised embeddings ``[n, d]`` and ``[k, d]`` (Liang et al., 2022)."""
 
     def centroid(embedding: Floats) -> Floats:
         rows = embedding.astype(np.float64)

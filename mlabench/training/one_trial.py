@@ -73,23 +73,20 @@ def run_trial(
             checkpoints.clear()
         elif (found := store.read(trial.id)) is not None and found.status == "ok":
             old = found
-        tests = _union(old, job.tests)
+        known = [evaluation.missing for evaluation in old.evaluations.values()] if old else []
+        tests = list({missing.key: missing for missing in (*known, *job.tests)}.values())
         with process_group(options.devices_per_trial, _assist, (trial, tests, old, store, options)):
             process = _Process(trial, tests, store, options, clock)
             record, arrays, weights = process.run(old, checkpoints, report)
-        record = record.model_copy(update={"cost": {**record.cost, **clock.seconds()}})
+        record = record.model_copy(update={"cost": {**record.cost, **clock.seconds}})
         store.write(record, arrays, weights)
         checkpoints.clear()
     except SuspendedError:
         raise
     except Exception as error:
-        record = Record(
-            trial=trial,
-            status="failed",
-            failure=Failure.of(error),
-            environment=describe_environment(trial, options.device),
-            cost=clock.seconds(),
-        )
+        environment, cost = describe_environment(trial, options.device), dict(clock.seconds)
+        failure = Failure.of(error)
+        record = Record(trial=trial, status="failed", failure=failure, environment=environment, cost=cost)
         store.write_failure(record)  # much smaller: even a full disk may take it
     return record
 
@@ -112,11 +109,6 @@ def _checkpoints(trial: Trial, store: Store, options: RunOptions, should_stop: C
         "compiled": options.compile,
     }
     return Checkpoints(checkpoint_path(store, trial.id), identity, options.checkpoint_every, should_stop)
-
-
-def _union(old: Record | None, tests: Sequence[Missing]) -> list[Missing]:
-    known = {key: evaluation.missing for key, evaluation in old.evaluations.items()} if old else {}
-    return list({**known, **{missing.key: missing for missing in tests}}.values())
 
 
 @dataclass

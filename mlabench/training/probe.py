@@ -1,4 +1,4 @@
-"""One yardstick for encoders, however their method reads them out: a linear probe, and a picture of the embeddings."""
+"""One measure of encoders, however their method reads them out: a linear probe, and a picture of the embeddings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ def linear_probe(train: tuple[Floats, Labels], validation: tuple[Floats, Labels]
         train: Embeddings ``[N, d]`` and labels ``[N]`` that it is fitted to.
         validation: Those that choose among :data:`PENALTIES`; the strongest of equally good ones.
         test: Embeddings to score. ``[T, d]``
-        classes: Number of classes ``C``.
-
-    Returns:
-        float32 ``[T, C]``
+        classes: Number of classes ``C`` of the scores ``[T, C]``.
     """
     inputs, labels = torch.from_numpy(train[0]).double(), torch.from_numpy(train[1])
     deviation, mean = torch.std_mean(inputs, dim=0, correction=0)
@@ -59,13 +56,9 @@ def linear_probe(train: tuple[Floats, Labels], validation: tuple[Floats, Labels]
 
 
 def project(embeddings: Mapping[str, Floats]) -> dict[str, Floats]:
-    """The first two principal components of all modalities' L2-normalised embeddings together.
+    """The first two principal components ``[N, 2]`` of all modalities' L2-normalised embeddings ``[N, d]`` together.
 
-    Args:
-        embeddings: ``{modality: [N, d]}``, all of one width.
-
-    Returns:
-        ``{modality: [N, 2]}``; the largest coefficient of each component is positive.
+    The largest coefficient of each component is positive.
     """
     rows = {
         modality: torch.nn.functional.normalize(torch.from_numpy(values).double(), dim=1)

@@ -31,13 +31,8 @@ class SplitTensors:
     """A split on the device, or on disk where its inputs are decoded pictures, sounds or texts.
 
     Features live in memory, so a batch of them is an indexing operation; what lies on disk is read while the
-    batch before it is worked on. Inputs of absent modalities are overwritten with zeros.
-
-    Args:
-        split: The samples.
-        modalities: In the order of the columns of ``present``.
-        present: The missing pattern. bool ``[N, M]``
-        device: Where the tensors go.
+    batch before it is worked on. Inputs of absent modalities are overwritten with zeros. ``present`` is the missing
+    pattern, bool ``[N, M]``; its columns have the order of ``modalities``.
     """
 
     def __init__(
@@ -126,7 +121,7 @@ class SplitTensors:
 
 
 def _without_absent(values: NDArray[np.generic], here: NDArray[np.bool_]) -> NDArray[np.generic]:
-    """``values [n, ...]`` with zeros where the modality is not ``here [n]``; what was given stays as it is."""
+    """``values [n, ...]`` with zeros where the modality is not ``here [n]``; the argument is not changed."""
     if here.all():
         return values
     values = values.copy()
@@ -147,26 +142,21 @@ class Outputs:
 @torch.inference_mode()
 def predict(method: Method, split: SplitTensors, fabric: Fabric) -> Outputs:
     """Predictions of ``method`` for every sample of ``split``."""
-    method.eval()
-    with fabric.autocast():
-        parts = [method.predict(batch) for batch in split.prediction_batches()]
+    parts = _predictions(method, split, fabric)
     modalities = method.task.modalities
+    weights = [part.weight for part in parts if part.weight is not None]
     return Outputs(
         fused=_join([part.fused for part in parts]),
         unimodal={modality: _join([part.unimodal[modality] for part in parts]) for modality in modalities},
         embedding={modality: _join([part.embedding[modality] for part in parts]) for modality in modalities},
-        weight=_join([part.weight for part in parts if part.weight is not None])
-        if parts[0].weight is not None
-        else None,
+        weight=_join(weights) if weights else None,
     )
 
 
 @torch.inference_mode()
 def accuracies(method: Method, split: SplitTensors, fabric: Fabric) -> dict[str, float]:
     """Fused accuracy (``multimodal``) and each modality's, over the samples where it is present."""
-    method.eval()
-    with fabric.autocast():
-        parts: list[Prediction] = [method.predict(batch) for batch in split.prediction_batches()]
+    parts = _predictions(method, split, fabric)
     correct = {"multimodal": torch.cat([part.fused.argmax(1) for part in parts]) == split.label}
     result = {"multimodal": correct["multimodal"].float().mean().item()}
     for column, modality in enumerate(method.task.modalities):
@@ -175,6 +165,12 @@ def accuracies(method: Method, split: SplitTensors, fabric: Fabric) -> dict[str,
         if here.any():
             result[modality] = right[here].float().mean().item()
     return result
+
+
+def _predictions(method: Method, split: SplitTensors, fabric: Fabric) -> list[Prediction]:
+    method.eval()
+    with fabric.autocast():
+        return [method.predict(batch) for batch in split.prediction_batches()]
 
 
 def _join(parts: list[Tensor]) -> NDArray[np.float32]:

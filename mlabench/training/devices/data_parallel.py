@@ -1,4 +1,4 @@
-"""One trial on several devices: the encoders share out each batch; all else, every process computes alike.
+"""One trial on several devices: they share the encoders' work on each batch; every process computes all the rest.
 
 Every process takes the same training step on the same batch. An encoder, where the time goes, works on this process's
 part of the rows; the features of all parts are then brought together, so that heads, losses, projectors and histories
@@ -110,10 +110,6 @@ class _Generators:
 
     Dropout draws more for one part than for another, but what methods draw must be the same everywhere. An encoder
     that draws nothing leaves no trace, so that a method draws what it would draw in a single process.
-
-    Args:
-        device: Where the encoder runs.
-        rank: Of this process.
     """
 
     def __init__(self, device: torch.device, rank: int) -> None:
