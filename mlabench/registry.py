@@ -215,7 +215,7 @@ class Entry:
             }
             return About.model_validate(own).model_dump(mode="json")
         except (ValueError, TypeError, RuntimeError) as error:  # pydantic's own among them
-            raise self.error(f"cannot be described: {' '.join(str(error).split())}") from error
+            raise self.error(f"cannot be described: {_one_line(error)}") from error
 
 
 def cache_folder() -> Path:
@@ -352,9 +352,13 @@ def _import(name: str, file: Path, *, named: bool) -> ModuleType:
         places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
         places += [(error.filename or "", error.lineno)] if isinstance(error, SyntaxError) else []
         lines = [line for place, line in places if place == str(file)]
-        problem = f"cannot be imported: {type(error).__name__}: {error}".rstrip(".")
-        raise UserError(f"{problem}.", file=str(file), line=lines[-1] if lines else None) from error
+        problem = f"cannot be imported: {type(error).__name__}: {_one_line(error)}"
+        raise UserError(problem, file=str(file), line=lines[-1] if lines else None) from error
     return made
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") + "."
 
 
 def register(files: Iterable[Path]) -> tuple[Path, ...]:

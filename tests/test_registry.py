@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -147,6 +150,248 @@ def test_a_module_may_be_a_package_or_a_single_file(module: str, write: Write, t
     assert write(module=module, __init__=METHOD).about.version == 4
 
 
+# -- what is remembered ----------------------------------------------------------------------------
+
+ANYTHING = '''
+"""A method whose options use what they like."""
+
+import enum
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, FilePath, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from .helper import LIMIT, Shared
+
+
+class Speed(enum.Enum):
+    SLOW, FAST = "slow", "fast"
+
+
+class Part(BaseModel):
+    size: int = Field(gt=0)
+
+
+def odd(value: int) -> int:
+    if value % 2 == 0:
+        raise PydanticCustomError("even", "{value} is even {here}", {"value": value})
+    return value
+
+
+class Mine:
+    """Does anything."""
+
+    title = "".join(["My", " method"])
+
+    class Config(Shared):
+        """Options."""
+
+        speed: Speed = Speed.SLOW
+        rate: float = Field(default=math.pi, lt=LIMIT)
+        count: Annotated[int, AfterValidator(odd)] = 3
+        parts: tuple[Part, ...] = ()
+        either: int | tuple[str, ...] = 1
+        place: Path | None = None
+        size: int
+
+        @model_validator(mode="after")
+        def _sound(self):
+            if self.rate > self.size:
+                raise ValueError("rate must be at most size")
+            assert self.count != 13, "bad luck"
+            return self
+
+        def check_modalities(self, modalities):
+            if len(modalities) > self.size:
+                raise ValueError(f"no room for {', '.join(modalities)}")
+'''
+HELPER = """
+from mlabench.hyperparameters import Hyperparameters
+
+LIMIT = 7
+
+
+class Shared(Hyperparameters):
+    name: str = "x"
+"""
+GIVEN: list[dict[str, Any]] = [
+    {"size": 4},
+    {"size": 4, "speed": "fast", "parts": [{"size": 2}], "either": ["a"], "place": "~/some/where"},
+    {},
+    {"size": "4", "rate": 7, "count": 4, "speed": "fastest", "parts": [{"size": 0}, {"sise": 1}], "either": {}},
+    {"size": 3},
+    {"size": 4, "count": 13},
+    {"size": None, "nome": "y", "place": 3},
+]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where answers are kept, also those of files that were written just now."""
+    monkeypatch.setattr(registry, "_START", float("inf"))
+    monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "registry"
+
+
+def said(entry: Entry, options: dict[str, Any]) -> object:
+    """What an entry says of options: the completed ones, or the mistakes."""
+    try:
+        return entry.complete(options)
+    except ValidationError as error:
+        return json.loads(error.json(include_url=False))
+
+
+def said_by_the_class(entry: Entry, options: dict[str, Any]) -> object:
+    try:
+        config = entry.config.model_validate_json(json.dumps(options), strict=True)
+    except ValidationError as error:
+        return json.loads(error.json(include_url=False))
+    location = {name: str(value.expanduser()) for name, value in config if isinstance(value, Path)}
+    return config.model_dump(mode="json", exclude=set(location)), location
+
+
+def again(entry: Entry) -> Entry:
+    """The same entry in another process."""
+    forget()
+    return replace(entry)
+
+
+@pytest.fixture
+def imports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The modules that were imported for their classes."""
+    made: list[str] = []
+    really = registry._import
+
+    def note(name: str, file: Path, *, named: bool) -> Any:
+        made.append(name)
+        return really(name, file, named=named)
+
+    monkeypatch.setattr(registry, "_import", note)
+    return made
+
+
+def test_answers_are_those_of_the_class_and_outlive_the_process(write: Write, kept: Path, imports: list[str]) -> None:
+    entry = write(ANYTHING, helper=HELPER)
+    expected = [said_by_the_class(entry, options) for options in GIVEN]
+    assert [isinstance(one, tuple) for one in expected] == [True, True, False, False, False, False, False]
+    assert len(expected[3]) == 8
+    assert [said(entry, options) for options in GIVEN] == expected
+    refusals = [entry.refusal({"size": 4}, tuple("abcde"[:count])) for count in (4, 5)]
+    assert refusals == ["", "no room for a, b, c, d, e"]
+    imports.clear()
+    later = again(entry)
+    assert [said(later, options) for options in GIVEN] == expected
+    assert [later.refusal({"size": 4}, tuple("abcde"[:count])) for count in (4, 5)] == refusals
+    assert later.about == entry.about
+    assert later.about.title == "My method"
+    assert imports == []
+    assert said(later, {"size": 6}) == said_by_the_class(later, {"size": 6})
+    assert imports != []
+
+
+@pytest.mark.parametrize("changed", ["mine", "helper", "far"])
+def test_an_answer_holds_until_something_changes_that_was_loaded(
+    changed: str, write: Write, kept: Path, imports: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "single_file.py").write_text("VALUE = 3\n")
+    texts = {"text": ANYTHING, "helper": f"import single_file\n{HELPER}"}
+    entry = write(**texts)
+    assert entry.complete({"size": 4}).config["rate"] > 3
+    (tmp_path / "some_package" / "stranger.py").write_text("VALUE = 3\n")
+    imports.clear()
+    assert again(entry).complete({"size": 4}).config["rate"] > 3
+    assert imports == []
+    file = (
+        tmp_path
+        / {"mine": "some_package/mine.py", "helper": "some_package/helper.py", "far": "single_file.py"}[changed]
+    )
+    file.write_text(file.read_text() + "\nADDED = 1\n")
+    assert again(entry).complete({"size": 4}).config["rate"] > 3
+    assert imports != []
+
+
+def test_an_answer_holds_until_a_package_is_installed(
+    write: Write, kept: Path, imports: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = write(ANYTHING, helper=HELPER)
+    assert entry.about
+    monkeypatch.setattr(registry, "_installed", lambda: "another world")
+    imports.clear()
+    assert again(entry).about == entry.about
+    assert imports != []
+
+
+def test_a_file_that_was_written_after_the_start_is_not_trusted(
+    write: Write, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python may have loaded what was there before."""
+    monkeypatch.setattr(registry, "_START", time.time() - 3600)
+    assert write(ANYTHING, helper=HELPER).about.title == "My method"
+    assert not kept.exists()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "no text": lambda _: b"\xff\x00\n\xfe",
+    "cut": lambda content: content[: len(content) // 2],
+    "a changed letter": lambda content: content.replace(b"Does anything", b"Does nothing!"),
+    "another seal": lambda content: b"0" * 64 + content[64:],
+    "null": lambda content: content[:65] + b"null",
+    "a list": lambda content: content[:65] + b"[]",
+    "no answers": lambda content: content[:65] + b'{"files": []}',
+    "nested too deeply": lambda content: content[:65] + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_costs_time_only(damage: str, write: Write, kept: Path) -> None:
+    entry = write(ANYTHING, helper=HELPER)
+    about = entry.about
+    (file,) = kept.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(DAMAGE[damage](whole))
+    assert again(entry).about == about
+    assert file.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    write: Write, kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "file"))
+    entry = write(ANYTHING, helper=HELPER)
+    assert entry.about.title == again(entry).about.title == "My method"
+
+
+def test_processes_may_write_at_once(write: Write, kept: Path) -> None:
+    """The last one wins; what others asked is asked again."""
+    entry = write(ANYTHING, helper=HELPER)
+    one, two = replace(entry), replace(entry)
+    assert one.about == two.about
+    both = [said(each, {"size": size}) for each, size in ((one, 4), (two, 5), (one, 6), (two, 7))]
+    assert [said(again(entry), {"size": size}) for size in (4, 5, 6, 7)] == both
+    assert [file.suffix for file in kept.iterdir()] == [".json"]
+
+
+def test_a_path_that_must_exist_is_looked_for_each_time(write: Write, kept: Path, tmp_path: Path) -> None:
+    entry = write(ANYTHING.replace("place: Path | None", "place: FilePath | None"), helper=HELPER)
+    options = {"size": 4, "place": str(tmp_path / "there")}
+    for there in (False, True, False):
+        (tmp_path / "there").touch() if there else (tmp_path / "there").unlink(missing_ok=True)
+        assert isinstance(said(again(entry), options), registry.Options) == there
+
+
+def test_only_so_many_answers_are_kept(write: Write, kept: Path) -> None:
+    entry = write(ANYTHING, helper=HELPER)
+    for size in range(4, 304):
+        entry.complete({"size": size})
+    (file,) = kept.iterdir()
+    answers = json.loads(file.read_text().split("\n", 1)[1])["answers"]
+    assert len(answers) == 200
+    assert any('"size": 303' in question for question in answers)
+
+
 # -- mistakes -------------------------------------------------------------------------------------
 
 
@@ -164,6 +409,30 @@ def test_a_class_that_is_not_there(write: Write, tmp_path: Path) -> None:
     assert "there is no such class, although some-package registers it as 'mine'" in caught.value.problem
     assert caught.value.field == "Yours"
     assert caught.value.file == str(tmp_path / "some_package" / "mine.py")
+
+
+CONFIG = "class Config(Hyperparameters):\n        rate: "
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class Config: pass", "mine.py: Mine.Config: must derive from mlabench.hyperparameters"),
+        (f"{CONFIG}Callable[[], int] = print", "mine.py: Mine: cannot be described: Cannot generate a JsonSchema"),
+        (f"{CONFIG}type(print) = 3", "mine.py:4: cannot be imported: PydanticSchemaGenerationError: Unable to"),
+        ("version = 'four'", "mine.py: Mine: cannot be described: 1 validation error for About version"),
+        ("version = 1 / 0", "mine.py:4: cannot be imported: ZeroDivisionError: division by zero."),
+        ("version = = 1", "mine.py:4: cannot be imported: SyntaxError: invalid syntax"),
+        ("import nothing_at_all", "mine.py:4: cannot be imported: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_a_class_that_cannot_be_described(text: str, message: str, write: Write) -> None:
+    head = "from collections.abc import Callable\nfrom mlabench.hyperparameters import Hyperparameters\n"
+    with pytest.raises(UserError) as caught:
+        _ = write(f"{head}class Mine:\n    {text}\n").about
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(caught.value.file))
+    assert "\n" not in str(caught.value)
 
 
 def fake_points(*points: tuple[str, str, str]) -> Callable[..., list[Any]]:

@@ -267,9 +267,7 @@ def describes_itself(subject: Subject) -> None:
     """Title, docstring sections, link to the paper and described options."""
     kind, about = subject.kind, subject.about
     require(kind.title, "has no title")
-    require(
-        not kind.paper or kind.paper.startswith("https://"), f"links its paper by {kind.paper!r}, not by https"
-    )
+    require(not kind.paper or kind.paper.startswith("https://"), f"links its paper by {kind.paper!r}, not by https")
     require(kind.version >= 1, f"has version {kind.version}, not 1 or more")
     require(about.summary.endswith("."), "has no docstring that begins with a sentence in one line")
     for section in ("Unimodal logits:", "Absent modality:"):
