@@ -18,7 +18,7 @@ from mlabench.store.merge import merge_folders
 from mlabench.store.records import MODEL, RECORD, Store
 from mlabench.suite.plan import Plan, PlannedTrial
 from mlabench.trial import Trial
-from tests.command_line import mlabench
+from tests.command_line import invoke
 from tests.records import make_record, make_trial
 
 A, B, C = (make_trial(seed=seed) for seed in range(3))
@@ -181,7 +181,7 @@ def test_damaged_records_are_reported_and_skipped(stores: tuple[Store, Store, St
     assert all("left out: record.json does not parse" in warning for warning in warnings)
 
 
-def test_a_trial_that_a_run_is_on_is_left_for_later(stores: tuple[Store, Store, Store]) -> None:
+def test_a_trial_that_a_run_is_on_is_skipped_for_now(stores: tuple[Store, Store, Store]) -> None:
     one, _, into = stores
     one.write(make_record(A))
     one.write(make_record(B))
@@ -192,7 +192,7 @@ def test_a_trial_that_a_run_is_on_is_left_for_later(stores: tuple[Store, Store, 
     assert merge(stores) == (1, 0, 1, [])
 
 
-def test_a_merge_that_was_interrupted_is_gone_on_with(
+def test_an_interrupted_merge_resumes(
     stores: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _, into = stores
@@ -275,19 +275,19 @@ def test_the_command(stores: tuple[Store, Store, Store], tmp_path: Path) -> None
     one, two, into = stores
     one.write(make_record(A))
     two.write(make_record(B))
-    done = mlabench("merge", one.root, two.root, "--into", into.root)
+    done = invoke("merge", one.root, two.root, "--into", into.root)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 trials added, 0 completed, 0 unchanged" in done.stdout
-    assert json.loads(mlabench("show", A.id, "--results", into.root).stdout)["status"] == "ok"
+    assert json.loads(invoke("show", A.id, "--results", into.root).stdout)["status"] == "ok"
     (two.folder(B.id) / RECORD).write_text("")
-    done = mlabench("merge", one.root, two.root, "--into", into.root)
+    done = invoke("merge", one.root, two.root, "--into", into.root)
     assert done.returncode == 1
     assert "left out" in done.stderr
     for wrong in (tmp_path / "nothing", into.root):
-        done = mlabench("merge", one.root, wrong, "--into", into.root)
+        done = invoke("merge", one.root, wrong, "--into", into.root)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
     two.write(make_record(A, 0.6))
-    done = mlabench("merge", one.root, two.root, "--into", tmp_path / "new")
+    done = invoke("merge", one.root, two.root, "--into", tmp_path / "new")
     assert done.returncode == 2
     assert "contradict" in done.stderr

@@ -57,6 +57,7 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split()[1:] for line in curve.read_text().splitlines()] == [["1.0", "1"], ["0.5", "2"]]
 
 
+@pytest.mark.slow
 def test_wandb(tmp_path: Path) -> None:
     """In a process of its own: the service that it starts outlives the run."""
     pytest.importorskip("pytorch_lightning")

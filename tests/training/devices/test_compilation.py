@@ -14,7 +14,7 @@ from mlabench.store.records import Store
 from mlabench.testing import adam, build_method, fill_absent, make_batch, make_task, parameters
 from mlabench.training.cost import Meter
 from mlabench.training.devices.compilation import compile_encoders
-from tests.command_line import mlabench
+from tests.command_line import invoke, mlabench
 
 TASK = make_task(2)
 SUITE = """
@@ -29,6 +29,7 @@ needs_compiler = pytest.mark.skipif(shutil.which(os.environ.get("CXX") or "g++")
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_training_is_the_same_up_to_rounding() -> None:
     plain, compiled = (build_method("mla", TASK, normalise=True) for _ in range(2))
     meter = Meter(compiled, torch.device("cpu"))
@@ -52,6 +53,7 @@ def test_training_is_the_same_up_to_rounding() -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_copy_has_weights_of_its_own() -> None:
     method = build_method("concat", TASK)
     compile_encoders(method)
@@ -67,6 +69,7 @@ def test_a_copy_has_weights_of_its_own() -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_record_says_that_its_encoders_were_compiled(tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(SUITE)
     done = mlabench("run", tmp_path / "suite.yaml", "--results", tmp_path, "--device", "cpu", "--compile")
@@ -78,6 +81,6 @@ def test_a_record_says_that_its_encoders_were_compiled(tmp_path: Path) -> None:
 
 def test_no_compiler_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(SUITE)
-    done = mlabench("run", tmp_path / "suite.yaml", "--results", tmp_path, "--compile", CXX="no-such-compiler")
+    done = invoke("run", tmp_path / "suite.yaml", "--results", tmp_path, "--compile", CXX="no-such-compiler")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --compile: there is no C++ compiler 'no-such-compiler' here.")

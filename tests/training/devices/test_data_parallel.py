@@ -20,6 +20,8 @@ from mlabench.trial import SGD, Training
 from tests.command_line import mlabench
 from tests.splits import random_split
 
+pytestmark = pytest.mark.slow
+
 TASK = make_task(3)
 NAMES = sorted(registry.entries("methods"))
 TRAINING = Training(epochs=4, batch_size=13, optimizer=SGD(lr=0.05), selection="last")
