@@ -180,9 +180,7 @@ def shapley_shares(subsets: Tensor) -> Tensor:
         size = sum(subset)
         for player, inside in enumerate(subset):
             smaller = size - inside
-            share = (
-                factorial(smaller) * factorial(players - smaller - 1) / factorial(players) if smaller < players else 0
-            )
+            share = factorial(smaller) * factorial(players - smaller - 1) / factorial(players)
             shares[player, column] = share if inside else -share
     return shares
 

@@ -18,9 +18,6 @@ from mlabench.method import Batch, Method, Prediction, Task
 class ModalityChain(Method):
     """The first modality acts on the features of the second, each further one on the result.
 
-    The sources have two modalities; longer chains are an extension. Unimodal logits are those with the features of all
-    other modalities set to zero, so that only their learned biases count.
-
     Attributes:
         target: The modality whose features the others act on.
         acting: The other modalities, in the order in which they act.

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHeadMethod, linear_heads
+from mlabench.fusion import JointHeadMethod, apply_heads, linear_heads
 from mlabench.method import Batch, Hyperparameters, LabelledSplit, Prediction, Progress, Stage, Task
 
 
@@ -59,7 +59,9 @@ class GBlending(JointHeadMethod):
             description="Share of the epochs spent on the estimate (paper: as many as training).",
         )
         floor: float = Field(
-            default=0.01, gt=0, description="Smallest overfitting |O|, in nats, that is told from none (ours)."
+            default=0.01,
+            gt=0,
+            description="Smallest overfitting |O|, in nats, in place of anything less (ours).",
         )
 
     config: Config
@@ -120,12 +122,12 @@ class GBlending(JointHeadMethod):
         """Features and logits of the unimodal copies ``{modality: [B, ...]}``, logits of the joint one ``[B, C]``."""
         embedding = self.encode(batch, self.own_encoders)
         fused = self.joint_head.fused(self.encode(batch, self.joint_encoders))
-        return embedding, apply(self.own_heads, embedding), fused
+        return embedding, apply_heads(self.own_heads, embedding), fused
 
     def model(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """Features, unimodal and fused logits of the model; as :meth:`copies`."""
         embedding = self.encode(batch)
-        return embedding, apply(self.heads, embedding), self.head.fused(embedding)
+        return embedding, apply_heads(self.heads, embedding), self.head.fused(embedding)
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the copies' losses, which share no parameter, or the blended loss of the model."""
@@ -139,11 +141,6 @@ class GBlending(JointHeadMethod):
         """The joint head and each modality's own; those of the copies while they are trained."""
         embedding, unimodal, fused = self.copies(batch) if self.estimating else self.model(batch)
         return Prediction(fused, unimodal, embedding)
-
-
-def apply(heads: nn.ModuleDict, embedding: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each modality's own logits, in float32. ``{modality: [B, C]}``."""
-    return {modality: heads[modality](feature).float() for modality, feature in embedding.items()}
 
 
 def blend_weights(before: Tensor, after: Tensor, floor: float) -> Tensor:

@@ -15,7 +15,7 @@ from mlabench.method import Batch, Hyperparameters, LabelledSplit, Progress, Tas
 
 
 class Imputation(JointHeadMethod):
-    """Fills absent inputs with zeros or with the training mean, and goes on as if nothing were missing.
+    """Fills absent inputs with zeros or with the training mean, then proceeds as if nothing were missing.
 
     Source: the simplest remedies for missing modalities, the first that surveys list (Wu et al., arXiv
     2409.07825). Zeros in place of inputs are also what the released code of MLA (arXiv 2311.10707) gives to all

@@ -19,15 +19,15 @@ class LateFusion(Method):
     """Trains every modality by itself and combines the predictions.
 
     Source: the common baseline; MLA's tables (arXiv 2311.10707) have it without giving its exact form. The
-    literature has two readings, which the option ``objective`` tells apart:
+    literature has two readings; the option ``objective`` chooses:
 
     * ``separate``: independent trainings. The loss is the sum of the modalities' own cross-entropies. They
       share no parameter, and SGD and Adam treat each parameter by itself, so this equals separate trainings
       (clipping the *global* gradient norm would couple them).
     * ``joint``: one cross-entropy, of the fused prediction itself, with the gradient passing through all of it.
       With ``readout: logits`` this is ``sum`` with an average in place of the sum.
-      With ``readout: probabilities`` it is a mixture of experts: one right modality explains a sample, so the
-      others are not stopped from being surely wrong, which a plain average suffers from at test time.
+      With ``readout: probabilities`` it is a mixture of experts: one right modality explains a sample, so nothing
+      keeps the others from being confidently wrong, which hurts a plain average at test time.
 
     Unimodal logits: the modality's own head.
 
@@ -53,9 +53,8 @@ class LateFusion(Method):
         )
         readout: Literal["logits", "probabilities"] = Field(
             default="probabilities",
-            description="What is averaged: 'probabilities' (the usual reading: a modality with larger logits "
-            "has no more say; the fused logits are the logarithm of the mixture) or 'logits' (as in QMF's and MLA's "
-            "code).",
+            description="What is averaged: 'probabilities' (the usual reading: larger logits give a modality no more "
+            "weight; the fused logits are the logarithm of the mixture) or 'logits' (as in QMF's and MLA's code).",
         )
 
     config: Config

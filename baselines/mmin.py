@@ -24,8 +24,8 @@ class MMIN(Method):
     Missing Modalities", ACL 2021, and the authors' code (AIM3-RUC/MMIN, commit 69a45fe, IEMOCAP scripts).
 
     Stage ``teacher`` trains the encoders and a classifier on the concatenated embeddings. Stage
-    ``imagination`` goes on with these encoders and keeps a frozen copy of them, the teacher. Each sample
-    hides some of its modalities, drawn anew each time. From the embeddings ``f`` of the available ones, a
+    ``imagination`` trains these encoders further and keeps a frozen copy of them, the teacher. Each sample
+    hides some of its modalities, drawn each time. From the embeddings ``f`` of the available ones, a
     cascade of residual autoencoders (*forward*) imagines ``g``, the teacher's embeddings of the hidden
     ones; a second cascade (*backward*) leads from there back to ``f``. The class is read off the codes
     ``l`` of the forward cascade, the only part that prediction uses:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHeadMethod, linear_heads
+from mlabench.fusion import JointHeadMethod, apply_heads, linear_heads
 from mlabench.method import Batch, Hyperparameters, Optimization, Prediction, Task
 
 
@@ -32,7 +32,7 @@ class MMPareto(JointHeadMethod):
     Unimodal logits: the modality's own head.
 
     Absent modality: its feature is zero in the joint head, and ``L_m`` is a mean over the samples that have it;
-    where nobody in the batch has it, its encoder and its head stay as they are.
+    where no sample of the batch has it, its encoder and its head stay as they are.
 
     Deviations:
 
@@ -64,7 +64,7 @@ class MMPareto(JointHeadMethod):
 
     def losses(self, embedding: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """The multimodal loss, and the sum of the unimodal ones; scalars."""
-        own = self.unimodal_losses(batch, self._unimodal(embedding))
+        own = self.unimodal_losses(batch, apply_heads(self.heads, embedding))
         return F.cross_entropy(self.head.fused(embedding), batch.label), torch.stack(list(own.values())).sum()
 
     def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ class MMPareto(JointHeadMethod):
             for parameter, gradient in integrated.items():
                 parameter.grad = gradient
 
-        # The heads' own pass over constant features: a third pass through the encoders would be for nothing.
+        # The heads' own pass over constant features: a third pass through the encoders is not needed.
         constant = {modality: feature.detach() for modality, feature in embedding.items()}
         optimization.update(torch.stack(self.losses(constant, batch)).sum(), before_step=give_encoders_theirs)
         return {"loss": (multimodal + unimodal).detach()}
@@ -89,37 +89,25 @@ class MMPareto(JointHeadMethod):
             multimodal: ``L_0``.
             unimodal: The sum of the ``L_m``; each of them reaches its own encoder only.
         """
-        parameters = {
-            modality: [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-            for modality, encoder in self.encoders.items()
-        }
-        everything = [parameter for members in parameters.values() for parameter in members]
+        everything = [parameter for parameter in self.encoders.parameters() if parameter.requires_grad]
         if not everything:
             return {}
-        joint = dict(
-            zip(
-                everything,
-                torch.autograd.grad(multimodal, everything, retain_graph=True, allow_unused=True),
-                strict=True,
-            )
-        )
-        own = dict(zip(everything, torch.autograd.grad(unimodal, everything, allow_unused=True), strict=True))
+        joint = torch.autograd.grad(multimodal, everything, retain_graph=True, allow_unused=True)
+        own = torch.autograd.grad(unimodal, everything, allow_unused=True)
+        pairs = dict(zip(everything, zip(joint, own, strict=True), strict=True))
         result: dict[nn.Parameter, Tensor] = {}
-        for members in parameters.values():
+        for encoder in self.encoders.values():
             # A parameter that the batch does not use, as those of an absent modality, has no gradient of either loss.
-            reached = [parameter for parameter in members if joint[parameter] is not None]
+            reached = [p for p in encoder.parameters() if p in pairs and pairs[p][0] is not None]
             if reached:
-                pairs = ([joint[parameter] for parameter in reached], [own[parameter] for parameter in reached])
-                result |= zip(reached, integrate(*pairs, self.config.gamma), strict=True)
+                a, b = zip(*(pairs[parameter] for parameter in reached), strict=True)
+                result |= zip(reached, integrate(a, b, self.config.gamma), strict=True)
         return result
 
     def predict(self, batch: Batch) -> Prediction:
         """The joint head, and each modality's own."""
         embedding = self.encode(batch)
-        return Prediction(self.head.fused(embedding), self._unimodal(embedding), embedding)
-
-    def _unimodal(self, embedding: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {modality: self.heads[modality](feature).float() for modality, feature in embedding.items()}
+        return Prediction(self.head.fused(embedding), apply_heads(self.heads, embedding), embedding)
 
 
 def integrate(multimodal: Sequence[Tensor], unimodal: Sequence[Tensor], gamma: float) -> list[Tensor]:

@@ -14,7 +14,7 @@ from mlabench.method import Batch, Hyperparameters, Optimization
 
 
 class OPM(JointHeadMethod):
-    """Drops the features of the modality that does better, the more often the better it does.
+    """Drops the features of the modality that does better, and more often the better it does.
 
     Source: Wei, Hu, Du, Wen, "On-the-fly Modulation for Balanced Multimodal Learning", TPAMI 2024,
     arXiv 2410.11582, and the authors' code (GeWu-Lab/BML_TPAMI2024, commit 8db168f).
@@ -32,7 +32,7 @@ class OPM(JointHeadMethod):
     Unimodal logits: the modality's block of the head and its part of the bias, ``W_m h_m + b / M``.
 
     Absent modality: its feature is zero, as if it were dropped. A score is a mean over the samples that have
-    the modality; one that nobody in the batch has takes no part in the comparison.
+    the modality; one that no sample of the batch has takes no part in the comparison.
 
     Deviations:
 
@@ -85,7 +85,7 @@ class OPM(JointHeadMethod):
         label = batch.label.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
         right = logits.softmax(dim=2).gather(2, label).squeeze(2)  # [B, M]
         count = batch.present.sum(dim=0)
-        score = (right * batch.present).sum(dim=0) / count.clamp(min=1)  # s, 0 where nobody has it
+        score = (right * batch.present).sum(dim=0) / count.clamp(min=1)  # s, 0 where no sample has it
         others = (count > 0).sum() - (count > 0).long()
         average = (score.sum() - score) / others.clamp(min=1)
         ratio = score / average.clamp(min=torch.finfo(score.dtype).tiny)

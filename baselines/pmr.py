@@ -68,7 +68,7 @@ class PMR(JointHeadMethod):
             default=0.1,
             gt=0,
             le=1,
-            description="Share of the training split, drawn anew, for prototypes (CREMA-D: 0.1).",
+            description="Share of the training split, drawn before each epoch, for prototypes (CREMA-D: 0.1).",
         )
         until: float = Field(
             default=0.67,

@@ -32,8 +32,8 @@ class ReconBoost(Method):
 
         L = (1 / C) (weight1 - weight2 q[y]) CE(z_k) + alpha MSE(p_k, p_j)
 
-    so that samples count the less, the more the others have got right. The last term is the memory consolidation,
-    absent from the first phase; its mean is over samples and classes.
+    so that samples count less, the better the others classify them. The last term, the memory consolidation, is a mean
+    over samples and classes and absent from the first phase.
 
     *Rectification* updates everything by the cross-entropy of ``z``.
 
@@ -41,7 +41,7 @@ class ReconBoost(Method):
 
     Absent modality: its logits leave the sums. The loss of boosting is over the samples that have the modality, its
     last term over those that have both; a sample with nothing else has the ``q`` of an empty ensemble, 1 / C. A
-    batch in which nobody has the modality is spent on rectification.
+    batch in which no sample has the modality is spent on rectification.
 
     Deviations:
 
@@ -72,7 +72,7 @@ class ReconBoost(Method):
             description="Weight of the cross-entropy in boosting (CREMA-D: 5; AVE, ModelNet40: 4).",
         )
         weight2: float = Field(
-            default=1.0, ge=0, description="Weight of what the other modalities have got right (authors' script: 1)."
+            default=1.0, ge=0, description="Weight of what the other modalities get right (authors' script: 1)."
         )
         alpha: float = Field(
             default=0.5,

@@ -22,7 +22,7 @@ _STARTS = 10
 
 
 class Relearning(JointHeadMethod):
-    """Diagnoses each encoder by how well its features cluster, and lets those that overfit learn anew in part.
+    """Diagnoses each encoder by how well its features cluster, and resets those that overfit in part.
 
     Source: Wei, Li, Feng, Hu, "Diagnosing and Re-learning for Balanced Multimodal Learning", ECCV 2024,
     arXiv 2407.09705, and the authors' code (GeWu-Lab/Diagnosing_Relearning_ECCV2024, commit 025085e).
@@ -80,7 +80,7 @@ class Relearning(JointHeadMethod):
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
-        #: The encoders' weights before training; of no use after it, hence no part of the state.
+        #: The encoders' weights before training, not needed afterwards, so not part of the state.
         self.initial: dict[str, Tensor] = {}
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002

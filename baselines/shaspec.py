@@ -30,11 +30,11 @@ class ShaSpec(Method):
     with shared features ``r_m`` and specific ones ``s_m``. ``V`` is one layer for all modalities, ``r`` comes from the
     shared features of the modalities that are there. The L1 distances, means over samples and dimensions, are those
     of neighbours in a ring of the modalities; ``U`` tells the modality of a specific feature. Stage ``complete`` sees
-    whole samples; stage ``incomplete`` goes on from there with random subsets of their modalities.
+    whole samples; stage ``incomplete`` continues with random subsets of their modalities.
 
     Unimodal logits: the prediction when that modality alone is there.
 
-    Absent modality: as missing above; it has no part in the two auxiliary losses.
+    Absent modality: as missing above; it takes no part in the two auxiliary losses.
 
     Deviations (the authors' classification network is not public):
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.fusion import JointHeadMethod, average_weights, linear_heads, weighted_sum
+from mlabench.fusion import JointHeadMethod, apply_heads, average_weights, linear_heads, weighted_sum
 from mlabench.method import Batch, Hyperparameters, Prediction, Stage, Task
 
 
@@ -42,7 +42,7 @@ class UMT(JointHeadMethod):
     * One epoch is selected for all teachers, the one with the best average of their logits. (That average is the
       paper's other method, the unimodal ensemble; see ``late_fusion``.)
     * The teachers are in evaluation mode while they teach; a public port leaves them in training mode, so that their
-      batch statistics go on changing.
+      batch statistics keep changing.
     """
 
     title = "UMT"
@@ -98,7 +98,8 @@ class UMT(JointHeadMethod):
         """The sum of the teachers' cross-entropies, or the student's loss."""
         target = self.encode(batch, self.teacher_encoders)
         if not self.distilling:
-            return torch.stack(list(self.unimodal_losses(batch, self._teach(target)).values())).sum()
+            losses = self.unimodal_losses(batch, apply_heads(self.teacher_heads, target))
+            return torch.stack(list(losses.values())).sum()
         feature = self.encode(batch)
         loss = F.cross_entropy(self.head.fused(feature), batch.label)
         for column, modality in enumerate(self.task.modalities):
@@ -113,11 +114,7 @@ class UMT(JointHeadMethod):
         if self.distilling:
             return super().predict(batch)
         embedding = self.encode(batch, self.teacher_encoders)
-        unimodal = self._teach(embedding)
+        unimodal = apply_heads(self.teacher_heads, embedding)
         weight = average_weights(batch.present)
         fused = weighted_sum(torch.stack(list(unimodal.values()), dim=1), weight)
         return Prediction(fused, unimodal, embedding, weight)
-
-    def _teach(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Logits ``[B, C]`` of the teachers' heads on their ``features [B, d_m]``."""
-        return {modality: self.teacher_heads[modality](feature).float() for modality, feature in features.items()}

@@ -20,6 +20,7 @@ __all__ = [
     "JointHead",
     "JointHeadMethod",
     "alone",
+    "apply_heads",
     "average_weights",
     "entropies",
     "entropy_weights",
@@ -88,6 +89,11 @@ def linear_heads(task: Task, encoders: Mapping[str, Encoder]) -> nn.ModuleDict:
     return nn.ModuleDict({modality: nn.Linear(encoders[modality].width, classes) for modality in task.modalities})
 
 
+def apply_heads(heads: nn.ModuleDict, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each modality's own logits, float32. ``{modality: [B, C]}``."""
+    return {modality: heads[modality](feature).float() for modality, feature in features.items()}
+
+
 def alone(features: Mapping[str, Tensor], modality: str) -> dict[str, Tensor]:
     """The features ``{modality: [B, d_m]}`` of one modality, and zeros in place of those of the others."""
     return {name: feature if name == modality else torch.zeros_like(feature) for name, feature in features.items()}
@@ -127,7 +133,7 @@ def softmax_weights(scores: Tensor, present: Tensor) -> Tensor:
 
 
 def weighted_sum(logits: Tensor, weight: Tensor) -> Tensor:
-    """``sum_m weight_m z_m``; a modality of weight zero has no say, whatever its logits hold.
+    """``sum_m weight_m z_m``; a modality of weight zero has no effect, whatever its logits hold.
 
     Args:
         logits: ``[B, M, C]``

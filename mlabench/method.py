@@ -234,7 +234,7 @@ class Method(nn.Module):
     def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:
         """Called before each epoch, for what needs more than a mini-batch, such as prototypes or diagnoses.
 
-        Whoever uses the labels of ``validation`` says so in the docstring. The mode (training or evaluation)
+        A method that uses the labels of ``validation`` says so in its docstring. The mode (training or evaluation)
         in which this hook leaves the method does not matter.
         """
 
@@ -293,8 +293,8 @@ class Method(nn.Module):
         embedding, unimodal = {}, {}
         for modality in self.task.modalities:
             feature, rows = self.encode_present(batch, modality)
-            nobody = feature.new_zeros(0, len(self.task.classes))
-            logits = head(modality)(feature).float() if len(feature) > 0 else nobody
+            none = feature.new_zeros(0, len(self.task.classes))
+            logits = head(modality)(feature).float() if len(feature) > 0 else none
             embedding[modality] = absent_as_zero(feature, rows, len(batch))
             unimodal[modality] = absent_as_zero(logits, rows, len(batch))
         return embedding, unimodal

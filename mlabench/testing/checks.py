@@ -1,4 +1,4 @@
-"""The checks that every method passes, whoever wrote it.
+"""The checks that every method passes.
 
 Each is a few lines on tiny networks and random numbers; none knows what the method computes.
 """
@@ -66,7 +66,7 @@ def learns_a_small_batch(subject: Subject) -> None:
     require(right == 16, f"gets {right} of 16 samples right after {_STEPS} steps on them")
 
 
-@_check("a method that is thrown off by incomplete samples cannot be compared where modalities are missing")
+@_check("a method that fails on incomplete samples cannot be compared where modalities are missing")
 def learns_from_incomplete_samples(subject: Subject) -> None:
     """With modalities missing from a small batch, the complete samples are learned, and most of all."""
     subject.skip_unless_able("missing in training")

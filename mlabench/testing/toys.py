@@ -39,7 +39,7 @@ class TinyEncoder(Encoder):
         """Features ``[n, width]`` of ``inputs [n, 7]``.
 
         Raises:
-            ValueError: If there is no sample; real encoders may not bear that.
+            ValueError: If there is no sample; real encoders may fail on that.
         """
         if len(inputs) == 0:
             raise ValueError("the encoder was given a batch without samples; `Method.encode_present` avoids that")

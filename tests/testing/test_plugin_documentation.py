@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.testing import CHECKS
-from tests.command_line import ROOT, mlabench
+from tests.command_line import ROOT, invoke
 
 README = (ROOT / "mlabench" / "testing" / "README.md").read_text(encoding="utf-8")
 
@@ -43,13 +43,14 @@ def test_it_passes_its_test(workplace: Path) -> None:
     assert f"{len(CHECKS)} passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_runs_in_a_suite_and_is_reported(workplace: Path) -> None:
     (text,) = blocks("sh")
     for line in text.splitlines():
         arguments = shlex.split(line)[1:]
         if arguments[0] == "run":
-            arguments += ["--limit", "60", "--seeds", "0", "--set", "training.epochs=1"]
-        done = mlabench(*arguments, cwd=workplace)
+            arguments += ["--limit", "60", "--seeds", "0", "--set", "training.epochs=1", "--jobs", "1"]
+        done = invoke(*arguments, cwd=workplace)
         assert done.returncode == 0, done.stderr + done.stdout
     assert "Confident sum" in done.stdout
     assert "Confident sum" in (workplace / "results" / "report" / "report.html").read_text(encoding="utf-8")
