@@ -22,4 +22,4 @@ def test_contract(check: Check, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_methods_cite_their_paper(name: str) -> None:
-    assert registry.get("methods", name).paper
+    assert registry.get("methods", name).about.paper
