@@ -12,7 +12,7 @@ import pytest
 
 from mlabench import registry
 from mlabench.errors import UserError
-from tests.command_line import SMALL, lasting, mlabench
+from tests.command_line import SMALL, invoke, lasting, mlabench
 
 MINE = '''
 from __future__ import annotations
@@ -215,7 +215,7 @@ def test_a_mistake_gets_one_clear_message(case: str, write: Write, clean: None, 
 )
 def test_what_cannot_be_imported_stops_a_run_before_it_starts(text: str, message: str, write: Write) -> None:
     path, suite = write(text), write(SMALL, "s.yaml")
-    done = mlabench("run", suite, "--plugin", path, "--results", path.with_name("results"))
+    done = invoke("run", suite, "--plugin", path, "--results", path.with_name("results"))
     assert done.returncode == 2
     assert f"error: {path}:{message}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -224,7 +224,7 @@ def test_what_cannot_be_imported_stops_a_run_before_it_starts(text: str, message
 
 def test_a_broken_plugin_stops_every_command(write: Write, tmp_path: Path) -> None:
     suite = write(SMALL, "s.yaml")
-    done = mlabench("validate", suite, "--plugin", "no.py", cwd=tmp_path)
+    done = invoke("validate", suite, "--plugin", "no.py", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path / 'no.py'}: cannot read this plugin (No such file or directory).\n"
 
@@ -279,32 +279,32 @@ def test_workers_know_the_plugin(workplace: Path) -> None:
     ],
 )
 def test_commands_know_the_plugin(command: str, expected: str, workplace: Path) -> None:
-    done = mlabench(*command.split(), "--plugin", "mine.py", cwd=workplace)
+    done = invoke(*command.split(), "--plugin", "mine.py", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
 
 
 def test_results_are_reported_without_the_plugin(workplace: Path) -> None:
-    done = mlabench("report", "results", "--include-limited", "--out", "again", cwd=workplace)
+    done = invoke("report", "results", "--include-limited", "--out", "again", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert "Twin" in done.stdout
-    assert mlabench("validate", "s.yaml", cwd=workplace).returncode == 2
+    assert invoke("validate", "s.yaml", cwd=workplace).returncode == 2
 
 
 def test_a_changed_plugin_makes_its_trials_stale(workplace: Path) -> None:
     changed = (workplace / "mine.py").read_text().replace('"Twin"', '"Twins"')
     (workplace / "changed").mkdir()
     (workplace / "changed" / "mine.py").write_text(changed)
-    (found,) = json.loads(mlabench("status", "s.yaml", "--plugin", "changed/mine.py", "--json", cwd=workplace).stdout)
+    (found,) = json.loads(invoke("status", "s.yaml", "--plugin", "changed/mine.py", "--json", cwd=workplace).stdout)
     assert found["stale"] == 4
 
 
 def test_limits_are_listed(write: Write) -> None:
     path = write()
-    (row,) = json.loads(mlabench("methods", "twin*", "--json", "--plugin", path).stdout)
+    (row,) = json.loads(invoke("methods", "twin*", "--json", "--plugin", path).stdout)
     assert row["limits"] == [
         "more than two modalities: it is a twin.",
         "a prediction depends on what shares the sample's batch",
     ]
-    (row,) = json.loads(mlabench("methods", "concat", "--json").stdout)
+    (row,) = json.loads(invoke("methods", "concat", "--json").stdout)
     assert row["limits"] == []
