@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.command_line import mlabench
-from tests.datasets.published import crema_d_tree, food101_tree, iemocap_tree, kinetics_sounds_tree, mvsa_tree
+from tests.datasets.trees import TREES
+
+pytestmark = pytest.mark.slow
 
 SUITES = Path(__file__).parents[2] / "suites"
 SMALL = {
@@ -23,22 +24,19 @@ TEXT = "{name: text_cnn, length: 24}"
 
 
 class Case(NamedTuple):
-    """A dataset: its fixture, its suite, its options where they differ, its modalities."""
+    """A dataset: its suite, its options where they differ, its modalities."""
 
-    make_tree: Callable[[Path], Path]
     suite: str
     options: str
     modalities: tuple[str, ...]
 
 
 CASES = {
-    "crema_d": Case(crema_d_tree.make_tree, "cremad", "split: speaker", ("audio", "video")),
-    "kinetics_sounds": Case(kinetics_sounds_tree.make_tree, "kinetics_sounds", "split: kinetics", ("audio", "video")),
-    "food101": Case(food101_tree.make_tree, "food101", "split: official, text: titles", ("text", "image")),
-    "mvsa": Case(mvsa_tree.make_tree, "mvsa", "split: stratified", ("text", "image")),
-    "iemocap": Case(
-        iemocap_tree.make_tree, "iemocap_missing", "split: session, face: false", ("audio", "image", "text")
-    ),
+    "crema_d": Case("cremad", "split: speaker", ("audio", "video")),
+    "kinetics_sounds": Case("kinetics_sounds", "split: kinetics", ("audio", "video")),
+    "food101": Case("food101", "split: official, text: titles", ("text", "image")),
+    "mvsa": Case("mvsa", "split: stratified", ("text", "image")),
+    "iemocap": Case("iemocap_missing", "split: session, face: false", ("audio", "image", "text")),
 }
 
 
@@ -62,7 +60,7 @@ def write_suite(case: Case, name: str, folder: Path, root: Path) -> Path:
 def test_from_raw_files_to_a_report(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES[name]
     monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
-    root = case.make_tree(tmp_path / "raw files")
+    root = TREES[name](tmp_path / "raw files")
     suite = write_suite(case, name, tmp_path, root)
     results = tmp_path / "results"
 
@@ -92,7 +90,7 @@ def test_from_raw_files_to_a_report(name: str, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 def test_crema_d_with_the_papers_network(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
-    root = crema_d_tree.make_tree(tmp_path)
+    root = TREES["crema_d"](tmp_path)
     small = (
         "--set",
         "encoders.audio.seconds=0.64",

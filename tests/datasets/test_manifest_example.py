@@ -14,6 +14,7 @@ from tests.datasets.media_files import write_picture, write_wav
 README = (Path(__file__).parents[2] / "mlabench/datasets/README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
     header, row = re.search(r"```csv\n(.*)\n(.*)\n```", README).groups()  # type: ignore[union-attr]

@@ -157,15 +157,6 @@ def test_the_folder_is_found_however_it_is_given(release: Path, tmp_path: Path, 
     assert len(samples(root)) == len(EXPECTED)
 
 
-def test_where_the_files_lie_does_not_change_the_fingerprint(release: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "a folder with späces" / "IEMOCAP"
-    shutil.copytree(release, moved)
-    fingerprint = dataset(release).fingerprint()
-    assert dataset(moved).fingerprint() == fingerprint
-    for options in ({"split": "session"}, {"merge_excited": False}, {"face": False}, {"marker_side": "right"}):
-        assert dataset(release, **options).fingerprint() != fingerprint
-
-
 def test_modalities_keep_their_order_and_need_their_files_only(copy: Path) -> None:
     shutil.rmtree(copy / "Session1/dialog/avi")
     assert len(samples(copy)) == len(EXPECTED) * 4 // 5
@@ -355,11 +346,6 @@ def test_a_fold_that_does_not_exist_is_refused(split: str, fold: int) -> None:
         Iemocap.Config(split=split, fold=fold)
 
 
-def test_a_modality_can_be_named_once_only() -> None:
-    with pytest.raises(ValidationError, match="once only, got audio, audio"):
-        Iemocap.Config(modalities=("audio", "audio"))
-
-
 def test_dependence_between_splits_is_noted(release: Path) -> None:
     speakers = by_split(samples(release), speaker_of)
     tested, known = speakers["test"], speakers["train"] | speakers["validation"]
@@ -386,23 +372,6 @@ def test_what_only_the_lists_have_is_counted(release: Path, tmp_path: Path) -> N
     assert found.skipped == {"label outside the classes": 10, "in MLA's lists only": 1}
 
 
-def test_lists_with_other_line_ends_are_read(release: Path, tmp_path: Path) -> None:
-    names = sorted(EXPECTED)
-    folder = write_lists(tmp_path, names[:40], names[40:50])
-    for path in folder.glob("my_*.txt"):
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n\r\n")
-    assert by_split(samples(release, split="mla", lists=folder))["test"] == set(names[40:50])
-
-
-def test_missing_lists_come_with_a_remedy(release: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"my_train_iemo\.txt is not in .*dataset\.lists=DIR"):
-        listing(release, split="mla")
-    write_lists(tmp_path, [FIRST], [])
-    (tmp_path / "my_test_iemo.txt").unlink()
-    with pytest.raises(UserError, match=r"my_test_iemo\.txt is not in .*dataset\.lists=DIR"):
-        listing(release, split="mla", lists=tmp_path)
-
-
 def test_lists_that_overlap_are_refused(release: Path, tmp_path: Path) -> None:
     folder = write_lists(tmp_path, [FIRST], [FIRST])
     with pytest.raises(UserError, match=f"1 utterances are in both lists, e.g. {FIRST}"):
@@ -418,12 +387,6 @@ def test_a_damaged_list_names_the_line(release: Path, tmp_path: Path) -> None:
 
 
 # No data
-
-
-@pytest.mark.parametrize("make", [None, lambda root: root, lambda root: write_text(root / "file", "text")])
-def test_missing_data_come_with_a_remedy(tmp_path: Path, make: Callable[[Path], Path] | None) -> None:
-    with pytest.raises(UserError, match=r"(?s)not there.*sail\.usc\.edu.*dataset\.root=DIR.*--dataset stamps"):
-        dataset(make(tmp_path) if make else None).load()
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -172,12 +172,6 @@ def test_listed_tweets_that_cannot_be_used_are_counted(folder: Path) -> None:
     assert "1" not in splits(found)["test"]
 
 
-@pytest.mark.parametrize(("split", "name"), [("qmf", "train.jsonl"), ("mla", "my_train_mvsa.txt")])
-def test_missing_lists_come_with_a_remedy(official: Path, split: str, name: str) -> None:
-    with pytest.raises(UserError, match=rf"dataset\.lists: .*{name} is not in .*github\.com.*dataset\.lists=DIR"):
-        listing(official, split=split)
-
-
 # Skips and folders.
 
 
@@ -239,11 +233,6 @@ def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
         listing(folder)
 
 
-def test_no_folder_comes_with_a_remedy() -> None:
-    with pytest.raises(UserError, match=r"no folder was given.*mvsasingle.*dataset\.root=DIR"):
-        dataset(None).load()
-
-
 def test_a_tree_without_a_usable_tweet_says_why(folder: Path) -> None:
     for path in folder.glob("data/*.txt"):
         path.unlink()
@@ -297,20 +286,6 @@ def test_mvsa_multiple_is_recognised(folder: Path) -> None:
     (folder / "labelResultAll.txt").write_text(f"ID\ttext,image\ttext,image\ttext,image\n1{pairs}\n")
     with pytest.raises(UserError, match=r"labelResultAll\.txt:1: .*MVSA-Multiple\. Give the folder of MVSA-Single"):
         listing(folder)
-
-
-@given(data=st.binary(max_size=60) | st.text("12\t, \nIDpositve", max_size=60).map(str.encode))
-def test_no_label_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "labels.txt"
-    path.write_bytes(data)
-    try:
-        found = read_labels(path, Counter())
-    except UserError as error:
-        assert error.line is not None
-    else:
-        for pair in found.values():
-            for rule in ("agreeing", "polar"):
-                assert outcome(*pair, rule)
 
 
 @given(data=st.binary(max_size=60))
