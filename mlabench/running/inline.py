@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from mlabench.processes import environment
 from mlabench.record import Failure
 from mlabench.running.events import Finished, Suspended, Tell, Waiting
 from mlabench.running.queue import JobQueue
-from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, environment, record_death, run_job
+from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, record_death, run_job
 from mlabench.store import Store
 from mlabench.training import Job, RunOptions
 

@@ -20,10 +20,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from mlabench.errors import UserError
+from mlabench.processes import environment
 from mlabench.record import Failure
 from mlabench.running.events import Event, Finished, Started, Suspended, Tell, Waiting
 from mlabench.running.queue import JobQueue
-from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, Unwritable, environment, record_death, work
+from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, Unwritable, record_death, work
 from mlabench.store import Store, release_of
 from mlabench.training import SIGNALS, Job, RunOptions
 from mlabench.words import duration

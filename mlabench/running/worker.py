@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -141,20 +141,6 @@ def record_death(job: Job, store: Store, failure: Failure, seconds: float) -> Fi
     """Records a trial that took its process with it."""
     store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
     return Finished(job.trial.id, failure.message, seconds)
-
-
-@contextmanager
-def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for the length of a block; processes inherit them when they are spawned."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _problem(record: Record) -> str:

@@ -192,9 +192,7 @@ def test_a_trial_that_a_run_is_on_is_skipped_for_now(stores: tuple[Store, Store,
     assert merge(stores) == (1, 0, 1, [])
 
 
-def test_an_interrupted_merge_resumes(
-    stores: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_merge_resumes(stores: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     one, _, into = stores
     for trial in (A, B, C):
         one.write(make_record(trial))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
+from mlabench.processes import environment
 from mlabench.training.stopping import SIGNALS
 
 #: Fabric takes processes that have this in their environment as they are, and starts none of its own.
@@ -32,29 +33,24 @@ def process_group(count: int, target: Callable[..., Any], arguments: tuple[Any, 
         )
         for rank in range(1, count)
     ]
-    before = {name: os.environ.get(name) for name in (*shared, _LOCAL_RANK)}
     try:
         for process in processes:
             process.start()
-        os.environ.update({**shared, _LOCAL_RANK: "0"})
-        yield
+        with environment({**shared, _LOCAL_RANK: "0"}):
+            yield
         for process in processes:
             process.join()
     finally:
         for process in processes:
             if process.is_alive():
                 process.kill()
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         _leave_group()
 
 
-def _join_group(environment: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _join_group(settings: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # rank 0 decides when to stop
-    os.environ.update(environment)
+    os.environ.update(settings)
     try:
         target(*arguments)
     finally:
