@@ -1,1 +1,1 @@
-"""Baselines, one file each, written against mlabench's public contract only."""
+"""Baselines, one file each, written against mlabench's public contract only. The registry finds them by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,7 +18,7 @@ from mlabench.encoders.hub import require_hub
 from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, standardise, to_float
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
-from mlabench.media import Medium, missing_package
+from mlabench.media import Medium, needed_packages
 from mlabench.media.preprocessing import Fbank, Picture, Preprocessing, Tokens, Waveform
 
 _OFFLINE = "Go online once, or give the folder of the saved model (config, tokenizer, weights) as `pretrained: PATH`."
@@ -73,7 +73,7 @@ class HuggingFaceEncoder(BackboneEncoder):
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
         source = _source(config)
-        about = _configuration(source)
+        about = _fetch("AutoConfig", source)
         media = _media(about, source)
         self.medium = next(medium for medium in media if (medium == "image") == (len(shape) == 3))
         network = _network(config, about)
@@ -82,9 +82,9 @@ class HuggingFaceEncoder(BackboneEncoder):
             network, about = getattr(network, f"{tower}_model"), getattr(about, f"{tower}_config")
         self.padding = getattr(about, "pad_token_id", None) or 0
         if self.medium == "audio":
-            self.extractor = _extractor(source)
+            self.extractor = _fetch("AutoFeatureExtractor", source)
         if self.medium == "image":
-            pictures = _image_processor(source)
+            pictures = _fetch("AutoImageProcessor", source)
             mean, std = tuple(pictures.image_mean), tuple(pictures.image_std)
             self.picture = PictureInput(mean, std, augment=config.augment and not config.frozen)
         self._use(network, about.hidden_size)
@@ -94,7 +94,7 @@ class HuggingFaceEncoder(BackboneEncoder):
         """Token ids int32 ``[length]``, a waveform int16 ``[T]`` or filter bank, or pictures uint8 ``[3, S, S]``."""
         options = cast(HuggingFaceEncoder.Config, config)
         source = _source(options)
-        about = _configuration(source)
+        about = _fetch("AutoConfig", source)
         media = _media(about, source)
         if medium not in media:
             raise UserError(f"the model {source!r} reads {' or '.join(media)}, not {medium}.", remedy=_OTHER)
@@ -103,7 +103,7 @@ class HuggingFaceEncoder(BackboneEncoder):
         if medium == "image":
             side = getattr(about, "vision_config", about).image_size  # which some write as a pair
             return Picture(size=side if isinstance(side, int) else max(side), fit=options.fit)
-        rate = _extractor(source).sampling_rate
+        rate = _fetch("AutoFeatureExtractor", source).sampling_rate
         if about.model_type == _SPECTROGRAMS:
             return Fbank(frames=about.max_length, mels=about.num_mel_bins, rate=rate)
         return Waveform(rate=rate, seconds=options.seconds)
@@ -156,8 +156,12 @@ def _source(config: HuggingFaceEncoder.Config) -> str:
     return str(folder)
 
 
-def _fetch(load: Callable[..., Any], source: str, **options: Any) -> Any:
-    """Calls a ``from_pretrained`` on what is on this machine, and else on the hub."""
+def _fetch(what: str, source: str, **options: Any) -> Any:
+    """What a class of transformers, such as ``AutoConfig``, reads on this machine, and else from the hub."""
+    with needed_packages():
+        import transformers
+
+        load = getattr(transformers, what).from_pretrained
     try:
         with _quiet():
             try:
@@ -188,14 +192,6 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _configuration(source: str) -> Any:
-    try:
-        from transformers import AutoConfig
-    except ImportError as error:
-        raise missing_package(error) from error
-    return _fetch(AutoConfig.from_pretrained, source)
-
-
 def _media(about: Any, source: str) -> tuple[Medium, ...]:
     """What the model reads."""
     from transformers import MODEL_MAPPING
@@ -217,18 +213,6 @@ def _tokens(config: HuggingFaceEncoder.Config, about: Any) -> Tokens:
     return Tokens(tokenizer=config.model, length=config.length, folder=folder)
 
 
-def _extractor(source: str) -> Any:
-    from transformers import AutoFeatureExtractor
-
-    return _fetch(AutoFeatureExtractor.from_pretrained, source)
-
-
-def _image_processor(source: str) -> Any:
-    from transformers import AutoImageProcessor
-
-    return _fetch(AutoImageProcessor.from_pretrained, source)
-
-
 def _network(config: HuggingFaceEncoder.Config, about: Any) -> Any:
     from transformers import AutoModel
 
@@ -237,7 +221,7 @@ def _network(config: HuggingFaceEncoder.Config, about: Any) -> Any:
     if config.pretrained is False:
         return _without_pooler(AutoModel.from_config(about))
     source = _source(config)
-    network, report = _fetch(AutoModel.from_pretrained, source, config=about, output_loading_info=True)
+    network, report = _fetch("AutoModel", source, config=about, output_loading_info=True)
     _without_pooler(network)
     missing = sorted(set(report["missing_keys"]) & set(network.state_dict()))
     if missing:

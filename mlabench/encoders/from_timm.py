@@ -15,7 +15,7 @@ from mlabench.encoders.hub import quietly, require_hub
 from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
-from mlabench.media import Medium, missing_package
+from mlabench.media import Medium, needed_packages
 from mlabench.media.preprocessing import Fbank, Frames, LogMel, Picture, Preprocessing, Spectrogram
 from mlabench.registry import suggest
 
@@ -117,10 +117,8 @@ class TimmEncoder(BackboneEncoder):
 
 
 def _check_name(name: str) -> None:
-    try:
+    with needed_packages():
         import timm
-    except ImportError as error:
-        raise missing_package(error) from error
     architecture, _, tag = name.partition(".")
     if timm.is_model(architecture):
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]

@@ -15,7 +15,7 @@ from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, s
 from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
-from mlabench.media import Medium, missing_package
+from mlabench.media import Medium, needed_packages
 from mlabench.media.preprocessing import LogMel, Mfcc, Preprocessing, Waveform
 from mlabench.registry import suggest
 
@@ -140,10 +140,8 @@ def _check_name(name: str) -> None:
 
 
 def _build(config: TorchaudioEncoder.Config, function: str) -> Any:
-    try:
+    with needed_packages():
         from torchaudio import models, pipelines
-    except ImportError as error:
-        raise missing_package(error) from error
     network = getattr(models, function)()
     if config.pretrained is True:
         try:
