@@ -24,7 +24,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Frozen(BaseModel):
-    """What can be neither changed nor extended: a part of a trial or of a record."""
+    """A part of a trial or of a record: no field can be changed or added."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

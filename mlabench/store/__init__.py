@@ -11,7 +11,7 @@ from mlabench.store.cleanup import checkpoint_path, tidy
 from mlabench.store.header import RecordHeader, TrialHeader
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
-from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+from mlabench.store.records import MODEL, PREDICTIONS, Arrays, Store
 
 __all__ = [
     "MODEL",
@@ -19,7 +19,6 @@ __all__ = [
     "VALUES",
     "Arrays",
     "CachedArray",
-    "CorruptRecordError",
     "Draft",
     "Holder",
     "RecordHeader",
@@ -33,7 +32,6 @@ __all__ = [
     "is_held",
     "merge_folders",
     "open_array",
-    "read_record",
     "release_of",
     "remove_file",
     "tidy",

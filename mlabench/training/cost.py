@@ -1,6 +1,6 @@
 """What a trial costs: time by phase; of the training alone passes through encoders, time and memory.
 
-Counting reads sizes and clocks only: it draws no random number and changes none.
+Counting reads sizes and clocks only: it draws no random numbers and changes no results.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Meter:
                 self._backward[modality] += rows
 
             if output.grad_fn is not None:
-                # Of the graph's node, not of the tensor: a gradient that ends at the features is no pass.
+                # Of the graph's node, not of the tensor: a gradient that ends at the features is not a pass.
                 output.grad_fn.register_prehook(backward)
 
         return forward

@@ -29,7 +29,7 @@ def decode_inputs(
 ) -> Data:
     """The data with raw modalities decoded, and without the samples of which an item is unreadable.
 
-    ``preprocessing`` has one entry for each raw modality; the number of ``workers`` changes no value.
+    ``preprocessing`` has one entry for each raw modality; results do not depend on the number of ``workers``.
 
     Raises:
         UserError: If the cache cannot be written, or a split has no sample left.

@@ -58,7 +58,7 @@ def run_trial(
         job: The trial and its tests.
         store: Where the record goes.
         options: How it is run.
-        report: Told of each epoch.
+        report: Called after each epoch.
         should_stop: Whether to stop training at the end of the current epoch.
 
     Raises:
@@ -100,7 +100,7 @@ def _assist(trial: Trial, tests: Sequence[Missing], old: Record | None, store: S
 
 
 def _checkpoints(trial: Trial, store: Store, options: RunOptions, should_stop: Callable[[], bool]) -> Checkpoints:
-    """Where snapshots of a trial go; those of other code are of no use to it."""
+    """Where snapshots of a trial go; those of other code do not fit."""
     identity = {
         "trial": trial.id,
         "method": method_source(trial),

@@ -58,7 +58,7 @@ def test_a_second_time_is_instant() -> None:
         same.values[0] = 1
 
 
-def test_an_interrupted_one_goes_on_where_it_stopped() -> None:
+def test_an_interrupted_one_resumes_where_it_stopped() -> None:
     first, again = Maker(stop_after=4), Maker()
     with pytest.raises(KeyboardInterrupt):
         make(first)
@@ -80,7 +80,7 @@ def _make_and_die() -> None:
     cached_array("some", {"what": 1}, (6, 2), FLOAT, _die)
 
 
-def test_a_killed_one_goes_on_and_its_lock_is_gone() -> None:
+def test_a_killed_one_resumes_and_its_lock_is_gone() -> None:
     process = multiprocessing.get_context("spawn").Process(target=_make_and_die)
     process.start()
     process.join(60)

@@ -159,7 +159,7 @@ def test_the_largest_contradictions_come_first(stores: tuple[Store, Store, Store
     assert lines[-1].strip() == "and 1 more"
 
 
-def test_rounding_cost_and_environment_are_no_contradiction(stores: tuple[Store, Store, Store]) -> None:
+def test_rounding_cost_and_environment_do_not_contradict(stores: tuple[Store, Store, Store]) -> None:
     one, two, _ = stores
     one.write(make_record(A, 0.5).model_copy(update={"cost": {"wall_seconds_train": 1.0}}))
     two.write(make_record(A, 0.5 + 1e-9).model_copy(update={"environment": {"host": "two"}}))

@@ -110,7 +110,7 @@ def test_another_split_of_the_same_samples_decodes_nothing(monkeypatch: pytest.M
     assert values(swapped.train, "word")[:, 0].tolist() == [len(word) for word in data.test.ids]
 
 
-def test_other_items_and_other_settings_are_decoded_anew() -> None:
+def test_other_items_and_other_settings_are_decoded_again() -> None:
     first = decode_inputs(make_data(WORDS), STEPS)
     louder = decode_inputs(make_data(WORDS), {**STEPS, "word": Letters(scale=5)})
     longer = decode_inputs(make_data([*WORDS[:-1], WORDS[-1] + "oo"]), STEPS)

@@ -139,7 +139,7 @@ def test_results_are_the_same_whether_representations_were_cached_or_not(tree: P
     assert one.curves == two.curves
 
 
-def test_places_are_no_part_of_a_trial(tree: Path, tmp_path: Path) -> None:
+def test_locations_are_not_part_of_a_trial(tree: Path, tmp_path: Path) -> None:
     trial = make_trial(tree, TUNED)
     moved = tmp_path / "moved here"
     tree.rename(moved)
@@ -152,7 +152,7 @@ def test_places_are_no_part_of_a_trial(tree: Path, tmp_path: Path) -> None:
     assert Trial.model_validate_json(other.model_dump_json()) == other, "a worker reads what the planner knows"
 
 
-def test_what_is_stored_names_no_place(tree: Path, tmp_path: Path) -> None:
+def test_what_is_stored_names_no_location(tree: Path, tmp_path: Path) -> None:
     trial, store = make_trial(tree, TUNED), Store(tmp_path / "results")
     store.write(Record(trial=trial, status="ok"))
     store.write_plan(Plan(name="plan", modalities=(), cells=(PlannedTrial(label="a", trial=trial, tests=()),)))

@@ -203,7 +203,7 @@ def test_stages(name: str, train: SplitTensors, fabric: Fabric) -> None:
     first = [weights for weights, _ in regress(start, settings, 4, stage="first", factors=cosine4)]
     second = [weights for weights, _ in regress(first[1], settings, 2, stage="second", factors=[1.0, 0.5])]
     reports: list[tuple[str, int]] = []
-    scores = [0.3, 0.8, 0.5, 0.8, 0.2, 0.4]  # the second stage is worse than the first, and begins anew
+    scores = [0.3, 0.8, 0.5, 0.8, 0.2, 0.4]  # the second stage is worse than the first, and starts again
     curves, selected = fit_linear(
         method,
         train,
@@ -414,7 +414,7 @@ def test_gradients_can_be_modified_before_the_step(train: SplitTensors, fabric: 
 
 
 class Scripted(Recorder):
-    """Logs what it is told to."""
+    """Logs given values."""
 
     def __init__(self, log: Callable[[Progress], dict[str, float]]) -> None:
         super().__init__()
@@ -442,7 +442,7 @@ def test_logs_are_means_over_the_steps_that_gave_them(train: SplitTensors, fabri
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", ["loss", "loss/audio"])
-def test_a_loss_that_is_no_number_ends_the_training(
+def test_a_loss_that_is_not_finite_ends_the_training(
     value: float, name: str, train: SplitTensors, fabric: Fabric
 ) -> None:
     """One bad step suffices, and the epoch is not offered for selection."""

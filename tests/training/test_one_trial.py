@@ -223,7 +223,7 @@ def test_a_method_without_weights_has_none(store: Store) -> None:
 
 
 class Poisoned(SplitTensors):
-    """Starts from a split whose absent inputs are no numbers."""
+    """Starts from a split whose absent inputs are NaN."""
 
     def __init__(
         self, split: Split, modalities: tuple[str, ...], present: NDArray[np.bool_], device: torch.device
@@ -353,7 +353,7 @@ def test_a_failure_becomes_a_record(method: str, kind: str, place: str, spies: N
     assert not record.evaluations
 
 
-def test_a_failed_trial_that_runs_again_starts_afresh(spies: None, store: Store) -> None:
+def test_a_failed_trial_that_runs_again_starts_from_scratch(spies: None, store: Store) -> None:
     trial = small_trial("spy")
     failure = run_trial(Job(small_trial("failing"), (HALF,)), store, CPU).failure
     store.write(Record(trial=trial, status="failed", failure=failure))

@@ -19,7 +19,7 @@ from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Training
 
 SAMPLES, EPOCHS = 24, 8
-#: Operations whose result, or its size, the host has to know before it can go on.
+#: Operations whose result, or its size, the host has to know before it can continue.
 ASKING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "repeat_interleave"}
 #: Methods whose steps ask for something, and for what.
 EXCEPTIONS = {

@@ -138,6 +138,6 @@ def test_accuracies_by_hand(split: SplitTensors) -> None:
     assert accuracies(Echo(), split, make_fabric("cpu", "32")) == pytest.approx(expected)
 
 
-def test_a_modality_that_nobody_has_gets_no_accuracy(split: SplitTensors) -> None:
+def test_a_modality_that_no_sample_has_gets_no_accuracy(split: SplitTensors) -> None:
     split.present[:, 0] = False
     assert set(accuracies(Echo(), split, make_fabric("cpu", "32"))) == {"multimodal", "text"}

@@ -1,4 +1,4 @@
-"""What the machine must have for what was asked, checked before anything runs. Free of torch when imported."""
+"""Checks that the machine has what was asked for, before anything runs. Importing it does not import torch."""
 
 from __future__ import annotations
 
