@@ -39,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows of an array on disk that is read when asked for, so that it may be larger than memory.
+    """Rows of an array on disk that is read on demand, so that it may be larger than memory.
 
     Attributes:
         array: Memory-mapped. ``[R, *shape]``
@@ -141,7 +141,7 @@ def best_accuracies(
         present: The pattern. bool ``[N, M]``
 
     Returns:
-        ``multimodal``, over all samples, and each modality, over the samples that have it; without those nobody has.
+        ``multimodal``, over all samples, and each modality, over the samples that have it, if any.
     """
     rows, counts = np.unique(present, axis=0, return_counts=True)
     subsets = [subset_key(name for name, here in zip(modalities, row, strict=True) if here) for row in rows]
@@ -251,7 +251,7 @@ class Dataset(ABC):
         Args:
             root: Where the raw files are; ``None`` for where they are installed.
             out: Folder to write to; ``None`` for the one that :meth:`load` reads.
-            progress: Called as the work goes on.
+            progress: Called after each item.
 
         Raises:
             UserError: If the dataset has no raw files, they are not found, or ``out`` cannot be written.

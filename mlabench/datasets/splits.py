@@ -23,12 +23,12 @@ def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[s
         The split of each group.
     """
     sizes = Counter(groups)
-    votes: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for group, label in zip(groups, labels, strict=True):
-        votes.setdefault(group, Counter())[label] += 1
+        counts.setdefault(group, Counter())[label] += 1
     classes: dict[str, list[str]] = {}
-    for group, vote in votes.items():
-        label = min(vote, key=lambda name: (-vote[name], name))
+    for group, labelled in counts.items():
+        label = min(labelled, key=lambda name: (-labelled[name], name))
         classes.setdefault(label, []).append(group)
     result = {}
     for members in classes.values():

@@ -1,4 +1,4 @@
-"""Made-up data whose best possible accuracies are known, so that methods can be checked. Needs no files."""
+"""Synthetic data whose best possible accuracies are known, to check methods. Needs no files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JITTER = 0.9
 
 
 class Synthetic(Dataset):
-    """Made-up modalities with known best accuracies, for checking methods rather than comparing them.
+    """Synthetic modalities with known best accuracies, for checking methods rather than comparing them.
 
     Every class is equally probable, and each modality shows a code from which the class can, or cannot, be told:
 
@@ -36,7 +36,7 @@ class Synthetic(Dataset):
 
     A code reaches the encoder as one of ``variants`` fixed random patterns of -1 and 1, with jitter too small to
     change a sign. A network has to learn each of them, yet the code can be told from the features without error.
-    The Bayes-optimal accuracy of a subset of the modalities is hence that of its codes,
+    The Bayes-optimal accuracy of a subset of the modalities is that of its codes,
     ``sum over codes of max_y P(y, codes)``, summed over the whole table of ``P(y, codes)``. The samples are drawn from
     that same table. Without noise it has a closed form: with ``C`` classes and ``p`` for the probability that some
     modality of the subset is clear, ``redundancy * max_m strength_m + (1 - redundancy) (1 - prod_m (1 -

@@ -1,4 +1,4 @@
-"""A small folder of somebody's own data: a table, and files of every kind beside it."""
+"""A small folder of your own data: a table, and files of every kind beside it."""
 
 import csv
 from collections.abc import Mapping, Sequence

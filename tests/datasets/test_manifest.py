@@ -1,4 +1,4 @@
-"""Anybody's own data: what a table says is what is loaded, and each of its mistakes is named."""
+"""Your own data: what a table says is what is loaded, and each of its mistakes is named."""
 
 import io
 import pickle
@@ -193,8 +193,8 @@ def without(column: str) -> Callable[[Rows], Rows]:
             2,
             "label: all rows have the same label. There must be",
         ),
-        (lambda rows: rows[:12], None, "split: there is no sample for test, and 6 groups in all. Add a column 'split'"),
-        (lambda rows: rows[6:], None, "split: there is no sample for train"),
+        (lambda rows: rows[:12], None, "split: no sample for test among 6 groups. Add a column 'split'"),
+        (lambda rows: rows[6:], None, "split: no sample for train"),
     ],
 )
 def test_a_mistake_in_the_table_is_shown_with_its_place(
@@ -230,8 +230,8 @@ def test_a_column_that_is_nearly_there_is_suggested(tmp_path: Path) -> None:
         (b'id,label\na,1\nb,"2\nc,3\n', 3, "is not well-formed CSV .* Double the quotes"),
         (b'id,label\na,"b"c\n', 2, "is not well-formed CSV"),
         (b"id,label,id\na,1,b\n", 1, "has more than one column 'id'"),
-        (b"PK\x03\x04\x00\x00", None, "is no text table. Export it as CSV in UTF-8, or as Parquet"),
-        ("id,label\na,1\n".encode("utf-16-le"), None, "is no text table"),
+        (b"PK\x03\x04\x00\x00", None, "is not a text table. Export it as CSV in UTF-8, or as Parquet"),
+        ("id,label\na,1\n".encode("utf-16-le"), None, "is not a text table"),
         (b"PAR1 and no more", None, "is not readable as Parquet"),
     ],
 )
@@ -290,9 +290,7 @@ def test_without_validation_rows_a_tenth_of_training_serves(tmp_path: Path) -> N
 
 def test_too_few_groups_cannot_be_split(tmp_path: Path) -> None:
     rows = without("split")([row | {"group": row["label"]} for row in make_rows()])
-    with pytest.raises(
-        UserError, match=r"there is no sample for validation, and 2 groups in all. Add a column 'split'"
-    ):
+    with pytest.raises(UserError, match=r"no sample for validation among 2 groups. Add a column 'split'"):
         load(rows, tmp_path)
 
 
@@ -450,9 +448,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
     values[3, 1] = value
     np.savez(tmp_path / "f.npz", eeg=values)
     media = {"eeg": "features", "caption": "text"}
-    with pytest.raises(
-        UserError, match=r"table\.csv:8: eeg: the features hold a number that is not finite.* Mend them"
-    ):
+    with pytest.raises(UserError, match=r"table\.csv:8: eeg: the features hold a number that is not finite.* Fix them"):
         load(make_rows(), tmp_path, media, features=tmp_path / "f.npz")
     # Where the sample is left out anyway, they do no harm.
     data = load(changed(3, caption="")(make_rows()), tmp_path, media, features=tmp_path / "f.npz")
@@ -582,7 +578,7 @@ def test_the_fingerprint_covers_content_and_not_places(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"modalities": {}}, "at least 1"),
-        ({"modalities": {"label": "text"}}, "'label' is no modality"),
+        ({"modalities": {"label": "text"}}, "'label' is not a valid modality"),
         ({"modalities": {"a b": "text"}}, "pattern"),
         ({"modalities": {"a": "words"}}, "'image', 'video', 'audio', 'text' or 'features'"),
         ({"modalities": TEXT, "features": "f.npz"}, "no modality consists of features"),

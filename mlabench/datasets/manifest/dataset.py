@@ -1,4 +1,4 @@
-"""The dataset ``manifest``: anybody's own data, described by one table."""
+"""The dataset ``manifest``: your own data, described by one table."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ class Manifest(RawDataset):
         def _no_column_of_another_meaning(cls, value: dict[str, str]) -> dict[str, str]:
             taken = {"id", "label", "split", "group"} & value.keys()
             if taken:
-                raise ValueError(f"{min(taken)!r} is no modality, since the table's column of that name says more")
+                raise ValueError(
+                    f"{min(taken)!r} is not a valid modality: the table's column of that name means something else"
+                )
             return value
 
         @model_validator(mode="after")
@@ -184,7 +186,7 @@ class Manifest(RawDataset):
         for split in SPLITS:
             if split not in splits:
                 raise UserError(
-                    f"there is no sample for {split}, and {len(set(groups))} groups in all.",
+                    f"no sample for {split} among {len(set(groups))} groups.",
                     remedy="Add a column 'split' that says train, validation or test, or correct it.",
                     file=str(table.path),
                     field="split",
@@ -248,7 +250,7 @@ class Manifest(RawDataset):
             raise self._table.error(number, modality, problem, "Pad or pool them to one shape.")
         if not np.isfinite(values).all():
             problem = "the features hold a number that is not finite (NaN, or too large for float32)."
-            raise self._table.error(number, modality, problem, "Mend them, or remove the row.")
+            raise self._table.error(number, modality, problem, "Fix them, or remove the row.")
         kept[self._table.rows[number]["id"]] = values
         return Text(f"{shape} {hashlib.sha256(values.tobytes()).hexdigest()}")
 

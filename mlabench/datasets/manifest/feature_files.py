@@ -93,5 +93,5 @@ def _read_safetensors(path: Path, names: Collection[str]) -> tuple[list[str], di
 def _read_npz(path: Path, names: Collection[str]) -> tuple[list[str], dict[str, NDArray[Any]]]:
     with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
         known = list(archive.files)
-        # A member that is no array comes as bytes.
+        # A member that is not an array comes as bytes.
         return known, {name: np.asarray(archive[name]) for name in names if name in known}

@@ -1,4 +1,4 @@
-"""Tables that people made: CSV or TSV as spreadsheets and scripts write them, and Parquet. Every cell is text."""
+"""Tables: CSV or TSV as spreadsheets and scripts write them, and Parquet. Every cell is text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def read_table(path: Path, wanted: Collection[str]) -> Table:
 def _from_text(path: Path, data: bytes, wanted: Collection[str]) -> Table:
     if b"\0" in data and not data.startswith(_UTF16):
         raise UserError(
-            "is no text table.", remedy="Export it as CSV in UTF-8, or as Parquet (ending in .parquet).", file=str(path)
+            "is not a text table.",
+            remedy="Export it as CSV in UTF-8, or as Parquet (ending in .parquet).",
+            file=str(path),
         )
     records = _records(path, decode_text(data))
     line, header = next(records, (1, []))

@@ -184,7 +184,7 @@ def read_annotations(path: Path) -> list[Clip]:
     try:
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if missing:
-            raise refuse(f"there is no column {missing[0]!r}.", 1)
+            raise refuse(f"the column {missing[0]!r} is missing.", 1)
         for row in reader:
             label = one_line((row["label"] or "").replace("_", " "))
             if label not in CLASSES:

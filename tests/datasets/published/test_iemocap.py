@@ -131,7 +131,7 @@ def test_the_picture_of_an_utterance_is_the_speakers_in_the_middle_of_it(release
     start = {name: begin for dialogue in DIALOGUES for name, _, begin in utterances(dialogue)}
     picture = Picture(size=32)
     for name, sample in list(samples(release, face=False).items())[::9]:
-        left = name[5] == name[-4]  # whoever wears the markers speaks
+        left = name[5] == name[-4]  # the one who wears the markers speaks
         colour = np.array(video_colours(sample.group)[int(start[name] + LENGTH / 2)]) // (1 if left else 2)
         values = picture(sample.items["image"])
         assert np.abs(values[:, 4:-4, 4:-4].mean(axis=(1, 2)) - colour).max() < 16

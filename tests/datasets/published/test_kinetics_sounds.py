@@ -188,8 +188,8 @@ def test_a_faulty_line_of_a_list_is_named(tree: Path, line: str, problem: str) -
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("", 1, "there is no column 'label'"),
-        ("youtube_id,time_start,time_end,split\nx,1,11,test\n", 1, "there is no column 'label'"),
+        ("", 1, "the column 'label' is missing"),
+        ("youtube_id,time_start,time_end,split\nx,1,11,test\n", 1, "the column 'label' is missing"),
         (f"{HEADER}\ntickling,--4-0ihtnBU,58,68,train,0\ntickling,--4-0ihtnBU,one,68,train,0\n", 3, "'one' to '68'"),
         (f"{HEADER}\ntickling,--4-0ihtnBU\n", 2, "'' to '' are not two times"),
         (f'{HEADER}\n"tickling,--4-0ihtnBU,58,68,train,0\n', 2, "is not a table of comma-separated values"),
