@@ -140,11 +140,13 @@ class Entry:
     @property
     def search_space(self) -> dict[str, Values]:
         """What may be tried for its options, by name."""
-        try:
-            tuned = {name: option["tune"] for name, option in self.about.options.items() if "tune" in option}
-            return {name: Values.model_validate(tune) for name, tune in tuned.items()}
-        except ValidationError as error:
-            raise self.error(f"'tune' is malformed: {error.errors()[0]['msg']}.", "Config") from None
+        found: dict[str, Values] = {}
+        for name, option in self.about.options.items():
+            try:
+                found |= {name: Values.model_validate(option["tune"])} if "tune" in option else {}
+            except ValidationError as error:
+                raise self.error(f"'tune' is malformed: {error.errors()[0]['msg']}.", f"Config.{name}") from None
+        return found
 
     def complete(self, options: Mapping[str, Any]) -> Options:
         """Checks options as strictly as JSON and fills in the defaults.
@@ -169,14 +171,10 @@ class Entry:
         remembered = not re.search('"(file|directory)-path"', json.dumps(self.about.config_schema))
         answer = self._answers.get(f"complete {json.dumps(options)}", ask) if remembered else ask()
         if "errors" in answer:
-            details = [
-                InitErrorDetails(
-                    type=PydanticCustomError(error["type"], error["msg"], error.get("ctx")),
-                    loc=tuple(error["loc"]),
-                    input=error["input"],
-                )
-                for error in answer["errors"]
-            ]
+            details: list[InitErrorDetails] = []
+            for error in answer["errors"]:
+                kind = PydanticCustomError(error["type"], error["msg"], error.get("ctx"))
+                details.append({"type": kind, "loc": tuple(error["loc"]), "input": error["input"]})
             raise ValidationError.from_exception_data(f"{self.attribute}.Config", details)
         location = {name: str(Path(place).expanduser()) for name, place in answer["location"].items()}
         return Options(answer["config"], location)

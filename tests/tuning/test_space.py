@@ -22,7 +22,7 @@ def ranges(one: Tunable) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", list(registry.entries("methods")))
 def test_each_registered_method_allows_what_it_declares(name: str, tmp_path: Path):
-    limits = registry.get("methods", name).limits
+    limits = registry.get("methods", name).about.limits
     modalities = "[audio, image]" if "more than two modalities" in limits else "[audio, image, text]"
     text = f"dataset: {{name: stamps, modalities: {modalities}}}\nmethods: [{name}]\n"
     (one,) = tunables(suite_of(tmp_path, text))  # refuses what the method's Config does not allow
