@@ -24,6 +24,7 @@ class Series:
         low: Lower ends of the intervals, or nothing.
         high: Upper ends of the intervals, or nothing.
         text: What to show on hovering, point by point, beyond the numbers; or nothing.
+        marks: What else is known at an x, each an open circle: single seeds, or selected epochs.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     text: Sequence[str] = ()
+    marks: Sequence[tuple[float | str, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: described once, drawn with plotly on the page and with matplotlib in files.
+    """A figure, apart from how it is drawn.
 
     Attributes:
         name: Name of its files.
@@ -65,6 +67,7 @@ class Chart:
         x: Title of the horizontal axes.
         y: Title of the vertical axes.
         panels: Side by side, with the same axes.
+        subtitle: What a picture that stands alone must say: data, seeds, warnings. The caption says it, too.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Chart:
     x: str
     y: str
     panels: tuple[Panel, ...]
+    subtitle: str = ""
 
 
 @dataclass(frozen=True)

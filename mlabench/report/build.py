@@ -19,9 +19,9 @@ from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.answer import Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.html_content import PageContent
-from mlabench.report.looks import looks
 from mlabench.report.published import load_published
 from mlabench.report.results import load
+from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport, report_suite
 from mlabench.report.table import Table
 from mlabench.report.tables import main_tables
@@ -112,17 +112,16 @@ def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | No
     from mlabench.report.html import TOGETHER, render_page
 
     charts = [*(together.charts if together else ()), *(chart for suite in suites for _, chart in suite.all_charts())]
-    shown = looks([suite.results.plan for suite in suites], charts)
-    drawings: dict[tuple[str, str], bytes] = {}
+    shown = styles([suite.results.plan for suite in suites], charts)
+    drawings: dict[tuple[str, str], str] = {}
     for suite in suites:
         name = suite.name
-        drawings |= {(name, figure): png for figure, png in files.write_suite(suite, shown).items()}
+        drawings |= {(name, figure): svg for figure, svg in files.write_suite(suite, shown).items()}
     if together:
-        drawings |= {(TOGETHER, figure): png for figure, png in files.write_all_suites(together, shown).items()}
+        drawings |= {(TOGETHER, figure): svg for figure, svg in files.write_all_suites(together, shown).items()}
     content = PageContent(
         title="mlabench: answers",
         version=__version__,
-        looks=shown,
         suites=tuple(suites),
         together=together,
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),

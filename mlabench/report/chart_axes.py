@@ -1,4 +1,4 @@
-"""The axes of a chart, the same however it is drawn."""
+"""The axes of a chart: what stands along them, and their ranges, equal in all its panels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.looks import HIGHLIGHT
-
-#: Colours of grids for light and dark paper, by their place between lowest and highest.
-_SEQUENTIAL = ((0, "#f4f7fa|#1c2228"), (1, "#0072B2|#2b8cc9"))
-_DIVERGING = ((0, "#D98A4E|#b8621f"), (0.5, "#f7f7f7|#1f242a"), (1, "#4C94C6|#2b7cb5"))
+from mlabench.report.styles import HIGHLIGHT
 
 #: More series than this have no room side by side over a category, nor their bands on one another.
 CROWD = 10
@@ -20,15 +16,15 @@ CROWD = 10
 def with_room(chart: Chart) -> Chart:
     """The chart as it can still be read where its series are many.
 
-    Dots over categories become rows, with a panel per category. Of lines, only the method that all figures point
-    out keeps its band.
+    Bars and dots over categories become rows, with a panel per category. Of lines, only the method that all figures
+    point out keeps its band.
     """
     if max((len(panel.series) for panel in chart.panels), default=0) <= CROWD:
         return chart
     if chart.kind == "line":
         caption = f"{chart.caption} Intervals are drawn for {HIGHLIGHT} alone."
         return replace(chart, caption=caption, panels=tuple(map(_with_one_band, chart.panels)))
-    if chart.kind != "dot":
+    if chart.kind not in ("bar", "dot"):
         return chart
     panels = [
         replace(panel, title=", ".join(filter(None, [panel.title, name])), series=tuple(_only(panel, name)))
@@ -39,7 +35,7 @@ def with_room(chart: Chart) -> Chart:
 
 
 def row_names(chart: Chart) -> list[str]:
-    """The names of a chart's rows, from top to bottom."""
+    """The names of a chart's series, in order of appearance."""
     return list(dict.fromkeys(series.label for panel in chart.panels for series in panel.series))
 
 
@@ -60,7 +56,7 @@ def x_range(chart: Chart) -> tuple[float, float]:
 
 
 def value_range(chart: Chart) -> tuple[float, float]:
-    """The range of the vertical axes: everything drawn, zero under bars, and a little room."""
+    """The range of the vertical axes (horizontal ones of rows): everything drawn, zero under bars, a little room."""
     heights = [float(value) for panel in chart.panels for series in panel.series for value in _heights(series)]
     drawn = [value for value in heights if math.isfinite(value)]
     drawn += [panel.reference for panel in chart.panels if panel.reference is not None]
@@ -71,14 +67,14 @@ def value_range(chart: Chart) -> tuple[float, float]:
     return low, high if low == 0 or max(drawn) > 0 else 0.0
 
 
-def grid_scale(chart: Chart, panel: Panel) -> tuple[float, float, tuple[tuple[float, str], ...]]:
-    """Lowest and highest value of a grid's colours, equal in all panels, and the colours; about the reference."""
+def grid_range(chart: Chart, panel: Panel) -> tuple[float, float]:
+    """Lowest and highest number of a grid's colours, equal in all panels; as far below its reference as above it."""
     values = [float(y) for panel in chart.panels for series in panel.series for y in series.y if math.isfinite(y)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if panel.reference is None:
-        return low, high, _SEQUENTIAL
+        return low, high
     reach = max(abs(high - panel.reference), abs(low - panel.reference)) or 1.0
-    return panel.reference - reach, panel.reference + reach, _DIVERGING
+    return panel.reference - reach, panel.reference + reach
 
 
 def _with_one_band(panel: Panel) -> Panel:
@@ -92,7 +88,8 @@ def _only(panel: Panel, name: str) -> Iterator[Series]:
         if name in (names := list(map(str, series.x))):
             here = slice(at := names.index(name), at + 1)
             numbers = series.y[here], series.low[here], series.high[here]
-            yield Series(series.label, [name], *numbers, series.text[here])
+            marks = tuple(mark for mark in series.marks if str(mark[0]) == name)
+            yield Series(series.label, [name], *numbers, series.text[here], marks)
 
 
 def _padded(values: Sequence[float], share: float) -> tuple[float, float]:
@@ -105,3 +102,4 @@ def _heights(series: Series) -> Iterator[float]:
     yield from series.y
     yield from series.low
     yield from series.high
+    yield from (y for _, y in series.marks)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlabench.report import markdown, render
 from mlabench.report.all_suites import AllSuites
-from mlabench.report.looks import Look
+from mlabench.report.answer import Chart
+from mlabench.report.styles import Style
 from mlabench.report.suite_report import SuiteReport
 from mlabench.report.table import Table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def write_suite(suite: SuiteReport, looks: Mapping[str, Look]) -> dict[str, bytes]:
-    """Writes everything about one suite but the HTML page. Returns its figures as PNG, by name."""
-    from mlabench.report import chart_matplotlib, plots  # take a second to import matplotlib
-
+def write_suite(suite: SuiteReport, styles: Mapping[str, Style]) -> dict[str, str]:
+    """Writes everything about one suite but the HTML page. Returns its figures as SVG for that page, by name."""
     tables = {table.name: table for table in suite.tables}
     tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
     _write_tables(tables, suite.name, suite.folder)
@@ -30,33 +25,26 @@ def write_suite(suite: SuiteReport, looks: Mapping[str, Look]) -> dict[str, byte
     write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)
     charts = dict(suite.all_charts())
-    captions = {**suite.figures, **{name: f"{chart.title}. {chart.caption}" for name, chart in charts.items()}}
+    captions = {name: f"{chart.title}. {chart.caption}" for name, chart in charts.items()}
     write_text(suite.page, markdown.markdown(suite, list(tables.values()), captions))
-    figures = {name: _save(plots.draw(name, suite.results, looks), suite.folder, name) for name in suite.figures}
-    for name, chart in charts.items():
-        figures[chart.name] = _save(chart_matplotlib.draw(chart, looks), suite.folder, name)
-    return figures
+    return {chart.name: _draw(chart, styles, suite.folder, name) for name, chart in charts.items()}
 
 
-def write_all_suites(together: AllSuites, looks: Mapping[str, Look]) -> dict[str, bytes]:
-    """Writes tables and figures about all suites together. Returns the figures as PNG, by name."""
-    from mlabench.report import chart_matplotlib
-
+def write_all_suites(together: AllSuites, styles: Mapping[str, Style]) -> dict[str, str]:
+    """Writes tables and figures about all suites together. Returns the figures as SVG for the page, by name."""
     _write_tables({table.name: table for table in together.tables}, together.folder.name, together.folder)
     return {
-        chart.name: _save(chart_matplotlib.draw(chart, looks), together.folder, render.file_name(chart.name))
-        for chart in together.charts
+        chart.name: _draw(chart, styles, together.folder, render.file_name(chart.name)) for chart in together.charts
     }
 
 
-def _save(figure: Figure, folder: Path, name: str) -> bytes:
-    """Writes a figure as PNG and, for papers, as PDF; returns the PNG."""
-    from mlabench.report import plots
+def _draw(chart: Chart, styles: Mapping[str, Style], folder: Path, name: str) -> str:
+    """Writes a chart as PNG and, for papers, as PDF; returns its SVG."""
+    from mlabench.report import chart_figure  # takes a second to import matplotlib
 
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    plots.save(figure, figures / f"{name}.png", figures / f"{name}.pdf")
-    return (figures / f"{name}.png").read_bytes()
+    return chart_figure.save(chart_figure.draw(chart, styles), figures / f"{name}.png", figures / f"{name}.pdf")
 
 
 def write_text(path: Path, content: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator, Sequence
 
 from mlabench.report import html_answers, html_tables
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.answer import Chart
-from mlabench.report.html_charts import chart, static
+from mlabench.report.html_charts import chart
 from mlabench.report.html_content import PageContent
 from mlabench.report.html_document import commands, document
-from mlabench.report.html_elements import Markup, bullets, element, identifier, prose, source
+from mlabench.report.html_elements import Markup, bullets, element, identifier, prose
 from mlabench.report.markdown import heading
 from mlabench.report.suite_report import SuiteReport
 from mlabench.words import counted
@@ -24,18 +23,9 @@ def render_page(report: PageContent) -> str:
     """The page; the same content gives the same text.
 
     Args:
-        report: What it shows. A chart's name without a look raises a KeyError.
+        report: What it shows. A chart without a drawing raises a KeyError.
     """
-    return document(report.title, report.version, _contents(report), _sections(report), _plotly(report))
-
-
-def _plotly(report: PageContent) -> Iterator[Markup]:
-    """Plotly, if there are charts. It is text until the first chart comes into view, so that the page opens fast."""
-    if report.together or any(True for suite in report.suites for _ in suite.all_charts()):
-        code = pkgutil.get_data("plotly", "package_data/plotly.min.js")  # importing plotly takes longer than reading it
-        if code is None:
-            raise FileNotFoundError("plotly.min.js is not in the package plotly")
-        yield source("script", code.decode("utf-8"), type="text/plain", id="plotly")
+    return document(report.title, report.version, _contents(report), _sections(report))
 
 
 def _contents(report: PageContent) -> Iterator[tuple[str, str]]:
@@ -54,7 +44,7 @@ def _sections(report: PageContent) -> Iterator[Markup]:
     if report.together:
         yield _together(report.together, report)
     for answer in report.answers:
-        yield html_answers.section(answer, report.looks, report.drawings)
+        yield html_answers.section(answer, report.drawings)
     for suite in report.suites:
         yield _suite(suite, report)
     yield element(
@@ -96,11 +86,9 @@ def _suite(suite: SuiteReport, report: PageContent) -> Markup:
         parts.append(bullets(suite.shortfalls, class_="alarm"))
     if suite.tables:
         parts += [element("h3", "Tables"), *html_tables.tables(suite.tables, place)]
-    if suite.charts or suite.figures:
+    if suite.charts:
         parts.append(element("h3", "Figures"))
         parts += (_chart(shown, report, plan.name) for shown in suite.charts)
-        for name, caption in suite.figures.items():
-            parts.append(static(name, caption, report.drawings[plan.name, name]))
     if suite.caveats:
         parts += [element("h3", "What to keep in mind"), bullets(suite.caveats)]
     parts += _trials(html_tables.trial_lines(suite.results, report.records), place)
@@ -115,7 +103,7 @@ def _suite(suite: SuiteReport, report: PageContent) -> Markup:
 
 
 def _chart(shown: Chart, report: PageContent, suite: str) -> Markup:
-    return chart(shown, report.looks, _place(suite), report.drawings.get((suite, shown.name)))
+    return chart(shown, _place(suite), report.drawings[suite, shown.name])
 
 
 def _trials(lines: Sequence[html_tables.TrialLine], place: str) -> Iterator[Markup]:

@@ -9,7 +9,6 @@ from mlabench.report.answer import Answer, Finding, Verdict
 from mlabench.report.html_charts import chart
 from mlabench.report.html_elements import Markup, bullets, element, identifier, joined, prose
 from mlabench.report.html_tables import tables
-from mlabench.report.looks import Look
 from mlabench.report.markdown import QUESTIONS
 from mlabench.report.questions.common import ends, p_value, points
 from mlabench.statistics import Interval
@@ -35,13 +34,12 @@ def summary(answers: Sequence[Answer]) -> Markup:
     return element("ol", *(element("li", _card(answer)) for answer in answers), class_="answers")
 
 
-def section(answer: Answer, looks: Mapping[str, Look], drawings: Mapping[tuple[str, str], bytes]) -> Markup:
+def section(answer: Answer, drawings: Mapping[tuple[str, str], str]) -> Markup:
     """One answer: verdict, evidence, caveats; then what they rest on.
 
     Args:
         answer: The answer.
-        looks: A look for each name in its charts.
-        drawings: PNG of its charts by (suite, name of the chart).
+        drawings: SVG of its charts by (suite, name of the chart).
     """
     name = place(answer)
     scale = _scale([answer.effect, *(finding.effect for finding in answer.findings)])
@@ -63,7 +61,7 @@ def section(answer: Answer, looks: Mapping[str, Look], drawings: Mapping[tuple[s
     if answer.caveats:
         parts += [element("h3", "What a sceptic would object"), bullets(answer.caveats, class_="caveats")]
     if answer.charts:
-        drawn = [chart(shown, looks, name, drawings.get((answer.suite, shown.name))) for shown in answer.charts]
+        drawn = [chart(shown, name, drawings[answer.suite, shown.name]) for shown in answer.charts]
         parts += [element("h3", "Figures"), *drawn]
     if answer.tables:
         parts += [element("h3", "Tables"), *tables(answer.tables, name)]

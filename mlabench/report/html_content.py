@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.answer import Answer
-from mlabench.report.looks import Look
 from mlabench.report.suite_report import SuiteReport
 
 #: How the numbers of all answers are made.
@@ -33,23 +32,21 @@ class PageContent:
     Attributes:
         title: Its title.
         version: Version of mlabench that made it.
-        looks: A look for every name in its charts.
         suites: The suites, in order; their figures lie in their folders.
         together: What is said about all suites together; None if there is nothing.
         commands: The commands that made the results and the page.
         records: Address of the folder of trials as seen from the page.
-        drawings: PNG of each figure by (suite, name), for print and for readers without scripts.
+        drawings: SVG of each chart by (suite, name of the chart).
         definitions: How the numbers are made, one sentence each.
     """
 
     title: str
     version: str
-    looks: Mapping[str, Look] = field(default_factory=dict)
     suites: tuple[SuiteReport, ...] = ()
     together: AllSuites | None = None
     commands: tuple[str, ...] = ()
     records: str = ""
-    drawings: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
+    drawings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     definitions: Sequence[str] = DEFINITIONS
 
     @property

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import json
 import re
-from typing import Any
 
-_WITHOUT_END = ("meta", "img", "line", "rect", "circle", "use", "path")
+_WITHOUT_END = ("meta", "line", "circle", "path")
 
 
 class Markup(str):
@@ -32,7 +29,7 @@ def element(name: str, /, *content: str, **attributes: str | bool) -> Markup:
         if value is not False
     )
     if name in _WITHOUT_END:
-        return Markup(f"<{name}{start}>" if name in ("meta", "img") else f"<{name}{start}/>")
+        return Markup(f"<{name}{start}>" if name == "meta" else f"<{name}{start}/>")
     return Markup(f"<{name}{start}>{joined(*content)}</{name}>")
 
 
@@ -52,12 +49,6 @@ def bullets(sentences: tuple[str, ...] | list[str], **attributes: str | bool) ->
     return element("ul", *(element("li", prose(sentence)) for sentence in sentences), **attributes)
 
 
-def data(value: Any, **attributes: str | bool) -> Markup:
-    """JSON for the page's script; no string in it can end the element."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    return element("script", Markup(text), type="application/json", **attributes)
-
-
 def source(name: str, code: str, **attributes: str | bool) -> Markup:
     """Our own style or script, or one that we embed, word for word.
 
@@ -67,12 +58,6 @@ def source(name: str, code: str, **attributes: str | bool) -> Markup:
     if f"</{name}" in code.lower() or "<!--" in code:
         raise ValueError(f"this code cannot stand in <{name}>")
     return element(name, Markup(code), **attributes)
-
-
-def picture(png: bytes, description: str, **attributes: str | bool) -> Markup:
-    """A picture embedded in the page."""
-    address = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    return element("img", src=address, alt=description, **attributes)
 
 
 def identifier(*parts: str) -> str:

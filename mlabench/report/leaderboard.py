@@ -10,9 +10,9 @@ from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import CROWD
 from mlabench.report.cost import relative_times
 from mlabench.report.evidence import Evidence
-from mlabench.report.looks import HIGHLIGHT
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.styles import HIGHLIGHT
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.variants import AVERAGE, pair, reference
 

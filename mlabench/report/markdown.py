@@ -24,28 +24,6 @@ QUESTIONS = {
     "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
 }
 
-_FIGURES = {
-    "accuracy": "Accuracy of each modality and of their fusion. Bars, or large marks where "
-    "methods are many: mean; whiskers: standard deviation; dots: seeds.",
-    "missing_rate": "Accuracy against the missing rate. Lines: mean over seeds; bands: standard deviation "
-    "(of many methods, MLA's alone).",
-    "learning": "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: "
-    "standard deviation (of many methods, MLA's alone); open markers: the epoch selected, seed by seed.",
-}
-
-
-def figures(results: Results) -> dict[str, str]:
-    """Captions of the figures that the results can fill, by name."""
-    measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
-    rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
-    filled = {
-        "accuracy": bool(measured.any()),
-        # Settings that share a rate (two protocols) have no place on one curve.
-        "missing_rate": len(rates) > 1 and rates["rate"].is_unique,
-        "learning": bool(measured.any()) and results.curves["epoch"].nunique() > 1,
-    }
-    return {name: caption for name, caption in _FIGURES.items() if filled[name]}
-
 
 def heading(plan: Plan) -> str:
     """The suite's name and title."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mlabench.report import markdown, render
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.chart_axes import with_room
 from mlabench.report.published import Number, published_table
+from mlabench.report.result_charts import result_charts
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import build_tables
@@ -28,7 +29,6 @@ class SuiteReport:
         tables: The tables.
         charts: Charts about the suite as a whole.
         answers: What the results say about the suite's questions, with tables and charts of their own.
-        figures: Captions of the figures of the results, by name.
         shortfalls: What is not there, in sentences.
         caveats: What to keep in mind, in sentences.
         environment: Versions, device, commit: one line each.
@@ -39,7 +39,6 @@ class SuiteReport:
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     answers: tuple[Answer, ...]
-    figures: Mapping[str, str]
     shortfalls: tuple[str, ...]
     caveats: tuple[str, ...]
     environment: tuple[str, ...]
@@ -93,9 +92,8 @@ def report_suite(
         results=results,
         folder=folder,
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
-        charts=board.charts if board else (),
+        charts=(*(board.charts if board else ()), *result_charts(results)),
         answers=given,
-        figures=markdown.figures(results),
         shortfalls=tuple(markdown.shortfalls(results, evidence.problems)),
         caveats=tuple(markdown.caveats(results)),
         environment=tuple(markdown.environments(results)),

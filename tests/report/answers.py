@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import math
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Tick, XTick
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from mlabench.missing import Missing
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
+from mlabench.report.chart_figure import draw, save
 from mlabench.report.html_content import PageContent
-from mlabench.report.looks import looks
 from mlabench.report.results import Results
+from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary
@@ -24,7 +30,7 @@ from tests.report.synthetic import MODALITIES, record, trial
 METHODS = ("Concat", "Late fusion", "QMF", "MMIN", "MLA")
 RATES = (0.0, 20.0, 40.0, 60.0, 80.0)
 
-#: A name that means something to HTML, JavaScript, JSON, plotly and Python's format language.
+#: A name that means something to HTML, JavaScript, XML and Python's format language.
 HOSTILE = (
     """</script><script>document.title="taken"</script><img src=x onerror=document.title="taken"> "'&amp;|%{y}$x$"""
 )
@@ -198,21 +204,41 @@ def all_answers() -> list[Answer]:
     ]
 
 
-def page(*, drawn: bool = True, text: str = "") -> PageContent:
+def svg(chart: Chart, name: str = "figure") -> str:
+    """The chart as it stands in the page."""
+    with TemporaryDirectory() as folder:
+        (own := Path(folder) / "suite" / "figures").mkdir(parents=True)
+        return save(draw(chart, styles([], [chart])), own / f"{name}.png", own / f"{name}.pdf")
+
+
+def overlapping_texts(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts of which one lies on the other."""
+    figure.draw_without_rendering()
+    ticks = [tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()]
+    hidden = {tick.label1 for tick in ticks if not _in_view(tick)}
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text not in hidden]
+    shared = [(one, other, Bbox.intersection(a, b)) for (one, a), (other, b) in combinations(boxes, 2)]
+    return [(one, other) for one, other, box in shared if box is not None and box.width >= 1 and box.height >= 1.5]
+
+
+def _in_view(tick: Tick) -> bool:
+    """Others are there but not drawn."""
+    ends = tick.axes.get_xlim() if isinstance(tick, XTick) else tick.axes.get_ylim()
+    return bool(min(ends) <= tick.get_loc() <= max(ends))
+
+
+def page(*, text: str = "") -> PageContent:
     """A page with everything that a page can show.
 
     Args:
-        drawn: Whether there are drawings of the charts.
         text: What to add to every text.
     """
     labels = (*METHODS[:-1], text, "MLA") if text else METHODS
     answers = all_answers() if not text else [answer("Q1", "supported", Interval(2.1, 0.9, 3.4), line_chart(labels),
                                                      bar_chart(labels), grid_chart(labels), text=text)]  # fmt: skip
     charts = [chart for one in answers for chart in one.charts]
-    own = dot_chart(labels)
-    shown = looks([], [*charts, own])
-    picture = io.BytesIO()
-    Figure(figsize=(1, 1)).savefig(picture, dpi=20)
+    own = replace(dot_chart(labels), name="overview")
     trials = [
         (labels[0], "0 %", 0, "stamps-concat-0", "ok", ""),
         (labels[-2], "20 %", 1, f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
@@ -237,18 +263,16 @@ def page(*, drawn: bool = True, text: str = "") -> PageContent:
         ),
         charts=(own,),
         answers=tuple(answers),
-        figures={f"Learning {text}": f"Lines: means. {text}"},
         shortfalls=("1 of 3 trials failed.", f"`--include-limited` shows them. {text}"),
         caveats=(f"Dataset: stamps. {text}",),
         environment=("mlabench: 0.1.0", f"platform: Linux {text}"),
     )
-    drawings = {(suite.name, f"Learning {text}"): picture.getvalue()}
+    drawings = {("synthetic", chart.name): svg(chart, chart.name) for chart in charts}
     return PageContent(
         title=f"mlabench: synthetic {text}".strip(),
         version="0.1.0",
-        looks=shown,
         suites=(suite,),
         commands=(f"mlabench run suites/synthetic.yaml {text}", "mlabench report"),
         records="../trials",
-        drawings=drawings | ({("synthetic", chart.name): picture.getvalue() for chart in charts} if drawn else {}),
+        drawings={**drawings, (suite.name, own.name): svg(own, own.name)},
     )

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import base64
-import json
 import math
 import re
 from dataclasses import replace
@@ -12,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from mlabench.report.answer import Answer, Finding
-from mlabench.report.chart_plotly import panels
 from mlabench.report.html import render_page
 from mlabench.report.html_answers import effect, section
 from mlabench.report.html_content import PageContent
-from mlabench.report.html_elements import Markup, bullets, data, element, identifier, joined, prose, source
+from mlabench.report.html_elements import Markup, bullets, element, identifier, joined, prose, source
 from mlabench.report.html_tables import table, tables, trial_lines
 from mlabench.report.results import load
 from mlabench.report.table import Cell, Column, Row, Table
@@ -26,7 +23,7 @@ from tests.report import answers
 from tests.report.answers import HOSTILE
 from tests.report.synthetic import failed, sweep
 
-EMPTY = {"meta", "img"}
+EMPTY = {"meta"}
 
 
 class Tree(HTMLParser):
@@ -88,7 +85,7 @@ def test_text_is_escaped_and_markup_is_not() -> None:
 
 def test_attributes() -> None:
     assert element("a", data_x="1", hidden=True, id=False, aria_label="") == '<a data-x="1" hidden aria-label=""></a>'
-    assert element("img", alt="<") == '<img alt="&lt;">'
+    assert element("meta", content="<") == '<meta content="&lt;">'
 
 
 def test_prose_has_code_between_back_ticks() -> None:
@@ -99,11 +96,7 @@ def test_prose_has_code_between_back_ticks() -> None:
     assert bullets(["`a` <"]) == "<ul><li><code>a</code> &lt;</li></ul>"
 
 
-def test_no_string_ends_its_script() -> None:
-    shown = data({"a": HOSTILE, "b": "<!--"})
-    body = shown.removeprefix('<script type="application/json">').removesuffix("</script>")
-    assert "<" not in body
-    assert json.loads(body) == {"a": HOSTILE, "b": "<!--"}
+def test_no_code_ends_its_element() -> None:
     with pytest.raises(ValueError, match="cannot stand"):
         source("script", "a</SCRIPT>")
     with pytest.raises(ValueError, match="cannot stand"):
@@ -168,7 +161,7 @@ def test_a_finding_does_not_repeat_what_its_statement_says() -> None:
     said = Finding("Difference: +1.0 points [−1.0, 2.0], p = 0.012.", "supported", effect, 0.012)
     unsaid = Finding("It is better.", "supported", effect, 0.0004)
     one = replace(answers.answer("Q1", "supported", None), findings=(said, unsaid))
-    text = Tree(section(one, {}, {})).text()
+    text = Tree(section(replace(one, charts=()), {})).text()
     assert text.count("[−1.0, 2.0]") == 2
     assert text.count("p = 0.012") == 1
     assert "It is better. +1.0 points [−1.0, 2.0]; p < 0.001 (Holm)." in text
@@ -227,30 +220,32 @@ def test_landmarks_headings_and_links(tree: Tree) -> None:
     assert len(names) == len(set(names))
     assert {link[1:] for link in tree.having("href") if link.startswith("#")} <= set(names)
     assert set(tree.having("aria-labelledby")) <= set(names)
-    assert all(attributes.get("alt") for tag, attributes in tree.elements if tag == "img")
+    drawings = [attributes for tag, attributes in tree.elements if tag == "svg" and "role" in attributes]
+    assert len(drawings) == 9
+    assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
 
 
-def test_charts_lie_in_the_page_as_json(page: str) -> None:
-    shown = re.findall(r'<script type="application/json">(.*?)</script>', page)
+def test_charts_lie_in_the_page_as_they_were_drawn(page: str) -> None:
     content = answers.page()
-    charts = [*(chart for one in content.answers for chart in one.charts), *content.suites[0].charts]
-    assert [json.loads(text) for text in shown] == [panels(chart, content.looks) for chart in charts]
+    assert len(content.drawings) == 9
+    for svg in content.drawings.values():
+        assert page.count(svg) == 1
 
 
 def test_nothing_comes_from_the_network(page: str, tree: Tree) -> None:
-    assert all(address.startswith("data:image/png;base64,") for address in tree.having("src"))
+    assert tree.having("src") == []
+    assert not {"img", "image", "foreignObject", "iframe", "link"} & {tag for tag, _ in tree.elements}
     assert all(re.match(r"#|\.\./", address) for address in tree.having("href"))
     assert "default-src 'none'" in tree.having("content")[0]
+    assert "img-src" not in tree.having("content")[0]
     styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     assert len(styles) == 1
     assert not re.search(r"url\(|@import", styles[0])
 
 
-def test_plotly_is_there_once_and_only_for_charts(page: str) -> None:
-    assert page.count('<script type="text/plain" id="plotly">') == 1
-    assert page.count("plotly.js v") == 1
+def test_a_page_without_answers_is_small() -> None:
     small = render_page(PageContent(title="t", version="0"))
-    assert len(small) < 50_000
+    assert len(small) < 20_000
     assert "None of Q1 to Q4 is answered here." in small
     Tree(small)
 
@@ -259,25 +254,25 @@ def test_the_same_content_gives_the_same_bytes(page: str) -> None:
     assert render_page(answers.page()) == page
 
 
+def without_drawings(content: PageContent) -> str:
+    """The page without its figures, which break long names where they must."""
+    page = render_page(content)
+    for svg in content.drawings.values():
+        page = page.replace(svg, "")
+    return page
+
+
 def test_hostile_texts_stay_texts() -> None:
-    plain, hostile = (Tree(render_page(answers.page(text=text))) for text in ("harmless", HOSTILE))
+    plain, hostile = (Tree(without_drawings(answers.page(text=text))) for text in ("harmless", HOSTILE))
     assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in plain.elements]
     assert [set(attributes) for _, attributes in hostile.elements] == [set(one) for _, one in plain.elements]
     assert hostile.text().count("document.title") == 2 * plain.text().count("harmless")
     assert "document.title" not in hostile.text("style")
 
 
-def test_drawings_are_for_print_and_for_readers_without_scripts(page: str) -> None:
-    without = render_page(answers.page(drawn=False))
-    assert page.count('class="drawing"') == without.count('class="drawing"') == 9
-    assert (page.count("which does not run here"), without.count("which does not run here")) == (0, 9)
-    png = next(iter(answers.page().drawings.values()))
-    assert base64.b64encode(png).decode() in page
-
-
 def test_an_answer_without_anything() -> None:
     bare = Answer("Q1", "s", "d", "claim", "not decided", "rule", "Nothing was measured.", None, ())
-    suite = replace(answers.page().suites[0], answers=(bare,), charts=(), figures={})
+    suite = replace(answers.page().suites[0], answers=(bare,), charts=())
     assert "Nothing was measured." in Tree(render_page(PageContent("t", "0", suites=(suite,)))).text()
 
 

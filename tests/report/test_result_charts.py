@@ -1,25 +1,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
 
 from mlabench.missing import Missing
-from mlabench.report import markdown
-from mlabench.report.looks import Look, looks
-from mlabench.report.plots import draw, save, spread
+from mlabench.report.answer import Chart
+from mlabench.report.chart_figure import draw, save
+from mlabench.report.result_charts import result_charts
 from mlabench.report.results import Results, load
+from mlabench.report.styles import styles
 from mlabench.store.records import Store
+from tests.report.answers import overlapping_texts
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep
 
 TARGETS = ("multimodal", *MODALITIES)
@@ -30,8 +27,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def build_figures(results: Results, looks: Mapping[str, Look]) -> dict[str, Figure]:
-    return {name: draw(name, results, looks) for name in markdown.figures(results)}
+def build_charts(results: Results) -> dict[str, Chart]:
+    return {chart.name: chart for chart in result_charts(results)}
+
+
+def build_figures(results: Results) -> dict[str, Figure]:
+    return {name: draw(chart, styles([results.plan])) for name, chart in build_charts(results).items()}
 
 
 def means(label: str, target: str, rate: float, seeds: range) -> float:
@@ -45,7 +46,7 @@ def bands(axes: Axes) -> list[PolyCollection]:
 def test_missing_rate_curves_show_the_means(store: Store) -> None:
     rates = (0.0, 0.3, 0.6)
     plan = sweep(store, rates=rates)
-    figure = build_figures(load(plan, store), looks([plan]))["missing_rate"]
+    figure = build_figures(load(plan, store))["missing_rate"]
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(TARGETS)
     for axes, target in zip(figure.axes, TARGETS, strict=True):
         for line, label in zip(axes.lines, LEVELS, strict=True):
@@ -56,7 +57,7 @@ def test_missing_rate_curves_show_the_means(store: Store) -> None:
 
 def test_bars_show_the_means_and_every_seed(store: Store) -> None:
     plan = sweep(store, rates=(0.0,))
-    figures = build_figures(load(plan, store), looks([plan]))
+    figures = build_figures(load(plan, store))
     assert set(figures) == {"accuracy", "learning"}
     (axes,) = figures["accuracy"].axes
     heights = [bar.get_height() for bar in axes.patches]
@@ -70,14 +71,15 @@ def test_bars_show_the_means_and_every_seed(store: Store) -> None:
 def test_many_methods_have_a_row_each_and_no_bands(store: Store) -> None:
     labels = [*LEVELS, *(f"Method {place}" for place in range(8))]
     plan = sweep(store, labels, rates=(0.0, 0.3))
-    figures = build_figures(load(plan, store), looks([plan]))
+    figures = build_figures(load(plan, store))
     panels = figures["accuracy"].axes
     assert [axes.get_title(loc="left") for axes in panels] == [*MODALITIES, "multimodal"]
     assert [text.get_text() for text in panels[0].get_yticklabels()] == labels
     assert panels[0].get_ylim() == (len(labels) - 0.5, -0.5)  # the first on top
     for axes, target in zip(panels, (*MODALITIES, "multimodal"), strict=True):
         assert not axes.patches
-        points = {(line.get_ydata()[0], len(line.get_xdata())): line for line in axes.lines}
+        dots = [line for line in axes.lines if line.get_marker() not in "|_"]  # without the ends of whiskers
+        points = {(line.get_ydata()[0], len(line.get_xdata())): line for line in dots}
         for place, label in enumerate(labels):
             assert points[place, 1].get_xdata()[0] == pytest.approx(means(label, target, 0.0, range(3)))
             assert sorted(points[place, 3].get_xdata()) == pytest.approx(
@@ -89,7 +91,7 @@ def test_many_methods_have_a_row_each_and_no_bands(store: Store) -> None:
 def test_learning_curves_show_the_means_and_the_selected_epochs(store: Store) -> None:
     plan = sweep(store, rates=(0.0,))
     results = load(plan, store)
-    figure = build_figures(results, looks([plan]))["learning"]
+    figure = build_figures(results)["learning"]
     first = figure.axes[0].lines[0]
     epochs = np.arange(1, 13)
     np.testing.assert_allclose(first.get_xdata(), epochs)
@@ -102,55 +104,46 @@ def test_learning_curves_show_the_means_and_the_selected_epochs(store: Store) ->
 def test_failures_leave_gaps(store: Store) -> None:
     plan = sweep(store, ["Concat", "MLA"], seeds=(0,))
     store.write(failed(plan.cells[1].trial))
-    figure = build_figures(load(plan, store), looks([plan]))["missing_rate"]
+    figure = build_figures(load(plan, store))["missing_rate"]
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, False]
     assert not bands(figure.axes[0])  # one seed
 
 
 def test_titles_say_dataset_n_and_seeds(store: Store) -> None:
     plan = sweep(store, selection="best_test", limit=100)
-    figures = build_figures(load(plan, store, include_limited=True), looks([plan]))
-    for name, figure in figures.items():
-        title = figure.get_suptitle()
-        for part in ("stamps", "3 seeds (0–2)", "LIMITED RUN", "SELECTED ON THE TEST SPLIT"):
-            assert part in title
-        assert ("n = 1,312" in title) is (name != "learning")
+    results = load(plan, store, include_limited=True)
+    for name, figure in build_figures(results).items():
+        for text in (figure.get_suptitle(), build_charts(results)[name].caption):
+            for part in ("stamps", "3 seeds (0–2)", "LIMITED RUN", "SELECTED ON THE TEST SPLIT"):
+                assert part in text
+            assert ("n = 1,312" in text) is (name != "learning")
 
 
 def test_two_protocols_have_no_common_curve(store: Store) -> None:
     tests = [Missing.at("balanced", 0.3), Missing.at("independent", 0.3)]
     plan = sweep(store, ["MLA"], rates=(0.0,), extra_tests=tests)
-    assert "missing_rate" not in build_figures(load(plan, store), looks([plan]))
+    assert "missing_rate" not in build_figures(load(plan, store))
 
 
-def test_a_method_looks_the_same_in_every_figure_and_suite(store: Store) -> None:
+def test_a_method_has_the_same_style_in_every_figure_and_suite(store: Store) -> None:
     one, other = sweep(store, ["Concat", "MLA"], write=False), sweep(store, ["MLA", "QMF"], write=False)
-    together = looks([one, other])
-    assert looks([other, one]) == together
-    assert len({look.colour for look in together.values()}) == 3
+    together = styles([one, other])
+    assert styles([other, one]) == together
+    assert len({style.colour for style in together.values()}) == 3
     assert together["MLA"].width > together["QMF"].width
 
 
 def test_more_methods_than_colours_differ_still(store: Store) -> None:
     plan = sweep(store, [f"Method {place}" for place in range(14)], write=False)
-    chosen = looks([plan]).values()
-    assert len({(look.colour, look.dashes) for look in chosen}) == len(chosen)
-    assert len({(look.colour, look.hatch) for look in chosen}) == len(chosen)
+    chosen = styles([plan]).values()
+    assert len({(style.colour, style.dashes) for style in chosen}) == len(chosen)
+    assert len({(style.colour, style.hatch) for style in chosen}) == len(chosen)
 
 
-def test_labels_do_not_overlap(store: Store) -> None:
+def test_texts_do_not_overlap(store: Store) -> None:
     plan = sweep(store, [*LEVELS, *(f"A rather long name, number {place} $" for place in range(6))])
-    for figure in build_figures(load(plan, store), looks([plan])).values():
-        for axes in figure.axes:
-            labels = [text for text in axes.texts if isinstance(text, Annotation)]
-            boxes = sorted((Text.get_window_extent(text).bounds for text in labels), key=lambda box: box[1])
-            assert all(above[1] >= below[1] + 0.8 * below[3] for below, above in pairwise(boxes))
-            assert all(box[0] + box[2] <= figure.bbox.width for box in boxes)
-            if labels:
-                (leaders,) = (shape for shape in axes.collections if isinstance(shape, LineCollection))
-                ends = axes.transData.transform([segment[-1] for segment in leaders.get_segments()])
-                starts = [(x, y + height / 2) for x, y, _, height in boxes]
-                np.testing.assert_allclose(sorted(map(tuple, ends), key=lambda end: end[1]), starts, atol=3)  # pixels
+    for figure in build_figures(load(plan, store)).values():
+        assert overlapping_texts(figure) == []
 
 
 def test_files_are_pictures_and_the_same_each_time(store: Store, tmp_path: Path) -> None:
@@ -158,7 +151,7 @@ def test_files_are_pictures_and_the_same_each_time(store: Store, tmp_path: Path)
 
     def write(folder: str) -> dict[str, bytes]:
         (tmp_path / folder).mkdir()
-        figures: dict[str, Figure] = build_figures(load(plan, store), looks([plan]))
+        figures: dict[str, Figure] = build_figures(load(plan, store))
         files = [tmp_path / folder / f"{name}.{ending}" for name in figures for ending in ("png", "pdf")]
         for place, figure in enumerate(figures.values()):
             save(figure, *files[2 * place : 2 * place + 2])
@@ -180,27 +173,12 @@ def test_files_are_pictures_and_the_same_each_time(store: Store, tmp_path: Path)
     assert write("second") == first
 
 
-@given(
-    wanted=st.lists(st.floats(0, 100), max_size=12).map(sorted),
-    gap=st.floats(0.1, 8),
-)
-def test_spread_keeps_order_distance_and_bounds(wanted: list[float], gap: float) -> None:
-    placed = spread(wanted, gap, 0.0, 100.0)
-    assert all(after - before >= gap - 1e-9 for before, after in pairwise(placed))
-    assert all(-1e-9 <= position <= 100 + 1e-9 for position in placed)
-
-
-def test_spread_leaves_alone_what_is_apart() -> None:
-    assert spread([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1.0, 5.0, 9.0]
-    assert spread([5.0, 5.0], 2.0, 0.0, 10.0) == [4.0, 6.0]
-
-
 def test_methods_of_one_suite_differ_whatever_other_suites_hold(store: Store) -> None:
     plans = [
         sweep(store, ["A", "B", "C", "MLA"], name="one", write=False),
         sweep(store, ["MLA", "X", "Y", "Z", "Z2"], name="two", write=False),
     ]
-    chosen = looks(plans)
+    chosen = styles(plans)
     for plan in plans:
         assert len({chosen[label].colour for label in plan.labels}) == len(plan.labels)
         assert {chosen[label].hatch for label in plan.labels} == {""}, "there are colours enough"

@@ -1,4 +1,4 @@
-"""Colours, markers and dashes: a name looks the same wherever it is drawn, with plotly or with matplotlib."""
+"""Colours, markers and dashes: a name has the same style in all figures of a report."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from mlabench.suite import Plan
 #: Method that all figures point out.
 HIGHLIGHT = "MLA"
 
-_HIGHLIGHT_COLOUR = "#D55E00"
-#: After Okabe and Ito; the pale ones are darker, since names are written in them, and yellow is left out.
-_COLOURS = ("#0072B2", "#009E73", "#B5598F", "#3A9BD9", "#A67C00", "#666666")
+#: Text, axes, grid lines and paper; the colours of low and high numbers in grids.
+INK, QUIET, RULE, PAPER = "#1c2126", "#59626b", "#d9dde2", "#ffffff"
+LOW, HIGH = "#d98a4e", "#4c94c6"
+
+#: After Okabe and Ito; the pale ones are darker, and yellow is left out.
+_VERMILION = "#d55e00"
+_COLOURS = ("#0072b2", "#009e73", "#b5598f", "#3a9bd9", "#a67c00", "#666666")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "*")
 _DASHES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx")
 
+#: The variables of report.css that replace colours on the page: it knows whether the screen is light or dark.
+VARIABLES = {INK: "ink", QUIET: "quiet", RULE: "rule", PAPER: "paper", LOW: "low", HIGH: "high"} | {
+    colour: f"series-{place}" for place, colour in enumerate((_VERMILION, *_COLOURS))
+}
+
 
 @dataclass(frozen=True)
-class Look:
-    """How one name is drawn, in every figure; marker, dashes and hatch in matplotlib's notation."""
+class Style:
+    """How one name is drawn, in matplotlib's notation."""
 
     colour: str
     marker: str
@@ -33,22 +42,20 @@ class Look:
     layer: int
 
     def line(self) -> dict[str, Any]:
-        """Arguments of ``Axes.plot``."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": self.dashes,
-            "linewidth": self.width,
-            "zorder": self.layer,
-        }
+        """Arguments of ``Axes.plot`` for a line with markers."""
+        return {**self.dots(), "linestyle": self.dashes, "linewidth": self.width}
+
+    def dots(self) -> dict[str, Any]:
+        """Arguments of ``Axes.plot`` for markers alone."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": "", "zorder": self.layer}
 
     def bar(self) -> dict[str, Any]:
         """Arguments of ``Axes.bar``."""
-        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "linewidth": 0}
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": PAPER, "linewidth": 0}
 
 
-def looks(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Look]:
-    """One look per method over all plans of a report, and per other name in its charts.
+def styles(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Style]:
+    """One style per method over all plans of a report, and per other name in its charts.
 
     When colours run out, they are shared by names that never meet in a plan or a chart before lines get
     dashed. Charts change nothing about the methods.
@@ -66,7 +73,7 @@ def looks(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Look
         unused = [place for place in range(cycle) if place not in places.values()]
         places[label] = unused[0] if unused else next(place for place in count() if place not in taken)
     chosen = {
-        label: Look(
+        label: Style(
             colour=_COLOURS[place % cycle],
             marker=_MARKERS[place % len(_MARKERS)],
             dashes=_DASHES[place // cycle % len(_DASHES)],
@@ -76,9 +83,4 @@ def looks(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Look
         )
         for label, place in places.items()
     }
-    return {**chosen, HIGHLIGHT: Look(_HIGHLIGHT_COLOUR, "o", "-", "", width=1.8, layer=4)}
-
-
-def short(label: str) -> str:
-    """A name that leaves room for the panel."""
-    return label if len(label) <= 22 else f"{label[:21]}…"
+    return {**chosen, HIGHLIGHT: Style(_VERMILION, "o", "-", "", width=1.8, layer=4)}
