@@ -242,7 +242,7 @@ def test_a_suite_cannot_be_called_so(name: str) -> None:
     from pydantic import ValidationError
 
     with pytest.raises(ValidationError) as caught:
-        Suite(name=name, dataset={"name": "stamps"}, encoders={}, methods=())  # type: ignore[arg-type]
+        Suite(name=name, dataset="stamps", encoders="mlp", methods=["concat"])  # type: ignore[arg-type]
     assert [error["loc"] for error in caught.value.errors()] == [("name",)]
 
 

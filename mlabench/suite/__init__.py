@@ -16,10 +16,11 @@ of torch.
 from mlabench.suite.expansion import expand, load_plans, with_content, with_fingerprint
 from mlabench.suite.layers import find_suite, members
 from mlabench.suite.loading import load_dataset, load_inputs, load_suite
-from mlabench.suite.model import LabelledMethod, Suite, describe
+from mlabench.suite.model import Suite, describe
 from mlabench.suite.overrides import Overrides
 from mlabench.suite.plan import Plan, PlannedTrial, Question, Tuned
 from mlabench.suite.schema import json_schema
+from mlabench.suite.sections import LabelledMethod
 
 __all__ = [
     "LabelledMethod",

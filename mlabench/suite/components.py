@@ -1,165 +1,224 @@
-"""Turns what a suite says about a dataset, an encoder or a method into fully resolved components."""
+"""Reads what a suite says about its dataset, encoders and methods: registered classes, by name, and their options."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError, ValidationInfo
 
 from mlabench import registry
 from mlabench.datasets import media_of
 from mlabench.errors import UserError
 from mlabench.media import Medium
 from mlabench.registry import Kind, suggest
-from mlabench.suite.method_training import resolve_training
-from mlabench.suite.model import EVERY, LabelledMethod, leaves
-from mlabench.suite.source import Keys, Node, dotted
-from mlabench.suite.validation import Problems
-from mlabench.trial import Component
+from mlabench.suite.document import EVERY, Keys, dotted, leaves
+from mlabench.suite.sections import LabelledMethod, MissingSection, long_training, read_own_training, read_training
+from mlabench.suite.validation import Mistakes, fields_at, mistake, named, plain_words
+from mlabench.trial import Component, Training
 
 
-def resolve(kind: Kind, node: Node, path: Keys, problems: Problems) -> Component | None:
-    """The registered class that ``node`` names, with every option filled in; None after noting mistakes.
+def resolve(kind: Kind, written: object) -> Component:
+    """The registered class that is ``written``, with every option filled in.
 
-    Where a class has an option ``model``, ``name:model`` is short for both.
+    A name is short for ``{name: ...}``; where a class has an option ``model``, ``name:model`` is short for both.
     """
-    options = node.plain()
+    options = named(written)
     if not isinstance(options, dict):
-        problems.add(path, f"must be a name or a mapping with a 'name', not {json.dumps(options)}.")
-        return None
-    name = options.pop("name", None)
+        raise mistake(f"must be a name or a mapping with a 'name', not {json.dumps(written)}.")
+    name = options.get("name")
     if not isinstance(name, str):
-        problems.add(path, f"needs the 'name' of one of the {kind}: {', '.join(registry.entries(kind))}.")
-        return None
+        raise mistake(f"needs the 'name' of one of the {kind}: {', '.join(registry.entries(kind))}.")
     try:
         entry, model = registry.parse_name(kind, name)
     except UserError as error:
-        problems.adopt(path, error, at=[*path, "name"])
-        return None
-    if model:
-        options["model"] = model
-    full = problems.complete(entry, options, path)
-    return Component(name=entry.name, version=entry.about.version, **full._asdict()) if full else None
+        raise mistake(error, at=("name",)) from None
+    options = {key: value for key, value in options.items() if key != "name"} | ({"model": model} if model else {})
+    # Importing the class is only needed for what lies deeper.
+    with plain_words(options, lambda at: fields_at(entry.config, at) if at else [*entry.about.options]):
+        return Component(name=entry.name, version=entry.about.version, **entry.complete(options)._asdict())
 
 
-def resolve_dataset(tree: Node, problems: Problems) -> tuple[Component | None, Mapping[str, Medium] | None]:
-    """The dataset and what its modalities consist of; None after noting mistakes."""
-    node = tree.child("dataset")
-    if node is None:
-        problems.add(["dataset"], "is required.", f"Known: {', '.join(registry.entries('datasets'))}.")
-        return None, None
-    component = resolve("datasets", node, ["dataset"], problems)
+# -- the dataset and its encoders --------------------------------------------------------------------
+
+
+def read_dataset(written: object, _: object) -> Component:
+    """The dataset."""
+    if written is None:
+        raise mistake("is required.", f"Known: {', '.join(registry.entries('datasets'))}.")
+    component = resolve("datasets", written)
     try:
-        return component, media_of(component) if component else None
+        media_of(component)
     except UserError as error:
-        problems.adopt(["dataset"], error)
-        return component, None
+        raise mistake(error) from None
+    return component
 
 
-def resolve_methods(tree: Node, problems: Problems) -> list[LabelledMethod]:
-    """The suite's methods, in its order; mistakes and duplicates are noted."""
-    methods = tree.child("methods")
-    if methods is None or not isinstance(methods.value, list) or not methods.value:
-        what = "is required" if methods is None else "must be a list of at least one method"
-        problems.add(["methods"], f"{what}.", f"Known: {', '.join(registry.entries('methods'))}.")
-        return []
+def _media(info: ValidationInfo) -> Mapping[str, Medium] | None:
+    """What the dataset's modalities consist of; None if the dataset itself is at fault."""
+    return media_of(info.data["dataset"]) if "dataset" in info.data else None
+
+
+def read_encoders(written: object, info: ValidationInfo) -> dict[str, Component]:
+    """One encoder per modality, in the dataset's order."""
+    wanted = {EVERY: written} if isinstance(written, str) else written
+    if not isinstance(wanted, dict):
+        raise mistake("must be a mapping from modality to encoder, such as 'audio: mlp'.")
+    known = _media(info)
+    media = known or {}
+    if info.context:  # the dataset was replaced on the command line
+        wanted = {key: encoder for key, encoder in wanted.items() if key in media} | {EVERY: wanted.get(EVERY, "mlp")}
+    found, resolved = {}, {}
+    with Mistakes() as mistakes:
+        for key, encoder in wanted.items():
+            with mistakes.below(key):
+                found[key] = resolve("encoders", encoder)
+            if key != EVERY:
+                _check_modality(key, known, mistakes, key)
+        for modality, medium in media.items():
+            key = modality if modality in wanted else EVERY
+            if key not in wanted:
+                remedy = f"Add '{modality}: NAME'; encoders that read {medium}: {_readers(medium)}."
+                mistakes.add(f"no encoder for the modality {modality!r}.", remedy)
+            elif key in found:
+                name = found[key].name
+                reads = registry.get("encoders", name).about.reads
+                if medium not in reads:
+                    problem = f"the encoder {name!r} reads {', '.join(reads)}, but the modality {modality!r} is"
+                    mistakes.add(f"{problem} {medium}.", f"Encoders that read it: {_readers(medium)}.", field=(key,))
+                resolved[modality] = found[key]
+    return resolved
+
+
+def _readers(medium: Medium) -> str:
+    entries = registry.entries("encoders").items()
+    return ", ".join(name for name, entry in entries if medium in entry.about.reads) or "none"
+
+
+def _check_modality(name: str, media: Mapping[str, Medium] | None, mistakes: Mistakes, *field: str | int) -> None:
+    if media is not None and name not in media:
+        remedy = suggest(name, list(media)) or f"It has {', '.join(media)}."
+        mistakes.add(f"the dataset has no modality {name!r}.", remedy, field=field)
+
+
+# -- what is missing ---------------------------------------------------------------------------------
+
+
+def check_missing(missing: MissingSection, info: ValidationInfo) -> MissingSection:
+    """Refuses rates and files that do not belong to the protocol, or to the dataset."""
+    rates, of_modalities = missing.written_rates, missing.protocol == "per_modality"
+    with Mistakes() as mistakes:
+        if missing.protocol == "file":
+            if rates:
+                mistakes.add("the protocol 'file' takes no rates.", field=("rates",))
+            if not missing.file:
+                mistakes.add("is required by the protocol 'file'.", field=("file",))
+        elif missing.file:
+            mistakes.add("is for the protocol 'file' only.", field=("file",))
+        elif of_modalities and not rates:
+            mistakes.add("is required by the protocol 'per_modality', such as [{audio: 0.5}].", field=("rates",))
+        takes = "numbers; 'per_modality' takes mappings" if not of_modalities else "mappings such as {audio: 0.5}"
+        for at, rate in enumerate(rates if not mistakes else ()):
+            if isinstance(rate, Mapping) is not of_modalities:
+                mistakes.add(f"the protocol {missing.protocol!r} takes {takes}.", field=("rates", at))
+            elif isinstance(rate, Mapping):
+                for modality in rate:
+                    _check_modality(modality, _media(info), mistakes, "rates", at, modality)
+    try:
+        keys = [condition.key for condition in missing.conditions()]
+    except UserError as error:
+        raise mistake(error, field=("file",)) from None
+    with Mistakes() as mistakes:
+        for at in repeated(keys):
+            mistakes.add(f"duplicate trial: the rate {missing.rates[at]} is listed twice.", field=("rates", at))
+    return missing
+
+
+def repeated(values: Sequence[object]) -> list[int]:
+    """The places of values that stand further up already."""
+    return [at for at, value in enumerate(values) if value in values[:at]]
+
+
+# -- methods -----------------------------------------------------------------------------------------
+
+
+def read_methods(written: object, info: ValidationInfo) -> tuple[LabelledMethod, ...]:
+    """The suite's methods, in its order, if they can do what the suite asks for."""
+    methods = resolve_methods(written, info.data.get("training"))
+    missing, modalities = info.data.get("missing"), tuple(_media(info) or ())
+    if missing is None:
+        return methods
+    masked = missing.protocol == "file" or bool(missing.written_rates)
+    asked = {
+        "more than two modalities": len(modalities) > 2,
+        "missing in training": masked and "train" in missing.splits,
+        "missing at test": (masked and "test" in missing.splits) or "subsets" in missing.evaluate,
+    }
+    with Mistakes() as mistakes:
+        for at, one in enumerate(methods):
+            entry = registry.get("methods", one.method.name)
+            for limit, sentence in entry.about.limits.items():
+                if asked[limit]:
+                    mistakes.add(f"{entry.about.title} cannot do this: {sentence}", field=(at,))
+            if modalities and (refusal := entry.refusal(one.method.options, modalities)):
+                mistakes.add(refusal, field=(at,))
+    return methods
+
+
+def shared_training(written: object) -> Training | None:
+    """The suite's training; None if there are mistakes in it."""
+    try:
+        return read_training({} if written is None else written)
+    except ValidationError:
+        return None
+
+
+def resolve_methods(written: object, shared: Training | None) -> tuple[LabelledMethod, ...]:
+    """The methods that a suite lists; ``shared`` is its training, or None if there are mistakes in that."""
+    entries = written if written is None or isinstance(written, list | dict) else [written]
+    if not isinstance(entries, list) or not entries:
+        what = "is required" if written is None else "must be a list of at least one method"
+        raise mistake(f"{what}.", f"Known: {', '.join(registry.entries('methods'))}.")
     found: list[LabelledMethod] = []
-    for at, node in enumerate(methods.value):
-        entry = _resolve_method(tree, node, ["methods", at], problems)
-        if entry is None:
-            continue
-        for other in found:
-            if (other.method, other.training) == (entry.method, entry.training):
-                problem = f"duplicate trial: {entry.label!r} has the same configuration as {other.label!r}."
-                problems.add(["methods", at], problem)
-            elif other.label == entry.label:
-                problem = f"two different methods have the label {entry.label!r}."
-                problems.add(["methods", at], problem, "Give each its own 'label'.")
-        found.append(entry)
-    return found
+    with Mistakes() as mistakes:
+        for at, entry in enumerate(entries):
+            with mistakes.below(at):
+                one = _method(entry, shared)
+                for other in found:
+                    if (other.method, other.training) == (one.method, one.training):
+                        problem = f"duplicate trial: {one.label!r} has the same configuration as {other.label!r}."
+                        raise mistake(problem)
+                    if other.label == one.label:
+                        problem = f"two different methods have the label {one.label!r}."
+                        raise mistake(problem, "Give each its own 'label'.")
+                found.append(one)
+    return tuple(found)
 
 
-def _resolve_method(tree: Node, node: Node, path: Keys, problems: Problems) -> LabelledMethod | None:
-    label = node.child("label")
-    if label is not None and (not isinstance(label.value, str) or not label.value.strip()):
-        problems.add([*path, "label"], f"must be text, not {json.dumps(label.plain())}.")
-        return None
-    training = resolve_training(tree, path, problems)
-    method = resolve("methods", node.without("label", "training"), path, problems)
-    if method is None:
-        return None
-    title = _title(method, node.child("training"))
-    return LabelledMethod(label=str(label.value) if label else title, method=method, training=training)
+def _method(written: object, shared: Training | None) -> LabelledMethod:
+    entry = written if isinstance(written, dict) else {}
+    label, training = entry.get("label", "by default"), entry.get("training")
+    with Mistakes() as mistakes:
+        if not isinstance(label, str) or not label.strip():
+            mistakes.add(f"must be text, not {json.dumps(label)}.", field=("label",))
+        with mistakes.below("training"):
+            full = read_own_training({} if training is None else training, shared) if shared else Training()
+        with mistakes.below():
+            options = {key: value for key, value in entry.items() if key not in ("label", "training")}
+            method = resolve("methods", options if entry else written)
+    return LabelledMethod(label=entry.get("label") or _title(method, training), method=method, training=full)
 
 
-def _title(method: Component, training: Node | None) -> str:
+def _title(method: Component, training: object) -> str:
     """The method's title, what differs from its defaults, and its own training.
 
     For example ``MLA (gradient_modification="none", training.optimizer.lr=0.1)``.
     """
-    entry = registry.get("methods", method.name)
-    defaults, title = entry.about.defaults, entry.about.title
-    changed = [f"{key}={json.dumps(value)}" for key, value in method.config.items() if defaults.get(key, ...) != value]
-    own = leaves(training.plain(), ("training",)) if training else ()
-    changed += [f"{dotted(path)}={json.dumps(value)}" for path, value in own]
-    return f"{title} ({', '.join(changed)})" if changed else title
-
-
-def resolve_encoders(
-    tree: Node, media: Mapping[str, Medium] | None, problems: Problems, *, adapt: bool
-) -> dict[str, Component]:
-    """One encoder per modality, in the dataset's order; mistakes are noted.
-
-    Args:
-        tree: The suite.
-        media: The dataset's modalities and what they consist of; None if the dataset itself is at fault.
-        problems: Where mistakes go.
-        adapt: The dataset was replaced on the command line: encoders of modalities that it does not
-            have are left out, and those it has beyond the suite's take ``"*"``, or ``mlp``.
-    """
-    fallback = Node({"name": Node("mlp", tree.origin)}, tree.origin)
-    written = tree.child("encoders") or Node({EVERY: fallback}, tree.origin)
-    if not isinstance(written.value, dict):
-        problems.add(["encoders"], "must be a mapping from modality to encoder, such as 'audio: mlp'.")
-        return {}
-    wanted = written.value
-    if adapt:
-        fitting = {key: node for key, node in wanted.items() if key in (media or ())}
-        wanted = {**fitting, EVERY: wanted.get(EVERY, fallback)}
-    found = {key: resolve("encoders", node, ["encoders", key], problems) for key, node in wanted.items()}
-    for key in found:
-        if key != EVERY:
-            check_modality(key, media, ["encoders", key], problems)
-    resolved = {}
-    for modality, medium in (media or {}).items():
-        key = modality if modality in found else EVERY
-        encoder = found.get(key)
-        if key not in found:
-            remedy = f"Add '{modality}: NAME'; encoders that read {medium}: {_readers(medium)}."
-            problems.add(["encoders"], f"no encoder for the modality {modality!r}.", remedy)
-        elif encoder is not None:
-            _check_medium(encoder, modality, medium, ["encoders", key], problems)
-            resolved[modality] = encoder
-    return resolved
-
-
-def _check_medium(encoder: Component, modality: str, medium: Medium, path: Keys, problems: Problems) -> None:
-    """Notes if an encoder cannot read what a modality consists of."""
-    reads = _reads(encoder.name)
-    if medium not in reads:
-        problem = f"the encoder {encoder.name!r} reads {', '.join(reads)}, but the modality {modality!r} is {medium}."
-        problems.add(path, problem, f"Encoders that read it: {_readers(medium)}.")
-
-
-def _readers(medium: Medium) -> str:
-    return ", ".join(name for name in registry.entries("encoders") if medium in _reads(name)) or "none"
-
-
-def _reads(encoder: str) -> tuple[str, ...]:
-    return registry.get("encoders", encoder).about.reads
-
-
-def check_modality(name: str, modalities: Collection[str] | None, path: Keys, problems: Problems) -> None:
-    """Notes if the dataset lacks a modality; None stands for a dataset that is itself at fault."""
-    if modalities is not None and name not in modalities:
-        remedy = suggest(name, list(modalities)) or f"It has {', '.join(modalities)}."
-        problems.add(path, f"the dataset has no modality {name!r}.", remedy)
+    about = registry.get("methods", method.name).about
+    defaults = about.defaults
+    changed: list[tuple[Keys, Any]] = [((key,), value) for key, value in method.config.items()]
+    changed = [(path, value) for path, value in changed if defaults.get(str(path[0]), ...) != value]
+    changed += leaves(long_training(training), ("training",)) if training and isinstance(training, dict) else ()
+    changes = ", ".join(f"{dotted(path)}={json.dumps(value)}" for path, value in changed)
+    return f"{about.title} ({changes})" if changes else about.title

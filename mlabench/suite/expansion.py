@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ import yaml
 from mlabench.datasets import Data, Dataset, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.suite.content import content_hash
 from mlabench.suite.layers import members
 from mlabench.suite.loading import load_suite
 from mlabench.suite.model import Suite
@@ -124,6 +125,33 @@ def _subsets(modalities: tuple[str, ...]) -> list[Missing]:
         for keep in combinations(modalities, size)
     ]
     return [Missing(), *partial]
+
+
+def content_hash(path: Path) -> str:
+    """First 12 hex digits of a SHA-256 over a file, or over the files of a folder.
+
+    Raises:
+        UserError: If there is no such file or folder, or it cannot be read.
+    """
+    try:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return _hash(tuple(states), str(path))
+    except OSError as error:
+        raise UserError(
+            f"cannot be read ({error.strerror or error}).", remedy="Correct the path.", file=str(path)
+        ) from error
+
+
+@lru_cache
+def _hash(files: tuple[tuple[str, int, int], ...], root: str) -> str:
+    """The size and the time of each file stand for its content within one run of the program."""
+    digest = hashlib.sha256()
+    for name, *_ in files:
+        digest.update(Path(name).relative_to(root).as_posix().encode())
+        with open(name, "rb") as file:  # noqa: PTH123
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
 
 
 def load_plans(sources: Iterable[Path | str | Mapping[str, Any]], changes: Overrides | None = None) -> dict[Path, Plan]:

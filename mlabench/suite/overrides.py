@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.registry import suggest
-from mlabench.suite.components import resolve_methods
-from mlabench.suite.layers import write_out
-from mlabench.suite.source import Node, Origin, merge, parse
-from mlabench.suite.validation import Problems
+from mlabench.suite.components import resolve_methods, shared_training
+from mlabench.suite.document import Document, Keys, Origin, dotted
+from mlabench.suite.source import parse
+from mlabench.suite.validation import user_error
 
 _MOST_SEEDS = 10_000
 
@@ -41,39 +42,38 @@ class Overrides:
     dataset: str | None = None
     precision: str | None = None
 
-    def apply(self, tree: Node) -> Node:
+    def apply(self, document: Document) -> Document:
         """The suite with all flags applied.
 
         Raises:
             UserError: If a flag's value does not parse, or names a field that cannot be set.
         """
         if self.dataset is not None:
-            tree = _move(tree, self.dataset)
-        for flag, path, node in self._assignments():
+            document = _move(document, self.dataset)
+        for flag, path, value in self._assignments():
             try:
-                tree = write_out(tree.assign(path, node))
+                document = document.assign(path, value)
             except KeyError as error:
-                field = ".".join(map(str, path))
+                field = dotted(path)
                 raise UserError(
                     f"there is no {error.args[0]!r} in the suite's {field!r}.", file=flag, field=field
                 ) from error
-        return _keep_methods(tree, self.methods)
+        return _keep_methods(document, self.methods)
 
-    def _assignments(self) -> list[tuple[str, list[str | int], Node]]:
-        found: list[tuple[str, list[str | int], Node]] = []
+    def _assignments(self) -> list[tuple[str, Keys, Document]]:
+        found: list[tuple[str, Keys, Document]] = []
         if self.seeds is not None:
-            origin = Origin("--seeds")
-            found.append(("--seeds", ["seeds"], Node([Node(seed, origin) for seed in _seeds(self.seeds)], origin)))
+            found.append(("--seeds", ("seeds",), Document.of(_seeds(self.seeds), Origin("--seeds"))))
         if self.rates is not None:
-            found.append(("--rates", ["missing", "rates"], parse(f"[{self.rates}]", "--rates", numbered=False)))
+            found.append(("--rates", ("missing", "rates"), parse(f"[{self.rates}]", "--rates", numbered=False)))
         if self.limit is not None:
-            found.append(("--limit", ["limit"], Node(self.limit, Origin("--limit"))))
+            found.append(("--limit", ("limit",), Document.of(self.limit, Origin("--limit"))))
         if self.precision is not None:
-            found.append(("--precision", ["training", "precision"], Node(self.precision, Origin("--precision"))))
+            found.append(("--precision", ("training", "precision"), Document.of(self.precision, Origin("--precision"))))
         for assignment in self.settings:
             field, equals, value = assignment.partition("=")
             flag = f"--set {field}"
-            keys: list[str | int] = [int(key) if key.isdecimal() else key for key in field.split(".")]
+            keys = tuple(int(key) if key.isdecimal() else key for key in field.split("."))
             if not equals or "" in keys:
                 raise UserError(f"{assignment!r} is not FIELD=VALUE, such as training.epochs=5.", file="--set")
             if keys[0] == "extends":
@@ -82,32 +82,34 @@ class Overrides:
         return found
 
 
-def _move(tree: Node, dataset: str) -> Node:
+def _move(document: Document, dataset: str) -> Document:
     """The suite on another dataset. It has a name of its own, so that it does not take the real one's place."""
     origin = Origin("--dataset")
-    before = tree.find(["dataset", "name"])
-    tree = merge(tree, Node({"dataset": Node({"name": Node(dataset, origin)}, origin)}, tree.origin))
-    if before is None or before.value == dataset:
-        return tree
-    tree = recommend(tree, dataset, "--dataset")
-    name, title = tree.child("name"), tree.child("title")
-    if name is not None:
-        tree = tree.assign(["name"], Node(f"{name.value}.{dataset}", origin))
-    return tree.assign(["title"], Node(f"{title.value} (moved to {dataset})", origin)) if title is not None else tree
+    before = document.find("dataset", "name")
+    if before == dataset:
+        return document.assign(("dataset", "name"), Document.of(dataset, origin))
+    document = document.assign(("dataset",), Document.of({"name": dataset}, origin))
+    if before is None:
+        return document
+    document = recommend(document, dataset, origin)
+    for field, text in (("name", "{}.{}"), ("title", "{} (moved to {})")):
+        if document.has(field):
+            document = document.assign((field,), Document.of(text.format(document.find(field), dataset), origin))
+    return document
 
 
-def recommend(tree: Node, dataset: str, source: str) -> Node:
+def recommend(document: Document, dataset: str, origin: Origin) -> Document:
     """The suite with the encoders and the training that a dataset recommends, if it does.
 
     An unknown dataset is noticed later.
     """
     if dataset in registry.entries("datasets"):
         for field, value in registry.get("datasets", dataset).load().defaults.items():
-            tree = tree.assign([field], parse(json.dumps(value), source, numbered=False))
-    return tree
+            document = document.assign((field,), Document.of(value, origin))
+    return document
 
 
-def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:
+def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
     """The suite with only the methods of these names or labels, in the suite's order.
 
     A registered method that the suite does not have is added with its defaults.
@@ -116,15 +118,18 @@ def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:
         UserError: If there is no such method, or the suite's own methods have mistakes.
     """
     if not wanted:
-        return tree
-    problems = Problems(tree)
-    methods = resolve_methods(tree, problems)
-    if problems.errors:
-        raise problems.error()
-    kept = [at for at, entry in enumerate(methods) if entry.label in wanted or entry.method.name in wanted]
+        return document
+    try:
+        methods = resolve_methods(document.find("methods"), shared_training(document.find("training")))
+    except ValidationError as error:
+        raise user_error(error, document, "methods") from None
     known = {name for entry in methods for name in (entry.label, entry.method.name)}
     origin = Origin("--method")
-    added: list[Node] = []
+    kept = [
+        document.at("methods", at)
+        for at, entry in enumerate(methods)
+        if entry.label in wanted or entry.method.name in wanted
+    ]
     for name in dict.fromkeys(wanted):
         if name in known:
             continue
@@ -132,9 +137,11 @@ def _keep_methods(tree: Node, wanted: Sequence[str]) -> Node:
             spellings = sorted({*known, *registry.entries("methods")})
             remedy = suggest(name, spellings) or f"Known: {', '.join(spellings)}."
             raise origin.error(f"no method is called {name!r}.", remedy, "methods")
-        added.append(Node({"name": Node(name, origin)}, origin))
-    nodes = [node for at in kept if (node := tree.find(["methods", at]))]
-    return tree.assign(["methods"], Node([*nodes, *added], nodes[0].origin if nodes else origin))
+        kept.append(Document.of({"name": name}, origin))
+    document = document.assign(("methods",), Document.of([{}] * len(kept), kept[0].origin()))
+    for at, method in enumerate(kept):
+        document = document.assign(("methods", at), method)
+    return document
 
 
 def _seeds(text: str) -> list[int]:

@@ -2,102 +2,86 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model
 
 from mlabench import registry
-from mlabench.registry import Kind
-from mlabench.suite.method_training import OWN_TRAINING
-from mlabench.suite.model import Settings
+from mlabench.registry import Entry, Kind
+from mlabench.suite.model import Suite
+from mlabench.suite.sections import OwnTraining, Section
+from mlabench.suite.validation import listed, read_by, union
 
-Schema = dict[str, Any]
+_Path = Annotated[str, Field(description="Another suite, relative to this file.")]
 
 
-def json_schema() -> Schema:
-    """The schema, with the options of every registered dataset, encoder and method."""
-    schema = Settings.model_json_schema()
-    definitions: Schema = schema.pop("$defs")
-    fields: Schema = schema["properties"]
-    missing: Schema = definitions["MissingSection"]["properties"]
-    for section, names in ((fields, ("question", "seeds")), (missing, ("rates", "splits", "evaluate"))):
-        for name in names:
-            section[name] = _or_alone(section[name])
-    training: Schema = definitions["Training"]["properties"]
-    for name in ("optimizer", "schedule"):
-        training[name] = _or_name(training[name])
-    own = {name: {key: part for key, part in training[name].items() if key != "default"} for name in OWN_TRAINING}
-    definitions["MethodTraining"] = {
-        "title": "MethodTraining",
-        "description": "What this method has instead of the suite's training.",
-        "type": "object",
-        "properties": own,
-        "additionalProperties": False,
-    }
-    components = {kind: _components(kind, definitions) for kind in ("datasets", "encoders", "methods")}
-    paths = {"type": "string", "description": "Another suite, relative to this file."}
-    fields |= {
-        "suites": {"type": "array", "items": paths, "minItems": 1},
-        "extends": {"anyOf": [paths, {"type": "array", "items": paths}]},
-        "dataset": components["datasets"],
-        "encoders": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": components["encoders"]}]},
-        "methods": _or_alone({"type": "array", "items": components["methods"], "minItems": 1}),
-    }
-    del schema["required"]
-    return {
+class _SuiteFile(
+    Suite,
+    title="mlabench suite",
+    json_schema_extra={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "mlabench suite",
-        "description": "A suite of trials; see suites/README.md.",
         "anyOf": [{"required": ["extends"]}, {"required": ["dataset", "methods"]}, {"required": ["suites"]}],
-        "$defs": definitions,
+    },
+):
+    """A suite of trials; see suites/README.md."""
+
+    extends: _Path | list[_Path] = Field(default_factory=list)
+    suites: Annotated[list[_Path], Field(min_length=1)] = Field(default_factory=list)
+
+
+def json_schema() -> dict[str, Any]:
+    """What pydantic says about a suite of any registered dataset, encoders and methods."""
+    fields: dict[str, Any] = {
+        "dataset": (Annotated[Any, read_by(repr, _any_of("datasets"))], Field(default_factory=dict)),
+        "encoders": (Annotated[Any, read_by(repr, union(str, GenericAlias(dict, (str, _any_of("encoders")))))], "mlp"),
+        "methods": (Annotated[Any, listed(_any_of("methods"))], Field(default_factory=list)),
     }
+    return create_model("SuiteFile", __base__=_SuiteFile, __doc__=_SuiteFile.__doc__, **fields).model_json_schema()
 
 
-def _or_alone(array: Schema) -> Schema:
-    """A list, or its only entry without brackets."""
-    about: Schema = {key: array[key] for key in ("default", "description") if key in array}
-    bare = {key: value for key, value in array.items() if key not in about}
-    return {**about, "anyOf": [bare, array["items"]]}
-
-
-def _or_name(union: Schema) -> Schema:
-    """One of several named things, or just its name."""
-    names = list(union["discriminator"]["mapping"])
-    return {"default": union["default"], "anyOf": [{"enum": names}, *union["oneOf"]]}
-
-
-def _components(kind: Kind, definitions: Schema) -> Schema:
-    """A name, or a mapping with that name and its options; the options go to ``definitions``."""
-    entries = registry.entries(kind)
-    names: list[Schema] = []
-    for name, entry in entries.items():
-        prefix = f"{kind}.{name}"
-        plain = json.dumps(entry.about.config_schema)
-        options = json.loads(plain.replace('"#/$defs/', f'"#/$defs/{prefix}.'))
-        definitions |= {f"{prefix}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
-        beside = {
-            "label": {"type": "string", "minLength": 1, "description": "Name in the tables."},
-            "training": {"$ref": "#/$defs/MethodTraining"},
-        }
-        required = set(options.get("required", []))
-        named: Schema = {"const": name}
+def _any_of(kind: Kind) -> Any:
+    """A registered class: its name, perhaps with a model behind a colon, or a mapping with that name and options."""
+    bare: list[str] = []
+    by_name: list[Any] = []
+    others: list[Any] = []
+    for entry in registry.entries(kind).values():
+        fields: dict[str, Any] = {"name": (Literal[entry.name], ...)}
+        if kind == "methods":
+            label = Annotated[str, Field(min_length=1, description="Name in the tables.")]
+            fields |= {"label": (label, ""), "training": (OwnTraining, Field(default_factory=OwnTraining))}
+        options = _inlined(entry.about.config_schema)
+        required = {*options.get("required", ())}
         if "model" in options.get("properties", {}):
-            # Written `name:model`, or with an option `model`.
-            required.discard("model")
-            named = {"type": "string", "pattern": f"^{name}(:.+)?$"}
-        if not required:
-            names.append(named)
-        definitions[prefix] = {
-            **options,
-            "title": entry.about.title,
-            "description": entry.about.summary,
-            "properties": {
-                "name": named,
-                **(beside if kind == "methods" else {}),
-                **options.get("properties", {}),
-            },
-            "required": ["name", *sorted(required)],
-        }
-    bare = {"enum": [named["const"] for named in names if "const" in named]}
-    patterns = [named for named in names if "pattern" in named]
-    return {"anyOf": [bare, *patterns, *({"$ref": f"#/$defs/{kind}.{name}"} for name in entries)]}
+            named = Annotated[str, Field(pattern=f"^{entry.name}(:.+)?$")]
+            fields["name"] = (named, ...)
+            others += [] if required - {"model"} else [named]
+            others.append(_form(kind, entry, fields, options, required - {"model"}))
+        else:
+            bare += [] if required else [entry.name]
+            by_name.append(_form(kind, entry, fields, options, required))
+    return union(Literal[tuple(bare)], Annotated[union(*by_name), Field(discriminator="name")], *others)
+
+
+def _form(kind: Kind, entry: Entry, fields: dict[str, Any], options: dict[str, Any], required: set[str]) -> Any:
+    """A mapping with the name of a class and its options; what pydantic said of these is remembered."""
+
+    def add_options(schema: dict[str, Any]) -> None:
+        schema["properties"] |= options.get("properties", {})
+        schema["required"] += sorted(required)
+
+    extra = {"title": entry.about.title, "json_schema_extra": add_options}
+    name = f"{kind}_{entry.name}"
+    return create_model(name, __base__=Section, __doc__=entry.about.summary, __cls_kwargs__=extra, **fields)
+
+
+def _inlined(schema: Any, definitions: Any = None) -> Any:
+    """A schema without references."""
+    if isinstance(schema, list):
+        return [_inlined(entry, definitions) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    definitions = definitions or schema.get("$defs", {})
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in ("$defs", "discriminator")}

@@ -1,4 +1,4 @@
-"""YAML that remembers where each value was written, so that every complaint can name a line.
+"""Reads YAML, with the line of each value.
 
 The dialect is YAML 1.2's core schema: ``no`` and ``off`` are text, ``1e-3`` is a number, dates and
 sexagesimals do not exist. Duplicate keys are refused.
@@ -9,20 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import yaml
 
 from mlabench.errors import UserError
 from mlabench.registry import suggest
-
-Scalar = None | bool | int | float | str
-Value: TypeAlias = "Scalar | dict[str, Node] | list[Node]"
-Keys = Sequence[str | int]
+from mlabench.suite.document import Document, Keys, Origin, dotted
 
 #: Deeper or larger documents are mistakes (or aliases that grow without bound).
 _DEEPEST, _LARGEST = 20, 100_000
@@ -30,120 +26,7 @@ _TAG = "tag:yaml.org,2002:"
 _VARIABLE = re.compile(r"\$\{(?:(\w+)(?::-([^{}]*))?\})?")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a value was written: a file and a line, or a command-line flag."""
-
-    source: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return self.source if self.line is None else f"{self.source}:{self.line}"
-
-    def error(self, problem: str, remedy: str = "", field: str | None = None) -> UserError:
-        """A complaint about what was written here."""
-        return UserError(problem, remedy=remedy, file=self.source, line=self.line, field=field)
-
-
-@dataclass(frozen=True)
-class Node:
-    """A value and its origin; mappings and lists hold nodes in turn."""
-
-    value: Value
-    origin: Origin
-
-    def plain(self) -> Any:
-        """The value without origins, as JSON would hold it."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, list):
-            return [node.plain() for node in self.value]
-        return self.value
-
-    def child(self, key: str | int) -> Node | None:
-        """The entry under ``key``, if there is one."""
-        if isinstance(self.value, dict) and isinstance(key, str):
-            return self.value.get(key)
-        if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
-            return self.value[key]
-        return None
-
-    def without(self, *keys: str) -> Node:
-        """A copy of a mapping without these keys."""
-        if not isinstance(self.value, dict):
-            return self
-        return Node({key: node for key, node in self.value.items() if key not in keys}, self.origin)
-
-    def find(self, path: Keys) -> Node | None:
-        """The node at ``path``, if there is one."""
-        node: Node | None = self
-        for key in path:
-            node = node.child(key) if node else None
-        return node
-
-    def nearest(self, path: Keys) -> Node:
-        """The node at ``path``, or its innermost ancestor that exists."""
-        node = self
-        for key in path:
-            child = node.child(key)
-            if child is None:
-                break
-            node = child
-        return node
-
-    def change(self, path: Sequence[str | int | None], change: Callable[[Node], Node]) -> Node:
-        """A copy with ``change`` applied to what is at ``path``, if anything; None in a path is every entry."""
-        if not path:
-            return change(self)
-        head, *rest = path
-        if isinstance(self.value, dict):
-            entries = {
-                key: node.change(rest, change) if head in (None, key) else node for key, node in self.value.items()
-            }
-            return Node(entries, self.origin)
-        if isinstance(self.value, list):
-            items = [node.change(rest, change) if head in (None, at) else node for at, node in enumerate(self.value)]
-            return Node(items, self.origin)
-        return self
-
-    def assign(self, path: Keys, new: Node) -> Node:
-        """A copy with ``new`` at ``path``; missing mappings on the way are made.
-
-        Raises:
-            KeyError: If the path leads through a scalar or past the end of a list.
-        """
-        if not path:
-            return new
-        head, *rest = path
-        if isinstance(self.value, dict):
-            inner = self.value.get(str(head), Node({}, new.origin))
-            return Node({**self.value, str(head): inner.assign(rest, new)}, self.origin)
-        if self.child(head) is None:
-            raise KeyError(head)
-        return self.change([head], lambda node: node.assign(rest, new))
-
-
-def dotted(path: Keys) -> str:
-    """The path as people write it, for example ``methods.2.label``."""
-    return ".".join(map(str, path))
-
-
-def merge(base: Node, over: Node, *, top: bool = True) -> Node:
-    """``over`` on top of ``base``: mappings are merged, everything else is replaced.
-
-    A mapping that names something else (``{name: sgd}`` over ``{name: adam, betas: ...}``) replaces
-    too, since options belong to what they were written for.
-    """
-    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
-        return over
-    old, new = base.value, over.value
-    if not top and "name" in old and "name" in new and old["name"].value != new["name"].value:
-        return over
-    merged = {key: merge(old[key], node, top=False) if key in old else node for key, node in new.items()}
-    return Node({**old, **merged}, over.origin)
-
-
-def read(path: Path) -> Node:
+def read(path: Path) -> Document:
     """Reads one YAML file that holds a mapping.
 
     Raises:
@@ -161,40 +44,34 @@ def read(path: Path) -> Node:
         near = sorted(other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         reason = "no such file." if isinstance(error, FileNotFoundError) else f"cannot be read: {error}."
         raise here.error(reason, suggest(path.name, near)) from error
-    node = parse(text, str(path))
-    if node.value is None:
+    document = parse(text, str(path))
+    if document.data is None:
         raise here.error("is empty.", "A suite needs at least 'dataset' and 'methods'.")
-    if not isinstance(node.value, dict):
-        raise node.origin.error("must hold a mapping of fields such as 'dataset: ...'.")
-    return node
+    if not isinstance(document.data, dict):
+        raise document.origin().error("must hold a mapping of fields such as 'dataset: ...'.")
+    return document
 
 
-def from_mapping(suite: Mapping[str, Any]) -> Node:
+def from_mapping(suite: Mapping[str, Any]) -> Document:
     """A suite given as Python data: what it holds is checked as the same YAML would be.
 
     Raises:
         UserError: If it holds what YAML cannot.
     """
     try:
-        text = json.dumps(suite, ensure_ascii=False, default=_as_plain)
+        text = json.dumps(suite, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"cannot be written as YAML: {error}.", file="suite") from error
     return parse(text, "suite", numbered=False)
 
 
-def _as_plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, range):
-        return list(value)
-    if hasattr(value, "tolist"):  # NumPy
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{value!r} is neither text, a number, a list nor a mapping")
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping | range):
+        return dict(value) if isinstance(value, Mapping) else list(value)
+    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)  # NumPy; paths, or a TypeError
 
 
-def parse(text: str, source: str, *, numbered: bool = True) -> Node:
+def parse(text: str, source: str, *, numbered: bool = True) -> Document:
     """Parses YAML text.
 
     Args:
@@ -242,13 +119,16 @@ class _Parser:
         self.source = source
         self.numbered = numbered
         self.count = 0
+        self.origins: dict[Keys, Origin] = {}
 
-    def parse(self, text: str) -> Node:
+    def parse(self, text: str) -> Document:
         try:
             loader = _Loader(text)
             self.flatten = loader.flatten_mapping
             root = loader.get_single_node()
-            return Node(None, self.at(0)) if root is None else self.build(root, root.start_mark.line, ())
+            if root is None:
+                return Document.of(None, self.at(0))
+            return Document(self.build(root, root.start_mark.line, ()), self.origins)
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position)
             problem = f"holds the character {chr(int(error.character))!r}, which YAML does not allow."
@@ -264,17 +144,17 @@ class _Parser:
     def at(self, line: int) -> Origin:
         return Origin(self.source, line + 1 if self.numbered else None)
 
-    def build(self, node: yaml.Node, line: int, path: tuple[str | int, ...]) -> Node:
-        """The node with its origin; ``line``, counted from 0, is where its key or list item begins."""
-        origin = self.at(line)
+    def build(self, node: yaml.Node, line: int, path: Keys) -> Any:
+        """The value of a node; ``line``, counted from 0, is where its key or list item begins."""
+        origin = self.origins[path] = self.at(line)
         try:
-            return Node(self.value(node, path), origin)
+            return self.value(node, path)
         except UserError as error:
             if error.file:
                 raise
             raise origin.error(error.problem, error.remedy, dotted(path) or None) from error
 
-    def value(self, node: yaml.Node, path: tuple[str | int, ...]) -> Value:
+    def value(self, node: yaml.Node, path: Keys) -> Any:
         self.count += 1
         if len(path) > _DEEPEST or self.count > _LARGEST:
             raise UserError("is nested too deeply or too large for a suite.")
@@ -291,7 +171,7 @@ class _Parser:
         raise UserError(f"the YAML tag {node.tag!r} is not allowed.")
 
 
-def _scalar(node: yaml.ScalarNode) -> Scalar:
+def _scalar(node: yaml.ScalarNode) -> bool | int | float | str | None:
     kind, text = node.tag.removeprefix(_TAG), node.value
     if kind in ("str", "merge"):
         return substitute(_text(text))

@@ -55,7 +55,7 @@ def tuned_suite(
             document["missing"]["file"] = str(Path(suite.missing.file).resolve())
     best = {one.label: one.best for one in outcomes if one.best is not None}
     document["methods"] = [
-        _entry(suite.written(["methods", at]), entry.label, best[entry.label].candidate.values)
+        _entry(suite.entry(at), entry.label, best[entry.label].candidate.values)
         for at, entry in enumerate(suite.methods)
     ]
     some = next(iter(best.values()))

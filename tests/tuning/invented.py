@@ -16,8 +16,7 @@ from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.training.job import Job, RunOptions
 from mlabench.trial import Trial
-from mlabench.tuning import search as module
-from mlabench.tuning.search import TuningResult
+from mlabench.tuning.search import TuningResult, search
 
 TEXT = """
 dataset: stamps
@@ -75,5 +74,5 @@ def suite_of(tmp_path: Path, text: str = TEXT, **overrides: Any) -> Suite:
 
 
 def tried(suite: Suite, root: Path, runner: Invented, monkeypatch: Any, **options: Any) -> list[TuningResult]:
-    monkeypatch.setattr(module, "run_jobs", runner)
-    return module.search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)
+    monkeypatch.setitem(search.__globals__, "run_jobs", runner)
+    return search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)
