@@ -88,13 +88,14 @@ def ignores_absent_inputs(subject: Subject) -> None:
     for value in (0.0, torch.nan):
         method = subject.build(normalise=True)
         logs = fit(method, [fill_absent(training, value)], 4)
-        results.append((logs, parameters(method), predict(method, fill_absent(batch, value))))
+        prediction = _readable(predict(method, fill_absent(batch, value)), batch.present)
+        results.append((logs, parameters(method), prediction))
     (logs, state, prediction), (poisoned_logs, poisoned_state, poisoned_prediction) = results
     require(logs == poisoned_logs, "logs other losses when NaN stands in the inputs of absent modalities")
     for key, expected in state.items():
         require(torch.equal(poisoned_state[key], expected), f"learns other {key!r} from NaN in absent modalities")
-    _require_same(poisoned_prediction, prediction, batch, "when NaN stands in the inputs of absent modalities")
-    require(prediction.fused.isfinite().all(), "predicts numbers that are not finite")
+    _require_same(poisoned_prediction, prediction, "when NaN stands in the inputs of absent modalities")
+    require(prediction["fused logits"].isfinite().all(), "predicts numbers that are not finite")
 
 
 @_check("at high missing rates some batches lack a modality altogether")
@@ -144,7 +145,8 @@ def repeats_itself(subject: Subject) -> None:
     for key, value in states[0].items():
         require(torch.equal(value, states[1][key]), f"learns other {key!r} from the same seed")
     _, batch = subject.batches(8, missing=0.3)
-    _require_same(predict(method, batch), predict(method, batch), batch, "the second time")
+    first, second = (_readable(predict(method, batch), batch.present) for _ in range(2))
+    _require_same(second, first, "the second time")
 
 
 # -- prediction ----------------------------------------------------------------------------------
@@ -183,7 +185,8 @@ def predicts_sample_by_sample(subject: Subject) -> None:
     shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     for rows in (shuffled, *torch.split(torch.arange(12), 1), torch.arange(5)):
         part, when = take(batch, rows), f"of a sample in a batch of {len(rows)} than in one of 30"
-        _require_same(predict(method, part), _rows(whole, rows), part, when, rtol=1e-4, atol=1e-5)
+        expected = _readable(whole, part.present, rows)
+        _require_same(_readable(predict(method, part), part.present), expected, when, rtol=1e-4, atol=1e-5)
 
 
 @_check("a method that sees the answer does not predict it")
@@ -191,8 +194,8 @@ def predicts_without_labels(subject: Subject) -> None:
     """The prediction is the same, bit by bit, when labels and positions in the split are hidden."""
     method, batch = subject.trained(12)
     hidden = dataclasses.replace(batch, label=torch.full_like(batch.label, -1), index=batch.index + 10**6)
-    when = "when labels and positions in the split are hidden"
-    _require_same(predict(method, hidden), predict(method, batch), batch, when)
+    without, with_labels = (_readable(predict(method, each), batch.present) for each in (hidden, batch))
+    _require_same(without, with_labels, "when labels and positions in the split are hidden")
 
 
 @_check("test samples must leave no trace, and one test pattern must not change the next")
@@ -238,8 +241,8 @@ def reloads_its_weights(subject: Subject) -> None:
         saved = safetensors.torch.save({key: value.contiguous() for key, value in method.state_dict().items()})
         reloaded = subject.build(seed=1)
         reloaded.load_state_dict(safetensors.torch.load(saved))
-        when = "from saved weights, as not all that it needs is in its state_dict"
-        _require_same(predict(reloaded, batch), predict(method, batch), batch, when)
+        actual, expected = (_readable(predict(each, batch), batch.present) for each in (reloaded, method))
+        _require_same(actual, expected, "from saved weights, as not all that it needs is in its state_dict")
 
 
 @_check("suites may ask for bf16-mixed precision")
@@ -321,32 +324,26 @@ def _right(method: Method, batch: Batch) -> Tensor:
     return predict(method, batch).fused.argmax(dim=1) == batch.label
 
 
-def _rows(prediction: Prediction, rows: Tensor) -> Prediction:
-    return Prediction(
-        prediction.fused[rows],
-        {modality: values[rows] for modality, values in prediction.unimodal.items()},
-        {modality: values[rows] for modality, values in prediction.embedding.items()},
-        None if prediction.weight is None else prediction.weight[rows],
-    )
+def _readable(prediction: Prediction, present: Tensor, rows: Tensor | slice = slice(None)) -> dict[str, Tensor]:
+    """All that may be read of a prediction, by name; rows of absent modalities may hold anything."""
+    values = {"fused logits": prediction.fused[rows]}
+    for column, modality in enumerate(prediction.unimodal):
+        here = present[:, column]
+        values[f"unimodal logits of {modality}"] = prediction.unimodal[modality][rows][here]
+        values[f"embeddings of {modality}"] = prediction.embedding[modality][rows][here]
+    if prediction.weight is not None:
+        values["weights"] = prediction.weight[rows][present]
+    return values
 
 
 def _require_same(
-    actual: Prediction, expected: Prediction, batch: Batch, when: str, *, rtol: float = 0.0, atol: float = 0.0
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], when: str, rtol: float = 0.0, atol: float = 0.0
 ) -> None:
-    """All that may be read is the same; rows of absent modalities may hold anything."""
-
-    def compare(what: str, one: Tensor, other: Tensor) -> None:
-        same = one.shape == other.shape and torch.allclose(one, other, rtol=rtol, atol=atol)
-        require(same, f"predicts other {what} {when}")
-
-    compare("fused logits", actual.fused, expected.fused)
-    for column, modality in enumerate(expected.unimodal):
-        rows = batch.present[:, column]
-        compare(f"unimodal logits of {modality}", actual.unimodal[modality][rows], expected.unimodal[modality][rows])
-        compare(f"embeddings of {modality}", actual.embedding[modality][rows], expected.embedding[modality][rows])
-    require((actual.weight is None) == (expected.weight is None), f"predicts other weights {when}")
-    if actual.weight is not None and expected.weight is not None:
-        compare("weights", actual.weight[batch.present], expected.weight[batch.present])
+    """Two results of :func:`_readable` are equal, bit by bit if no tolerance is given."""
+    for what in {**expected, **actual}:
+        same = what in actual and what in expected and actual[what].shape == expected[what].shape
+        close = same and torch.allclose(actual[what], expected[what], rtol=rtol, atol=atol)
+        require(close, f"predicts other {what} {when}")
 
 
 def _changed(method: Method, before: dict[str, Tensor]) -> list[str]:
@@ -367,7 +364,5 @@ def _require_finite(method: Method, prediction: Prediction, batch: Batch, when: 
     """Weights and all that may be read of a prediction."""
     bad = [key for key, value in method.state_dict().items() if not value.isfinite().all()]
     require(not bad, f"has {bad} that are not finite {when}")
-    require(prediction.fused.isfinite().all(), f"has fused logits that are not finite {when}")
-    for column, modality in enumerate(method.task.modalities):
-        values = prediction.unimodal[modality][batch.present[:, column]]
-        require(values.isfinite().all(), f"has unimodal logits of {modality} that are not finite {when}")
+    for what, values in _readable(prediction, batch.present).items():
+        require("logits" not in what or values.isfinite().all(), f"has {what} that are not finite {when}")
