@@ -172,16 +172,20 @@ class RawDataset(Dataset):
 
 def _shared_groups(samples: Sequence[RawSample]) -> list[str]:
     """A caveat if samples of the test split are not independent of the training split's."""
-    groups: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for sample in samples:
-        groups[sample.split].add(sample.group)
-    shared = groups["test"] & (groups["train"] | groups["validation"])
-    if not shared:
-        return []
-    return [
-        f"{len(shared)} of the {len(groups['test'])} groups (speakers, dialogues, texts or the like) of the test split "
+    shared, tested = shared_with_test((sample.split, sample.group) for sample in samples)
+    note = (
+        f"{len(shared)} of the {len(tested)} groups (speakers, dialogues, texts or the like) of the test split "
         "are in the training or validation data, too: accuracies are optimistic for new ones."
-    ]
+    )
+    return [note] if shared else []
+
+
+def shared_with_test(members: Iterable[tuple[SplitName, str]]) -> tuple[set[str], set[str]]:
+    """What is in the test split and in another one, and all that is in the test split."""
+    known, tested = set[str](), set[str]()
+    for split, name in members:
+        (tested if split == "test" else known).add(name)
+    return tested & known, tested
 
 
 def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:

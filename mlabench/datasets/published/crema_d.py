@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
+from mlabench.datasets.options import FileOptions
 from mlabench.datasets.published.base import RawDataset, carve_validation, parse_lines
-from mlabench.datasets.published.options import FileOptions
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.media import Audio, Item, Video, read_text

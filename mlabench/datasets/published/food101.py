@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample
-from mlabench.datasets.published.options import TextImageOptions
+from mlabench.datasets.options import FileOptions, TextImage
 from mlabench.datasets.published.text_image import (
     ListLine,
     TextImageDataset,
@@ -52,7 +52,7 @@ class Food101(TextImageDataset):
     "8217"); ``text: qmf`` takes those. Files, splits and reasons to skip: ``mlabench/datasets/README.md``.
     """
 
-    class Config(TextImageOptions):
+    class Config(FileOptions):
         """Options of ``food101``."""
 
         root: Path | None = Field(default=None, description="Folder that holds `images` and `texts`.")
@@ -62,6 +62,7 @@ class Food101(TextImageDataset):
         text: Literal["titles", "qmf"] = Field(
             default="titles", description="Titles from the CSV files, or as QMF's lists have them."
         )
+        modalities: TextImage = ("text", "image")
 
     config: Config
     title = "Food-101"

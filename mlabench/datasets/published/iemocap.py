@@ -10,7 +10,8 @@ from typing import Literal, Self, cast
 from pydantic import Field, model_validator
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
-from mlabench.datasets.published.base import RawDataset
+from mlabench.datasets.options import AudioImageText, FileOptions
+from mlabench.datasets.published.base import RawDataset, shared_with_test
 from mlabench.datasets.published.iemocap_files import (
     SESSIONS,
     Session,
@@ -21,7 +22,6 @@ from mlabench.datasets.published.iemocap_files import (
     session_of,
     speaker_of,
 )
-from mlabench.datasets.published.options import FileOptions
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.media import Audio, Half, Item, Text, Video
@@ -58,11 +58,7 @@ class Iemocap(RawDataset):
         root: Path | None = Field(
             default=None, description="The folder `IEMOCAP_full_release`, or the one that holds it."
         )
-        modalities: tuple[Literal["audio", "image", "text"], ...] = Field(
-            default=("audio", "image", "text"),
-            min_length=1,
-            description="Which modalities to use; their order is the column order everywhere.",
-        )
+        modalities: AudioImageText = ("audio", "image", "text")
         merge_excited: bool = Field(
             default=True, description="Count excited utterances as Happy, as the paper does; otherwise leave them out."
         )
@@ -225,13 +221,9 @@ class Iemocap(RawDataset):
 
 def _shared_speakers(samples: Iterable[RawSample]) -> list[str]:
     """A caveat if speakers of the test split are heard in training."""
-    speakers: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
-    for sample in samples:
-        speakers[sample.split].add(speaker_of(sample.id))
-    shared = speakers["test"] & (speakers["train"] | speakers["validation"])
-    if not shared:
-        return []
-    return [
-        f"{len(shared)} of the {len(speakers['test'])} speakers of the test split are in the training data, too: "
+    shared, tested = shared_with_test((sample.split, speaker_of(sample.id)) for sample in samples)
+    note = (
+        f"{len(shared)} of the {len(tested)} speakers of the test split are in the training data, too: "
         "not comparable with results for unseen speakers."
-    ]
+    )
+    return [note] if shared else []

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
-from mlabench.datasets.published.options import TextImageOptions
+from mlabench.datasets.options import FileOptions, TextImage
 from mlabench.datasets.published.text_image import (
     TextImageDataset,
     files_by_name,
@@ -50,7 +50,7 @@ class MVSA(TextImageDataset):
     Files, splits and reasons to skip: ``mlabench/datasets/README.md``.
     """
 
-    class Config(TextImageOptions):
+    class Config(FileOptions):
         """Options of ``mvsa``."""
 
         root: Path | None = Field(default=None, description="Folder that holds `data` and `labelResultAll.txt`.")
@@ -61,6 +61,7 @@ class MVSA(TextImageDataset):
             default="agreeing",
             description="Keep pairs whose labels are equal, or also those of which one is neutral.",
         )
+        modalities: TextImage = ("text", "image")
 
     config: Config
     title = "MVSA-Single"

@@ -45,15 +45,10 @@ class Picture(Preprocessing):
 
 @dataclass(frozen=True)
 class Frames(Preprocessing):
-    """Frames of a video at even distances, as squares; of a picture, that picture again and again.
+    """``count`` frames of a video at even distances, as squares like :class:`Picture`'s; a picture stands for them all.
 
-    Of the ``n`` frames at full seconds (or of a folder), those at index ``i * n // count`` are taken, as in
-    the code of MLA (CVPR 2024) for CREMA-D.
-
-    Attributes:
-        count: How many.
-        size: Side in pixels.
-        fit: How they are made square; see :func:`mlabench.media.pictures.resize`.
+    Of the ``n`` frames at full seconds (or of a folder), those at index ``i * n // count`` are taken, as in the code of
+    MLA (CVPR 2024) for CREMA-D.
     """
 
     count: int

@@ -81,16 +81,10 @@ class Fbank(_TimeFrequency):
 
 @dataclass(frozen=True)
 class Spectrogram(_TimeFrequency):
-    """Logarithm of a spectrogram's magnitudes, with OGM-GE's (CVPR 2022) settings for CREMA-D.
+    """Logarithm of a spectrogram's magnitudes, with OGM-GE's (CVPR 2022) settings for CREMA-D; options as of LogMel.
 
-    The sound is repeated, or cut, to ``seconds`` and clipped to [-1, 1]. Windows are periodic Hann windows
-    of ``n_fft`` samples, centred every ``hop`` samples, with the sound mirrored at its ends.
-
-    Attributes:
-        rate: Sampling rate in hertz.
-        seconds: Duration.
-        n_fft: Samples of a window.
-        hop: Samples from one window to the next.
+    The sound is repeated, or cut, to ``seconds`` and clipped to [-1, 1]. Windows are periodic Hann windows of ``n_fft``
+    samples, centred every ``hop`` samples, with the sound mirrored at its ends.
     """
 
     rate: int = 22_050
@@ -177,12 +171,7 @@ class Mfcc(LogMel):
 
 @dataclass(frozen=True)
 class Waveform(Preprocessing):
-    """The waveform itself, 32768 times the amplitude; shorter sound is followed by zeros, longer one cut.
-
-    Attributes:
-        rate: Sampling rate in hertz.
-        seconds: Duration.
-    """
+    """The waveform at ``rate`` hertz, 32768 times the amplitude; zeros or a cut make it ``seconds`` long."""
 
     rate: int = 16_000
     seconds: float = 10.0

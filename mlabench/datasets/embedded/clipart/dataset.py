@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar
 
 from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.clipart.raw_files import CLASSES
 from mlabench.datasets.embedded.clipart.rebuild import RebuildClipart
+from mlabench.datasets.options import ImageText
 from mlabench.hyperparameters import ModalityOptions
 
 
@@ -31,11 +30,7 @@ class Clipart(Embedded):
     class Config(ModalityOptions):
         """Options of ``clipart``."""
 
-        modalities: tuple[Literal["image", "text"], ...] = Field(
-            default=("image", "text"),
-            min_length=1,
-            description="Which modalities to use; their order is the column order everywhere.",
-        )
+        modalities: ImageText = ("image", "text")
 
     config: Config
     source = "Open Clip Art (Debian packages openclipart-png and openclipart-svg 1:0.18+dfsg-19), Public Domain."

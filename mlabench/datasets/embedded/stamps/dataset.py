@@ -11,6 +11,7 @@ from pydantic import Field
 from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
 from mlabench.datasets.embedded.stamps.rebuild import RebuildStamps
+from mlabench.datasets.options import AudioImageText
 from mlabench.hyperparameters import ModalityOptions
 
 
@@ -32,11 +33,7 @@ class Stamps(Embedded):
     class Config(ModalityOptions):
         """Options of ``stamps``."""
 
-        modalities: tuple[Literal["audio", "image", "text"], ...] = Field(
-            default=("audio", "image", "text"),
-            min_length=1,
-            description="Which modalities to use; their order is the column order everywhere.",
-        )
+        modalities: AudioImageText = ("audio", "image", "text")
         text: Literal["same_language", "english"] = Field(
             default="same_language",
             description="The description that the recording reads, or the English one (much stronger).",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from mlabench.datasets.embedded.rebuild import split_samples
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, SPEECH_LIMIT, find_stamps, list_samples
 from mlabench.datasets.listing import Listing, RawSample, SplitName
+from mlabench.datasets.options import AudioImageText
 from mlabench.datasets.published.base import RawDataset
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
@@ -33,11 +33,7 @@ class RawStamps(RawDataset):
             default=None,
             description="The unpacked Debian package or its folder `stamps`; default: where it is installed.",
         )
-        modalities: tuple[Literal["audio", "image", "text"], ...] = Field(
-            default=("audio", "image", "text"),
-            min_length=1,
-            description="Which modalities to use; their order is the column order everywhere.",
-        )
+        modalities: AudioImageText = ("audio", "image", "text")
 
     config: Config
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."
