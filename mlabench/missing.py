@@ -107,11 +107,8 @@ class Missing(BaseModel):
         """
         for name in (*self.rates, *self.keep):
             if name not in modalities:
-                raise UserError(
-                    f"the missing pattern names the modality {name!r}, which {dataset} does not have.",
-                    remedy=f"Its modalities are {', '.join(modalities)}.",
-                    field="missing",
-                )
+                problem = f"the missing pattern names the modality {name!r}, which {dataset} does not have."
+                raise UserError(problem, remedy=f"Its modalities are {', '.join(modalities)}.", field="missing")
         if self.protocol == "complete":
             return np.ones((len(ids), len(modalities)), dtype=bool)
         if self.protocol == "subset":

@@ -154,7 +154,7 @@ class Record(Frozen):
         return self
 
     def oracle_gap(self, key: str) -> float | None:
-        """What choosing the epoch on the test split would have added to the fused accuracy under ``key``.
+        """How much choosing the epoch on the test split would have raised the fused accuracy under ``key``.
 
         None if the test curve was not recorded under that pattern.
         """

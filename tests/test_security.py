@@ -179,13 +179,17 @@ def test_predictions_are_not_unpickled(proof: Path, tmp_path: Path) -> None:
         store.predictions(trial.id)
 
 
-def test_checkpoints_are_not_unpickled(payload: bytes, tmp_path: Path) -> None:
+def test_checkpoints_run_no_code(proof: Path, payload: bytes, tmp_path: Path) -> None:
+    """Whether they are plain pickles or archives as torch writes them."""
     import hashlib
 
+    archive = io.BytesIO()
+    torch.save({"identity": {}, "snapshot": {"stage": Payload(proof)}}, archive)
     checkpoints = Checkpoints(tmp_path / "one", {})
-    for content in (payload, hashlib.sha256(payload).hexdigest().encode() + payload):
-        checkpoints.path.write_bytes(content)
-        assert checkpoints.load() is None
+    for content in (payload, archive.getvalue()):
+        for digest in (b"", hashlib.sha256(content).hexdigest().encode()):
+            checkpoints.path.write_bytes(digest + content)
+            assert checkpoints.load() is None
 
 
 def test_features_are_not_unpickled(proof: Path, payload: bytes, tmp_path: Path) -> None:

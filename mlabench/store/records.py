@@ -157,14 +157,19 @@ class Store:
     @contextmanager
     def _renewed(self, trial_id: str) -> Iterator[Path]:
         """A folder to fill, which becomes the trial's at the end of the block, as one atomic step."""
-        temporary = None
+        temporary, final, old = None, self.folder(trial_id), self.trials / f".{trial_id}.old"
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{trial_id}.", suffix=".tmp", dir=self.trials))
             yield temporary
             for path in [*temporary.iterdir(), temporary]:
                 _sync(path)
-            self._install(temporary, trial_id)
+            if final.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                final.rename(old)  # `recover` repairs a crash between the two renames
+            temporary.rename(final)
+            _sync(self.trials)
+            shutil.rmtree(old, ignore_errors=True)
         except Exception as error:
             if temporary is not None:  # on a full disk, what was written of it is in the way
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -177,16 +182,6 @@ class Store:
         old = self.read(record.trial.id)
         if old is None or old.status == "failed":
             self.write(record)
-
-    def _install(self, temporary: Path, trial_id: str) -> None:
-        """Renames ``temporary`` into place; :meth:`recover` repairs a crash between the two renames."""
-        final, old = self.folder(trial_id), self.trials / f".{trial_id}.old"
-        if final.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            final.rename(old)
-        temporary.rename(final)
-        _sync(self.trials)
-        shutil.rmtree(old, ignore_errors=True)
 
     def recover(self, trial_id: str) -> None:
         """Clears up after a crash: removes half-written folders and restores a record that was being replaced.
