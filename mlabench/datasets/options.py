@@ -12,7 +12,6 @@ from mlabench.hyperparameters import ModalityOptions
 _modalities = Field(min_length=1, description="Which modalities to use; their order is the column order everywhere.")
 AudioImageText = Annotated[tuple[Literal["audio", "image", "text"], ...], _modalities]
 ImageText = Annotated[tuple[Literal["image", "text"], ...], _modalities]
-TextImage = Annotated[tuple[Literal["text", "image"], ...], _modalities]
 
 
 class FileOptions(ModalityOptions):

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample
-from mlabench.datasets.options import FileOptions, TextImage
+from mlabench.datasets.options import FileOptions, ImageText
 from mlabench.datasets.published.text_image import (
     ListLine,
     TextImageDataset,
@@ -62,7 +62,7 @@ class Food101(TextImageDataset):
         text: Literal["titles", "qmf"] = Field(
             default="titles", description="Titles from the CSV files, or as QMF's lists have them."
         )
-        modalities: TextImage = ("text", "image")
+        modalities: ImageText = ("text", "image")
 
     config: Config
     title = "Food-101"

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
-from mlabench.datasets.options import FileOptions, TextImage
+from mlabench.datasets.options import FileOptions, ImageText
 from mlabench.datasets.published.text_image import (
     TextImageDataset,
     files_by_name,
@@ -61,7 +61,7 @@ class MVSA(TextImageDataset):
             default="agreeing",
             description="Keep pairs whose labels are equal, or also those of which one is neutral.",
         )
-        modalities: TextImage = ("text", "image")
+        modalities: ImageText = ("text", "image")
 
     config: Config
     title = "MVSA-Single"
