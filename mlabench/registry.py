@@ -197,7 +197,7 @@ class Entry:
 
     @cached_property
     def _answers(self) -> _Answers:
-        return _Answers(self.path, self.module, self.attribute)
+        return _Answers(self.path, self.module, f"{self.kind} {self.name} {self.attribute}")
 
     def _describe(self) -> dict[str, Any]:
         kind, config = self.load(), self.config
@@ -228,9 +228,9 @@ class _Answers:
     versions. A cache that is damaged or cannot be written only costs time.
     """
 
-    def __init__(self, source: Path, module: str, attribute: str) -> None:
+    def __init__(self, source: Path, module: str, about: str) -> None:
         self._source, self._module = source, module
-        key = hashlib.sha256(f"{source} {attribute}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{source} {about}".encode()).hexdigest()[:16]
         self._file = cache_folder() / "registry" / f"{source.stem}-{key}.json"
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -260,13 +260,14 @@ class _Answers:
 
 
 _START = time.time()
-_STANDARD_LIBRARY = str(Path(os.__file__).parent)
+_STANDARD_LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
+_PACKAGES = ("site-packages", "dist-packages")
 
 
 def _may_change(file: str) -> bool:
     """Whether a loaded file is source code of neither Python nor an installed package."""
-    own = file.endswith(".py") and not file.startswith(_STANDARD_LIBRARY) and "-packages" not in file
-    return own and Path(file).is_absolute()
+    own = file.endswith(".py") and not file.startswith(_STANDARD_LIBRARY)
+    return own and Path(file).is_absolute() and not any(folder in Path(file).parts for folder in _PACKAGES)
 
 
 def _seal(text: str, files: Iterable[str]) -> str:
@@ -284,7 +285,7 @@ def _digest(file: str, _changed: int) -> bytes:
 
 @cache
 def _installed() -> str:
-    folders = [Path(folder) for folder in sys.path if folder.endswith("-packages")]
+    folders = [Path(folder) for folder in sys.path if folder.endswith(_PACKAGES)]
     return str([sys.version, *sorted(path.name for folder in folders for path in folder.glob("*.dist-info"))])
 
 

@@ -14,6 +14,8 @@ import pytest
 # Before torch and NumPy start: two threads in each of several test processes take longer than one.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# What is kept from one run of the tests to the next is not the user's own.
+os.environ.setdefault("MLABENCH_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "mlabench"))
 
 
 @pytest.fixture(autouse=True)
