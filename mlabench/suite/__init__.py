@@ -1,16 +1,9 @@
-"""Suites: the YAML behind each table and figure, typed, validated, every default filled in, expanded into a plan.
+"""Suites: the YAML behind each table and figure, checked, completed, and expanded into a plan. Free of torch.
 
-source      YAML that remembers the line of each value
-layers      a file on top of those it extends, short forms written out
-overrides   what the command line changes
-components  datasets, encoders and methods by name, their options completed
-validation  pydantic's complaints in plain words
-loading     all of it together: a file in, a Suite out
-schema      the same rules as a JSON schema, for editors
-expansion   a Suite in, a Plan out: each training and the patterns it is evaluated under
-
-The command line and the Python API load suites and expand them; running, the store and reports know plans only. Free
-of torch.
+A file (``source``) lies on top of those it extends (``layers``) and below the flags (``overrides``): plain data that
+know where they were written (``document``). One pydantic ``model`` checks them, fills in defaults and says the JSON
+``schema``; ``expansion`` turns it into a plan. The command line and the Python API load suites; running, the store and
+reports see plans only.
 """
 
 from mlabench.suite.expansion import expand, load_plans, with_content, with_fingerprint

@@ -128,11 +128,7 @@ def _subsets(modalities: tuple[str, ...]) -> list[Missing]:
 
 
 def content_hash(path: Path) -> str:
-    """First 12 hex digits of a SHA-256 over a file, or over the files of a folder.
-
-    Raises:
-        UserError: If there is no such file or folder, or it cannot be read.
-    """
+    """First 12 hex digits of a SHA-256 over a file, or over the files of a folder."""
     try:
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -169,7 +165,7 @@ def load_plans(sources: Iterable[Path | str | Mapping[str, Any]], changes: Overr
     listed: dict[Path, Path | Mapping[str, Any]] = {}
     for source in sources:
         if isinstance(source, Mapping):
-            listed[Path("suite")] = source
+            listed[Path(f"suite {len(listed) + 1}" if listed else "suite")] = source
         else:
             listed.update((member, member) for member in members(source))
     for path, suite in listed.items():

@@ -40,11 +40,7 @@ def find_suite(name: str | Path) -> Path:
 
 
 def read_layers(source: Path | Mapping[str, Any]) -> Document:
-    """The whole document; a suite without a name is called after its file.
-
-    Raises:
-        UserError: If a file cannot be read, or files extend each other in a circle.
-    """
+    """The whole document; a suite without a name is called after its file."""
     path = source if isinstance(source, Path) else Path("suite")
     document = _layer(path, read(source) if isinstance(source, Path) else from_mapping(source), ())
     if document.has("name"):

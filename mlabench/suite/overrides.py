@@ -43,11 +43,7 @@ class Overrides:
     precision: str | None = None
 
     def apply(self, document: Document) -> Document:
-        """The suite with all flags applied.
-
-        Raises:
-            UserError: If a flag's value does not parse, or names a field that cannot be set.
-        """
+        """The suite with all flags applied."""
         if self.dataset is not None:
             document = _move(document, self.dataset)
         for flag, path, value in self._assignments():
@@ -62,14 +58,13 @@ class Overrides:
 
     def _assignments(self) -> list[tuple[str, Keys, Document]]:
         found: list[tuple[str, Keys, Document]] = []
-        if self.seeds is not None:
-            found.append(("--seeds", ("seeds",), Document.of(_seeds(self.seeds), Origin("--seeds"))))
         if self.rates is not None:
             found.append(("--rates", ("missing", "rates"), parse(f"[{self.rates}]", "--rates", numbered=False)))
-        if self.limit is not None:
-            found.append(("--limit", ("limit",), Document.of(self.limit, Origin("--limit"))))
-        if self.precision is not None:
-            found.append(("--precision", ("training", "precision"), Document.of(self.precision, Origin("--precision"))))
+        seeds = None if self.seeds is None else _seeds(self.seeds)
+        plain = {"seeds": seeds, "limit": self.limit, "training.precision": self.precision}
+        for field, given in plain.items():
+            flag = f"--{field.rpartition('.')[2]}"
+            found += [] if given is None else [(flag, tuple(field.split(".")), Document.of(given, Origin(flag)))]
         for assignment in self.settings:
             field, equals, value = assignment.partition("=")
             flag = f"--set {field}"
@@ -113,9 +108,6 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
     """The suite with only the methods of these names or labels, in the suite's order.
 
     A registered method that the suite does not have is added with its defaults.
-
-    Raises:
-        UserError: If there is no such method, or the suite's own methods have mistakes.
     """
     if not wanted:
         return document

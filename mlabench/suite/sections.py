@@ -59,11 +59,7 @@ class MissingSection(Section):
         return () if self.rates == MissingSection().rates else self.rates
 
     def conditions(self) -> list[Missing]:
-        """One recipe per rate. A rate of zero is ``complete`` whatever the protocol, so that trials are shared.
-
-        Raises:
-            UserError: If the pattern file cannot be read.
-        """
+        """One recipe per rate. A rate of zero is ``complete`` whatever the protocol, so that trials are shared."""
         if self.protocol == "file":
             return [Missing(protocol="file", file=self.file, sha256=pattern_hash(Path(self.file)))]
         return [self._recipe(rate) for rate in self.rates]

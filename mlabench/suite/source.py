@@ -27,11 +27,7 @@ _VARIABLE = re.compile(r"\$\{(?:(\w+)(?::-([^{}]*))?\})?")
 
 
 def read(path: Path) -> Document:
-    """Reads one YAML file that holds a mapping.
-
-    Raises:
-        UserError: If it cannot be read, is no YAML, is empty or holds something else.
-    """
+    """Reads one YAML file that holds a mapping."""
     here = Origin(str(path))
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -53,11 +49,7 @@ def read(path: Path) -> Document:
 
 
 def from_mapping(suite: Mapping[str, Any]) -> Document:
-    """A suite given as Python data: what it holds is checked as the same YAML would be.
-
-    Raises:
-        UserError: If it holds what YAML cannot.
-    """
+    """A suite given as Python data: what it holds is checked as the same YAML would be."""
     try:
         text = json.dumps(suite, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
@@ -72,16 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def parse(text: str, source: str, *, numbered: bool = True) -> Document:
-    """Parses YAML text.
-
-    Args:
-        text: The text.
-        source: The file or flag it comes from.
-        numbered: Whether lines mean anything to the reader (a flag has none).
-
-    Raises:
-        UserError: If it is not valid, or names an environment variable that is not set.
-    """
+    """Parses the YAML text of a file or a flag; ``numbered``: whether its lines mean anything to the reader."""
     return _Parser(source, numbered=numbered).parse(text)
 
 
@@ -196,11 +179,7 @@ def _text(text: str) -> str:
 
 
 def substitute(text: str) -> str:
-    """Replaces ``${VAR}`` and ``${VAR:-default}`` by the environment's value.
-
-    Raises:
-        UserError: If a variable is not set and has no default.
-    """
+    """Replaces ``${VAR}`` and ``${VAR:-default}`` by the environment's value."""
 
     def value(match: re.Match[str]) -> str:
         name, default = match.groups()

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.suite import Overrides, Suite, describe, find_suite, load_suite, members
+from mlabench.suite import Overrides, Suite, describe, find_suite, load_plans, load_suite, members
 from mlabench.suite import layers as module
+from mlabench.trial import SGD
 
 TEXT = """
 dataset: {name: speech, noise: 0.5}
@@ -90,3 +91,26 @@ def test_a_name_that_no_suite_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_suite("stamps_mising")
     with pytest.raises(UserError, match=r"there is no suite 'x'. Give the path of a YAML file"):
         find_suite("x")
+
+
+def test_two_mappings_are_two_plans(fakes: None) -> None:
+    one, two = yaml.safe_load(TEXT), {**yaml.safe_load(TEXT), "seeds": 5}
+    plans = load_plans([{**one, "name": "one"}, {**two, "name": "two"}])
+    assert [plan.name for plan in plans.values()] == ["one", "two"]
+    with pytest.raises(UserError, match="suite is named 'suite', too"):
+        load_plans([one, two])
+
+
+def test_flags_reach_into_short_forms(fakes: None) -> None:
+    short = {"dataset": "speech", "encoders": "mlp", "methods": "fancy", "training": {"optimizer": "sgd"}}
+    settings = ("dataset.noise=2", "encoders.*.width=3", "methods.0.strength=4", "training.optimizer.momentum=0.5")
+    suite = load_suite(short, Overrides(settings=settings))
+    assert suite.dataset.config["noise"] == 2.0
+    assert [encoder.config["width"] for encoder in suite.encoders.values()] == [3, 3, 3]
+    assert suite.methods[0].method.config["strength"] == 4.0
+    assert suite.training.optimizer == SGD(momentum=0.5)
+    origins = {field: origin for field, _, origin in describe(suite)}
+    assert (origins["dataset.name"], origins["dataset.noise"]) == ("suite", "--set dataset.noise")
+    assert (origins["encoders.audio.name"], origins["encoders.text.width"]) == ("suite", "--set encoders.*.width")
+    with pytest.raises(UserError, match=r"--set title.x: title.x: there is no 'x' in the suite's 'title.x'"):
+        load_suite({**short, "title": "a"}, Overrides(settings=("title.x=1",)))
