@@ -205,7 +205,7 @@ class Entry:
         own = {name: getattr(kind, name) for name in About.model_fields if hasattr(kind, name)}
         try:
             own |= {
-                "title": own.get("title") or self.name,
+                "title": vars(kind).get("title") or self.name,  # a derived method has a title of its own, or its name
                 "summary": (kind.__doc__ or "").strip().split("\n")[0],
                 "config_schema": config.model_json_schema(),
                 "defaults": config.model_construct().model_dump(mode="json", exclude=required),

@@ -34,13 +34,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of :data:`tests.command_line.SMALL`, run in one go by one worker. To be read only."""
-    from tests.command_line import SMALL, mlabench
+    """The results folder of :data:`tests.command_line.SMALL`, run in one go in this process. To be read only."""
+    from tests.command_line import SMALL, invoke
 
     folder = tmp_path_factory.mktemp("small")
     suite = folder / "small suite.yaml"
     suite.write_text(SMALL, encoding="utf-8")
-    done = mlabench("run", suite, "--results", folder / "results", "--jobs", "1")
+    done = invoke("run", suite, "--results", folder / "results", "--jobs", "0")
     assert done.returncode == 0, done.stderr
     return folder / "results"
 

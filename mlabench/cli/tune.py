@@ -58,7 +58,7 @@ def tune(
     from mlabench.store import Store
     from mlabench.suite import load_suite
     from mlabench.training import RunOptions, require_device
-    from mlabench.tuning import result, search
+    from mlabench.tuning import COLUMNS, rows, search, tuned_suite, write_suite
 
     require_device(choice("--device", device, DEVICES))
     plugins = use_plugins(plugin)
@@ -79,7 +79,7 @@ def tune(
         typer.echo("interrupted; run the same command again to resume", err=True)
         raise typer.Exit(130) from None
     title = f"{whole.name}: accuracy on the validation split (%)"
-    print_listing(make_console(), title, result.COLUMNS, result.rows(outcomes, as_json=as_json), as_json=as_json)
+    print_listing(make_console(), title, COLUMNS, rows(outcomes, as_json=as_json), as_json=as_json)
     if lost := [one.label for one in outcomes if one.best is None]:
         typer.echo(
             f"no try of {', '.join(lost)} succeeded, so no suite was written; {store.root} has the reasons", err=True
@@ -88,7 +88,7 @@ def tune(
     base = load_suite(suite)
     same = all(value == base.resolved()[key] for key, value in whole.resolved().items() if key not in _SAID)
     extends = Path(os.path.relpath(suite, out.parent)) if same else None
-    result.write(result.tuned_suite(whole, searched, outcomes, extends), out)
+    write_suite(tuned_suite(whole, searched, outcomes, extends), out)
     typer.echo(f"Tuned suite: {out}", err=as_json)
 
 

@@ -1,13 +1,10 @@
 """Equal tuning: the same number of tries for every method, compared on the validation split alone. Free of torch.
 
-space       what is tried for each method of a suite
-study       Optuna's search, asked in generations, so that its answers do not depend on the number of workers
-search      tries as trials of a results folder; what is there already is not trained again
-result      the table, and the tuned suite as YAML
-
-``mlabench tune`` calls :func:`search` and writes what :mod:`mlabench.tuning.result` makes of it.
+``mlabench tune`` calls :func:`search`, which trains what Optuna proposes (``study``) within what may be tried for each
+method (``space``) as trials of a results folder (``tries``), and writes what :func:`tuned_suite` makes of the outcome.
 """
 
-from mlabench.tuning.search import search
+from mlabench.tuning.result import COLUMNS, rows, tuned_suite, write_suite
+from mlabench.tuning.tries import TuningResult, search
 
-__all__ = ["search"]
+__all__ = ["COLUMNS", "TuningResult", "rows", "search", "tuned_suite", "write_suite"]

@@ -14,36 +14,32 @@ from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.store import write_atomically
 from mlabench.suite import Suite, Tuned
-from mlabench.tuning.search import OBJECTIVE, TuningResult
+from mlabench.tuning.tries import OBJECTIVE, TuningResult
 from mlabench.words import as_written
 
 COLUMNS = ("Method", "Default", "Tuned", "Tries", "Failed", "Values")
 
 
-def rows(outcomes: Sequence[TuningResult], *, as_json: bool) -> list[tuple[Any, ...]]:
+def rows(results: Sequence[TuningResult], *, as_json: bool) -> list[tuple[Any, ...]]:
     """One row per method for :data:`COLUMNS`: accuracies in percent, or in [0, 1] for JSON."""
     found: list[tuple[Any, ...]] = []
-    for one in outcomes:
-        values = one.best.candidate.values if one.best else {}
-        scores = (one.default.score, one.best.score if one.best else None)
-        if as_json:
-            found.append((one.label, *scores, len(one.tries), one.failed, dict(values)))
-        else:
-            percent = ("failed" if score is None else f"{100 * score:.1f}" for score in scores)
-            lines = "\n".join(f"{path}={as_written(value)}" for path, value in values.items())
-            found.append((one.label, *percent, len(one.tries), one.failed, lines))
+    for one in results:
+        values: Any = dict(one.best.candidate.values) if one.best else {}
+        scores: list[Any] = [one.default.score, one.best.score if one.best else None]
+        if not as_json:
+            values = "\n".join(f"{path}={as_written(value)}" for path, value in values.items())
+            scores = ["failed" if score is None else f"{100 * score:.1f}" for score in scores]
+        found.append((one.label, *scores, len(one.tries), one.failed, values))
     return found
 
 
-def tuned_suite(
-    suite: Suite, searched: Suite, outcomes: Sequence[TuningResult], extends: Path | None
-) -> dict[str, Any]:
+def tuned_suite(suite: Suite, searched: Suite, results: Sequence[TuningResult], extends: Path | None) -> dict[str, Any]:
     """The suite with the best try of each method, as a document.
 
     Args:
         suite: What was tuned, with all its seeds and missing rates.
         searched: The same with those of the tries.
-        outcomes: What was found for each method; a method of which no try succeeded is not allowed.
+        results: What was found for each method; at least one try of each must have succeeded.
         extends: The suite's file as seen from the document, if that says all but the methods; None to write
             everything down.
     """
@@ -53,7 +49,7 @@ def tuned_suite(
         document = {key: value for key, value in suite.resolved().items() if key != "name"}
         if suite.missing.file:
             document["missing"]["file"] = str(Path(suite.missing.file).resolve())
-    best = {one.label: one.best for one in outcomes if one.best is not None}
+    best = {one.label: one.best for one in results if one.best is not None}
     document["methods"] = [
         _entry(suite.entry(at), entry.label, best[entry.label].candidate.values)
         for at, entry in enumerate(suite.methods)
@@ -72,7 +68,7 @@ def tuned_suite(
 
 
 def _entry(written: Mapping[str, Any], label: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's entry as it was written, with ``values``. Its label is spelt out: no value changes it."""
+    """A method's entry as it was written, with ``values``. Its label is spelt out, so that no value changes it."""
     entry = {"name": written["name"], "label": label, **copy.deepcopy({**written, "label": label})}
     for path, value in values.items():
         *inner, last = path.split(".")
@@ -83,12 +79,8 @@ def _entry(written: Mapping[str, Any], label: str, values: Mapping[str, Any]) ->
     return entry
 
 
-def write(document: Mapping[str, Any], out: Path) -> None:
-    """Writes the suite; an older one of the same name is replaced.
-
-    Raises:
-        UserError: If that is not possible.
-    """
+def write_suite(document: Mapping[str, Any], out: Path) -> None:
+    """Writes the suite; an older file of the same name is replaced."""
     plain = json.loads(json.dumps(document))  # so that equal parts are not written as anchors and aliases
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
     try:

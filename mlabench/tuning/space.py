@@ -16,7 +16,7 @@ from mlabench.trial import Component, Training
 
 #: How far from the suite's own value a rate is searched, as a factor in both directions.
 _AROUND = 10.0
-#: Tried where a suite has no weight decay, since zero has no surroundings on a logarithmic scale.
+#: Tried where a suite has no weight decay, since there is no "around zero" on a logarithmic scale.
 _DECAYS = (0.0, 1e-5, 1e-4, 1e-3)
 
 _LEARNING_RATE, _WEIGHT_DECAY = "training.optimizer.lr", "training.optimizer.weight_decay"
@@ -54,20 +54,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tunable:
-    """A method of a suite and what is tuned of it.
-
-    What the suite's entry of the method sets stays as it is: it makes the method what its label says.
-    """
+    """A method of a suite and what is tuned of it: not what its entry sets, which makes it what its label says."""
 
     entry: LabelledMethod
     dimensions: tuple[Dimension, ...]
 
-    def candidate(self, values: Mapping[str, Any]) -> Candidate:
-        """The method with ``values``, one for each dimension.
+    @property
+    def label(self) -> str:
+        """The method's label."""
+        return self.entry.label
 
-        Raises:
-            UserError: If the method, or the training, does not allow one of them.
-        """
+    def candidate(self, values: Mapping[str, Any]) -> Candidate:
+        """The method with ``values``, one for each dimension; a UserError if it does not allow one of them."""
         method, training = self.entry.method, self.entry.training.model_dump(mode="json")
         options: dict[str, Any] = {}
         for path, value in values.items():
@@ -82,7 +80,7 @@ class Tunable:
             return Candidate(values, changed, Training.model_validate(training))
         except ValidationError as error:
             what = f"{', '.join(f'{path}={value}' for path, value in values.items())}: {error.errors()[0]['msg']}"
-            raise UserError(f"{self.entry.label} does not allow {what}.", field="tuning.space") from None
+            raise UserError(f"{self.label} does not allow {what}.", field="tuning.space") from None
 
 
 def tunables(suite: Suite) -> list[Tunable]:
@@ -124,7 +122,7 @@ def _check(tunable: Tunable) -> None:
     for one in tunable.dimensions:
         if not one.values.holds(one.default):
             raise UserError(
-                f"the range of {one.path} does not hold {one.default}, the value that {tunable.entry.label} has.",
+                f"the range of {one.path} does not hold {one.default}, the value that {tunable.label} has.",
                 remedy="Widen the range: the first try is the suite as it is.",
                 field="tuning.space",
             )

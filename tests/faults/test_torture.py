@@ -19,7 +19,7 @@ import pytest
 
 from mlabench.store.leases import STALE_SECONDS
 from mlabench.store.records import Store
-from tests.command_line import lasting, mlabench, start
+from tests.command_line import invoke, lasting, start
 
 ROUNDS = int(os.environ.get("MLABENCH_TORTURE", "2"))
 SEED = int(os.environ.get("MLABENCH_TORTURE_SEED", "0"))
@@ -46,7 +46,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def unbroken(suite: Path) -> Path:
     results = suite.parent / "unbroken"
-    done = mlabench("run", suite, "--results", results, "--jobs", "1")
+    done = invoke("run", suite, "--results", results, "--jobs", "0")
     assert done.returncode == 0, done.stderr
     return results
 
@@ -79,7 +79,7 @@ def kill_at_random(process: subprocess.Popen[str], results: Path, chance: random
             os.kill(pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert "Traceback" not in output, output
-    # Whoever is left behind notices that nobody listens.
+    # What is left notices that its parent is gone.
     assert ended(children)
     return f"{victim} after {pause:.2f} s"
 
@@ -100,7 +100,7 @@ def cut(results: Path, since: float, chance: random.Random) -> list[str]:
     chosen = chance.sample(fresh, min(len(fresh), chance.randint(1, 4)))
     for path in chosen:
         os.truncate(path, chance.randint(0, max(path.stat().st_size - 1, 0)))
-    # A lease that cannot be read ages as one of another machine; nobody wants to wait for that here.
+    # A lease that cannot be read ages as one of another machine; that would take a minute here.
     for path in (results / "leases").glob("*.json"):
         os.utime(path, (time.time() - STALE_SECONDS - 1,) * 2)
     return [str(path.relative_to(results)) for path in chosen]
@@ -113,6 +113,7 @@ def leftovers(results: Path) -> Iterator[str]:
     yield from (str(path.relative_to(results)) for path in (results / "trials").glob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_nothing_is_lost_and_nothing_doubled(number: int, suite: Path, unbroken: Path, tmp_path: Path) -> None:
     chance = random.Random(f"{SEED} {number}")
@@ -124,7 +125,7 @@ def test_nothing_is_lost_and_nothing_doubled(number: int, suite: Path, unbroken:
         story.append(kill_at_random(start(*arguments), results, chance))
         if chance.random() < 0.6:
             story.append(f"cut {', '.join(cut(results, since, chance))}")
-    done = mlabench(*arguments)
+    done = invoke(*arguments)
     assert done.returncode == 0, (story, done.stdout, done.stderr)
     assert "Traceback" not in done.stdout + done.stderr, story
     store = Store(results)

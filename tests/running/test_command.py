@@ -1,4 +1,4 @@
-"""Running suites through the real entry point: parallel, interrupted, killed, failing, resumed."""
+"""Running suites by the command: in parallel, interrupted, killed, failing, resumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,13 @@ import pytest
 
 from mlabench.store.leases import holders
 from mlabench.store.records import MODEL, RECORD, Store
-from tests.command_line import SMALL, alive, lasting, mlabench, start
+from tests.command_line import SMALL, alive, invoke, lasting, start
 
 TRIALS = 8
+UNEQUAL = ("--set", "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}")
+#: One trial of the suite, and one that is long enough to be stopped in the middle.
+ONE = ("--method", "mla", "--seeds", "0", "--rates", "0.5")
+LONG = (*ONE, "--set", "training.epochs=40", "--checkpoint-every", "1")
 
 
 @pytest.fixture
@@ -28,14 +33,12 @@ def suite(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results folder made in one go, by one worker."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    path = folder / "small suite.yaml"
-    path.write_text(SMALL)
-    done = mlabench("run", path, "--results", folder / "results", "--jobs", "1")
+def long_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long trial, run in one go."""
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "small suite.yaml").write_text(SMALL)
+    done = invoke("run", folder / "small suite.yaml", "--results", folder / "results", "--jobs", "0", *LONG)
     assert done.returncode == 0, done.stderr
-    assert len(Store(folder / "results").ids()) == TRIALS
     return folder / "results"
 
 
@@ -58,47 +61,47 @@ def running(results: Path) -> list[int]:
     return pids
 
 
-def test_two_workers_give_the_same_records_as_one(suite: Path, tmp_path: Path, unbroken: Path):
-    done = mlabench("run", suite, "--results", tmp_path / "two", "--jobs", "2")
+def test_two_workers_give_the_same_records_as_none(suite: Path, tmp_path: Path, small_results: Path):
+    done = invoke("run", suite, "--results", tmp_path / "two", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    assert lasting(tmp_path / "two") == lasting(unbroken)
+    assert lasting(tmp_path / "two") == lasting(small_results)
 
 
-def test_a_second_run_does_nothing_and_says_so(suite: Path, unbroken: Path):
-    before = {path: path.stat().st_mtime_ns for path in unbroken.rglob(RECORD)}
-    done = mlabench("run", suite, "--results", unbroken)
+def test_a_second_run_does_nothing_and_says_so(suite: Path, small_copy: Path):
+    before = {path: path.stat().st_mtime_ns for path in small_copy.rglob(RECORD)}
+    done = invoke("run", suite, "--results", small_copy)
     assert done.returncode == 0
     assert "all 8 trials are done, nothing to run" in done.stdout
-    assert before == {path: path.stat().st_mtime_ns for path in unbroken.rglob(RECORD)}
+    assert before == {path: path.stat().st_mtime_ns for path in small_copy.rglob(RECORD)}
 
 
-def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, unbroken: Path):
+def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results"
-    process = start("run", suite, "--results", results, "--jobs", "2")
+    process = start("run", suite, "--results", results, "--jobs", "1")
     wait_for(lambda: len(Store(results).ids()) >= 2 and bool(running(results)), process)
     workers = running(results)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(Store(results).ids()) < TRIALS
-    for pid in workers:  # orphaned workers notice that nobody listens, and leave
+    for pid in workers:  # orphaned workers notice that their parent is gone, and end
         deadline = time.monotonic() + 60
         while alive(pid) and time.monotonic() < deadline:
             time.sleep(0.05)
-    done = mlabench("run", suite, "--results", results, "--jobs", "2")
+    done = invoke("run", suite, "--results", results, "--jobs", "0")
     assert done.returncode == 0, done.stderr
-    assert lasting(results) == lasting(unbroken)
+    assert lasting(results) == lasting(small_results)
 
 
 def test_progress_can_be_watched_from_elsewhere(suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    only = ("--method", "mla", "--seeds", "0", "--rates", "0.5", "--set", "training.epochs=300")
-    process = start("run", suite, "--results", results, "--quiet", "--logger", "tensorboard", *only)
+    more = ("--set", "training.epochs=300", "--jobs", "0", "--quiet", "--logger", "tensorboard")
+    process = start("run", suite, "--results", results, *ONE, *more)
 
     def watched() -> bool:
         return any(holder.done for holder in holders(results).values())
 
     wait_for(watched, process)
-    (status,) = json.loads(mlabench("status", suite, "--results", results, "--json").stdout)
+    (status,) = json.loads(invoke("status", suite, "--results", results, "--json").stdout)
     assert status["missing"] == TRIALS, "the suite itself asks for other trials"
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
@@ -111,7 +114,8 @@ def test_progress_can_be_watched_from_elsewhere(suite: Path, tmp_path: Path):
     assert len(list((results / "curves" / "tensorboard").glob("*seed0*/events*"))) == 1
 
 
-def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbroken: Path):
+@pytest.mark.slow
+def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results"
     process = start("run", suite, "--results", results, "--jobs", "2")
     wait_for(lambda: bool(Store(results).ids()) and bool(running(results)), process)
@@ -123,30 +127,30 @@ def test_interrupted_stops_cleanly_and_resumes(suite: Path, tmp_path: Path, unbr
     assert "Traceback" not in output
     assert not any(alive(pid) for pid in workers)
     assert not running(results), "its markers would pass for live trials once the process ids are used again"
-    assert mlabench("run", suite, "--results", results).returncode == 0
-    assert lasting(results) == lasting(unbroken)
+    assert invoke("run", suite, "--results", results, "--jobs", "0").returncode == 0
+    assert lasting(results) == lasting(small_results)
 
 
 def test_a_killed_worker_costs_one_trial_only(suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    process = start("run", suite, "--results", results, "--jobs", "1")
+    some = ("--results", results, "--seeds", "0", "--rates", "0.5")
+    process = start("run", suite, "--jobs", "1", *some)
     wait_for(lambda: bool(running(results)), process)
     os.kill(running(results)[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 1, output
     records = list(Store(results).records())
-    assert len(records) == TRIALS
+    assert len(records) == 2
     (failed,) = [record for record in records if record.status == "failed"]
     assert failed.failure is not None
     assert "SIGKILL" in failed.failure.message
-    assert mlabench("run", suite, "--results", results).returncode == 1, "a failed trial stays failed until asked for"
-    assert mlabench("run", suite, "--results", results, "--overwrite", "failed").returncode == 0
+    assert invoke("run", suite, *some).returncode == 1, "a failed trial stays failed until asked for"
+    assert invoke("run", suite, *some, "--jobs", "0", "--overwrite", "failed").returncode == 0
 
 
-def test_a_failing_method_is_recorded_and_the_rest_go_on(suite: Path, tmp_path: Path):
+def test_a_failing_method_is_recorded_and_the_rest_continue(suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
-    done = mlabench("run", suite, "--results", results, "--set", unequal)
+    done = invoke("run", suite, "--results", results, *UNEQUAL, "--jobs", "0", "--seeds", "0", "--rates", "0.5")
     assert done.returncode == 1
     records = list(Store(results).records())
     assert {record.trial.method.name: record.status for record in records} == {"concat": "ok", "mla": "failed"}
@@ -159,48 +163,40 @@ def test_a_failing_method_is_recorded_and_the_rest_go_on(suite: Path, tmp_path: 
 
 def test_fail_fast_stops_at_the_first_failure(suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
-    done = mlabench("run", suite, "--results", results, "--set", unequal, "--fail-fast", "--jobs", "1")
+    done = invoke("run", suite, "--results", results, *UNEQUAL, "--fail-fast", "--jobs", "0", "--method", "mla")
     assert done.returncode == 1
     assert sum(record.status == "failed" for record in Store(results).records()) == 1
 
 
-def test_a_corrupt_record_is_set_aside_and_run_again(suite: Path, tmp_path: Path, unbroken: Path):
-    results = tmp_path / "results"
-    assert mlabench("run", suite, "--results", results).returncode == 0
+def test_a_corrupt_record_is_set_aside_and_run_again(suite: Path, small_copy: Path, small_results: Path):
+    results = small_copy
     victim = Store(results).ids()[0]
     path = results / "trials" / victim / RECORD
     path.write_bytes(path.read_bytes()[:200])
-    done = mlabench("run", suite, "--results", results)
+    done = invoke("run", suite, "--results", results, "--jobs", "0")
     assert done.returncode == 0
     assert victim in done.stderr
     assert "1 trial to run, 7 reused" in done.stdout
-    assert lasting(results) == lasting(unbroken)
+    assert lasting(results) == lasting(small_results)
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept weights", "trained again"])
-def test_new_test_patterns_are_added_to_a_record(suite: Path, tmp_path: Path, unbroken: Path, kept: bool):
-    results = tmp_path / "results"
-    only = ("--method", "mla", "--seeds", "0", "--rates", "0.5")
-    assert mlabench("run", suite, "--results", results, *only).returncode == 0
-    (trial,) = Store(results).ids()
-    before = Store(results).read(trial)
-    assert before is not None
+def test_new_test_patterns_are_added_to_a_record(suite: Path, small_copy: Path, kept: bool):
+    store = Store(small_copy)
+    before = next(record for record in store.records() if record.trial.id.startswith("stamps-mla-balanced-0.5-seed0"))
     if not kept:
-        (results / "trials" / trial / MODEL).unlink()
+        (store.folder(before.trial.id) / MODEL).unlink()
     both = ("--set", "missing.evaluate=[diagonal, subsets]")
-    assert mlabench("run", suite, "--results", results, *only, *both).returncode == 0
-    after = Store(results).read(trial)
+    assert invoke("run", suite, "--results", small_copy, "--jobs", "0", *ONE, *both).returncode == 0
+    after = store.read(before.trial.id)
     assert after is not None
     assert after.curves == before.curves
     assert len(after.evaluations) == 1 + 7
     assert after.evaluations["balanced-0.5"] == before.evaluations["balanced-0.5"]
-    complete = next(record for record in Store(unbroken).records() if record.trial.id == trial)
-    assert after.evaluations["balanced-0.5"] == complete.evaluations["balanced-0.5"]
 
 
-def test_status_and_plan_count_from_the_store(suite: Path, unbroken: Path, tmp_path: Path):
-    (status,) = json.loads(mlabench("status", suite, "--results", unbroken, "--json").stdout)
+def test_status_and_plan_count_from_the_store(suite: Path, small_results: Path, tmp_path: Path):
+    (status,) = json.loads(invoke("status", suite, "--results", small_results, "--json").stdout)
     assert status == {
         "suite": str(suite),
         "done": 8,
@@ -213,31 +209,31 @@ def test_status_and_plan_count_from_the_store(suite: Path, unbroken: Path, tmp_p
         "running_trials": [],
         "failed_trials": [],
     }
-    rows = json.loads(mlabench("plan", suite, "--results", tmp_path / "nothing", "--json").stdout)
+    rows = json.loads(invoke("plan", suite, "--results", tmp_path / "nothing", "--json").stdout)
     assert [row["state"] for row in rows] == ["missing"] * TRIALS
-    assert "about" in mlabench("plan", suite, "--results", unbroken, "--seeds", "0-3").stdout
+    assert "about" in invoke("plan", suite, "--results", small_results, "--seeds", "0-3").stdout
 
 
-def test_show_prints_one_record(unbroken: Path):
-    trial = Store(unbroken).ids()[0]
-    content = json.loads(mlabench("show", trial, "--results", unbroken).stdout)
+def test_show_prints_one_record(small_results: Path):
+    trial = Store(small_results).ids()[0]
+    content = json.loads(invoke("show", trial, "--results", small_results).stdout)
     assert content["status"] == "ok"
-    assert mlabench("show", "nothing", "--results", unbroken).returncode == 2
+    assert invoke("show", "nothing", "--results", small_results).returncode == 2
 
 
-def test_report_writes_tables_and_figures(unbroken: Path, tmp_path: Path):
-    done = mlabench("report", unbroken, "--out", tmp_path / "report", "--include-limited")
+def test_report_writes_tables_and_figures(small_results: Path, tmp_path: Path):
+    done = invoke("report", small_results, "--out", tmp_path / "report", "--include-limited")
     assert done.returncode == 0, done.stderr
     suffixes = {path.suffix for path in (tmp_path / "report").rglob("*") if path.is_file()}
     assert {".csv", ".md", ".tex", ".png", ".pdf"} <= suffixes
 
 
-def test_compare_finds_what_two_folders_share_and_where_they_differ(suite: Path, unbroken: Path, tmp_path: Path):
-    same = mlabench("report", "--compare", unbroken, unbroken)
+def test_compare_finds_what_two_folders_share_and_where_they_differ(suite: Path, small_results: Path, tmp_path: Path):
+    same = invoke("report", "--compare", small_results, small_results)
     assert same.returncode == 0, same.stderr
     assert "8 trials in both folders, all with the same accuracies to the bit." in same.stdout
     changed = tmp_path / "changed"
-    shutil.copytree(unbroken, changed)
+    shutil.copytree(small_results, changed)
     store = Store(changed)
     record = next(iter(store.records()))
     evaluation = next(iter(record.evaluations.values()))
@@ -247,90 +243,86 @@ def test_compare_finds_what_two_folders_share_and_where_they_differ(suite: Path,
         evaluation.missing.key: evaluation.model_copy(update={"multimodal": scores}),
     }
     store.write(record.model_copy(update={"evaluations": evaluations}), store.predictions(record.trial.id))
-    differ = mlabench("report", "--compare", unbroken, changed, "--out", tmp_path / "out")
+    differ = invoke("report", "--compare", small_results, changed, "--out", tmp_path / "out")
     assert differ.returncode == 1
     assert "10.00 points" in differ.stdout
     assert record.trial.id in (tmp_path / "out" / "compare.md").read_text()
 
 
-def test_published_numbers_of_ones_own_stand_in_the_report(unbroken: Path, tmp_path: Path):
+def test_published_numbers_of_ones_own_stand_in_the_report(small_results: Path, tmp_path: Path):
     numbers = tmp_path / "mine.csv"
     numbers.write_text("table,dataset,method,metric,accuracy\nMLA-Table2,IEMOCAP,MLA,multi,not a number\n")
-    wrong = mlabench("report", unbroken, "--published", numbers, "--out", tmp_path / "out")
+    wrong = invoke("report", small_results, "--published", numbers, "--out", tmp_path / "out")
     assert wrong.returncode == 2
     assert f"{numbers}:2: accuracy: " in wrong.stderr
     numbers.write_text("table,dataset,method,metric,accuracy\nMLA-Table2,IEMOCAP,MLA,multi,71.25\n")
-    right = mlabench("report", unbroken, "--published", numbers, "--out", tmp_path / "out", "--include-limited")
+    right = invoke("report", small_results, "--published", numbers, "--out", tmp_path / "out", "--include-limited")
     assert right.returncode == 0, right.stderr
     assert "71.25" in next((tmp_path / "out").rglob("published.csv")).read_text()
     assert "STAND-IN" in right.stdout
 
 
-def test_the_page_says_by_which_command_it_was_made(suite: Path, unbroken: Path, tmp_path: Path):
-    done = mlabench("run", suite, "--results", unbroken, "--jobs", "2")
+def test_the_page_says_by_which_command_it_was_made(suite: Path, small_copy: Path, tmp_path: Path):
+    done = invoke("run", suite, "--results", small_copy, "--jobs", "2")
     assert done.returncode == 0
-    assert mlabench("report", unbroken, "--out", tmp_path / "report", "--include-limited").returncode == 0
+    assert invoke("report", small_copy, "--out", tmp_path / "report", "--include-limited").returncode == 0
     page = (tmp_path / "report" / "report.html").read_text()
-    assert f"mlabench run &#x27;{suite}&#x27; --results {unbroken} --jobs 2" in page
+    assert f"mlabench run &#x27;{suite}&#x27; --results &#x27;{small_copy}&#x27; --jobs 2" in page
 
 
-def test_two_runs_at_once_share_the_work(suite: Path, tmp_path: Path, unbroken: Path):
+@pytest.mark.slow
+def test_two_runs_at_once_share_the_work(suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results"
-    both = [start("run", suite, "--results", results, "--jobs", "1") for _ in range(2)]
+    both = [start("run", suite, "--results", results, "--jobs", "0") for _ in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    assert lasting(results) == lasting(unbroken)
+    assert lasting(results) == lasting(small_results)
     trained = [line for output in outputs for line in output.splitlines() if " left" in line and "/" in line]
     assert len({line.split()[1] for line in trained}) == len(trained) == TRIALS, "no trial is run twice"
     assert not list((results / "leases").iterdir())
 
 
-def test_a_trial_that_another_machine_is_on_comes_last(suite: Path, tmp_path: Path, unbroken: Path):
-    results = tmp_path / "results"
-    first = Store(unbroken).ids()[0]
-    lease = results / "leases" / f"{first}.json"
-    lease.parent.mkdir(parents=True)
+def test_a_trial_that_another_machine_is_on_comes_last(suite: Path, small_copy: Path, small_results: Path):
+    first, second = Store(small_copy).ids()[:2]
+    for trial in (first, second):
+        shutil.rmtree(small_copy / "trials" / trial)
+    lease = small_copy / "leases" / f"{first}.json"
+    lease.parent.mkdir(exist_ok=True)
     lease.write_text(json.dumps({"host": "elsewhere/1", "pid": 1, "born": 0.0, "token": "t", "began": 0.0}))
-    process = start("run", suite, "--results", results, "--jobs", "1")
-    wait_for(lambda: len(Store(results).ids()) == TRIALS - 1 and not running(results)[1:], process)
-    time.sleep(2.0)
-    assert process.poll() is None
-    os.utime(lease, (time.time() - 3600,) * 2)  # it has fallen silent
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert f"another process is working on {first}" in output
-    assert lasting(results) == lasting(unbroken)
+
+    def fall_silent() -> None:
+        while second not in Store(small_copy).ids():
+            time.sleep(0.02)
+        time.sleep(1.5)
+        assert first not in Store(small_copy).ids()
+        os.utime(lease, (time.time() - 3600,) * 2)
+
+    other = threading.Thread(target=fall_silent, daemon=True)
+    other.start()
+    done = invoke("run", suite, "--results", small_copy, "--jobs", "0")
+    assert done.returncode == 0, done.stderr
+    assert f"another process is working on {first}" in done.stdout
+    finished = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("1/2 ", "2/2 "))]
+    assert finished == [second, first]
+    assert lasting(small_copy) == lasting(small_results)
 
 
-def test_a_crash_between_two_renames_loses_nothing(suite: Path, tmp_path: Path, unbroken: Path):
-    results = tmp_path / "results"
-    shutil.copytree(unbroken, results)
-    store, victim = Store(results), Store(results).ids()[0]
+def test_a_crash_between_two_renames_loses_nothing(suite: Path, small_copy: Path, small_results: Path):
+    results, store, victim = small_copy, Store(small_copy), Store(small_copy).ids()[0]
     store.folder(victim).rename(store.trials / f".{victim}.old")
     (store.trials / f".{victim}.abc.tmp").mkdir()
-    done = mlabench("run", suite, "--results", results)
+    done = invoke("run", suite, "--results", results)
     assert done.returncode == 0, done.stderr
-    assert lasting(results) == lasting(unbroken)
-    assert sorted(path.name for path in store.trials.iterdir()) == Store(unbroken).ids()
+    assert lasting(results) == lasting(small_results)
+    assert sorted(path.name for path in store.trials.iterdir()) == Store(small_results).ids()
 
 
-@pytest.mark.parametrize("how", ["killed", "told to leave"])
-def test_a_trial_stopped_in_the_middle_goes_on_from_its_last_epochs(suite: Path, tmp_path: Path, how: str):
-    long = (
-        "--method",
-        "mla",
-        "--seeds",
-        "0",
-        "--rates",
-        "0.5",
-        "--set",
-        "training.epochs=40",
-        "--checkpoint-every",
-        "1",
-    )
-    straight, results = tmp_path / "straight", tmp_path / "results"
-    assert mlabench("run", suite, "--results", straight, *long).returncode == 0
-    process = start("run", suite, "--results", results, "--jobs", "1", *long)
+@pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.slow), "stopped inline"])
+def test_a_trial_stopped_in_the_middle_resumes_from_its_last_epochs(
+    suite: Path, tmp_path: Path, long_results: Path, how: str
+):
+    results = tmp_path / "results"
+    process = start("run", suite, "--results", results, "--jobs", "0" if how == "stopped inline" else "1", *LONG)
     wait_for(lambda: any((results / "checkpoints").glob("stamps-*seed0-*")) and bool(running(results)), process)
     if how == "killed":
         os.kill(running(results)[0], signal.SIGKILL)
@@ -342,20 +334,20 @@ def test_a_trial_stopped_in_the_middle_goes_on_from_its_last_epochs(suite: Path,
         assert process.returncode == 128 + signal.SIGTERM, output
         assert "stopped by signal or time budget; run the same command to resume" in output
         assert not Store(results).ids(), "nothing has failed"
-        assert mlabench("run", suite, "--results", results, *long, "--time-budget", "0").returncode == 75
-    assert mlabench("run", suite, "--results", results, *long, "--retry-failed").returncode == 0
-    assert lasting(results) == lasting(straight)
+        budget = invoke("run", suite, "--results", results, "--jobs", "0", *LONG, "--time-budget", "0")
+        assert budget.returncode == 75
+    assert invoke("run", suite, "--results", results, "--jobs", "0", *LONG, "--retry-failed").returncode == 0
+    assert lasting(results) == lasting(long_results)
     (record,) = Store(results).records()
     assert 1 <= record.cost["epochs_resumed"] < 40
     assert not list((results / "checkpoints").iterdir())
 
 
-def test_trials_that_take_too_long_fail_and_can_be_tried_again(suite: Path, tmp_path: Path, unbroken: Path):
+def test_trials_that_take_too_long_fail_and_can_be_tried_again(suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results"
-    only = ("--method", "mla", "--seeds", "0", "--results", results, "--jobs", "1")
-    done = mlabench("run", suite, *only, "--trial-timeout", "0.05")
+    done = invoke("run", suite, *ONE, "--results", results, "--jobs", "1", "--trial-timeout", "0.05")
     assert done.returncode == 1
     assert {record.failure.kind for record in Store(results).records() if record.failure} == {"TimedOut"}
     assert "it took longer than" in done.stdout
-    assert mlabench("run", suite, *only, "--retry-failed").returncode == 0
-    assert all(content == lasting(unbroken)[trial] for trial, content in lasting(results).items())
+    assert invoke("run", suite, *ONE, "--results", results, "--jobs", "0", "--retry-failed").returncode == 0
+    assert lasting(results).items() <= lasting(small_results).items()

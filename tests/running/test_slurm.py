@@ -17,7 +17,7 @@ from mlabench.running.slurm import SlurmResources, parse_resources
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
 from mlabench.training.job import Job, RunOptions
-from tests.command_line import SMALL, lasting, mlabench
+from tests.command_line import SMALL, invoke, lasting
 from tests.records import make_record, make_trial
 from tests.running.slurm_cluster import Cluster, running_cluster, why_not
 
@@ -114,7 +114,7 @@ def suite(tmp_path: Path) -> Path:
     ],
 )
 def test_options_that_do_not_go_together(suite: Path, tmp_path: Path, options: tuple[str, ...], problem: str):
-    done = mlabench("run", suite, "--results", tmp_path / "results", *options)
+    done = invoke("run", suite, "--results", tmp_path / "results", *options)
     assert done.returncode == 2
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
@@ -122,13 +122,13 @@ def test_options_that_do_not_go_together(suite: Path, tmp_path: Path, options: t
 
 def test_where_there_is_no_slurm(suite: Path, tmp_path: Path):
     asked = ("--launcher", "slurm", "--slurm", "time=60", "--results", tmp_path / "results")
-    done = mlabench("run", suite, *asked, PATH=str(tmp_path))
+    done = invoke("run", suite, *asked, PATH=str(tmp_path))
     assert done.returncode == 2
     assert "'sbatch' of Slurm is not installed here" in done.stderr
-    done = mlabench("cancel", "--all", "--results", tmp_path / "results", PATH=str(tmp_path))
+    done = invoke("cancel", "--all", "--results", tmp_path / "results", PATH=str(tmp_path))
     assert done.returncode == 0
     assert "cancelled 0" in done.stdout
-    assert mlabench("cancel", "--results", tmp_path / "results").returncode == 2
+    assert invoke("cancel", "--results", tmp_path / "results").returncode == 2
 
 
 def test_where_submitit_is_not_installed(monkeypatch: pytest.MonkeyPatch):
@@ -155,21 +155,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small suite, run on this machine in one go."""
-    return run_here(tmp_path_factory.mktemp("unbroken"))
-
-
-@pytest.fixture(scope="module")
 def unbroken_long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The long trial, run on this machine in one go."""
-    return run_here(tmp_path_factory.mktemp("long"), *LONG)
-
-
-def run_here(folder: Path, *options: str) -> Path:
+    folder = tmp_path_factory.mktemp("long")
     path = folder / "small.yaml"
     path.write_text(SMALL)
-    done = mlabench("run", path, "--results", folder / "results", "--jobs", "2", *options)
+    done = invoke("run", path, "--results", folder / "results", "--jobs", "0", *LONG)
     assert done.returncode == 0, done.stderr
     return folder / "results"
 
@@ -183,7 +174,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0)
 
 def submit(suite: Path, results: Path, *options: str) -> str:
     """Submits a suite; returns the array's id."""
-    done = mlabench("run", suite, "--results", results, "--launcher", "slurm", *options)
+    done = invoke("run", suite, "--results", results, "--launcher", "slurm", *options)
     assert done.returncode == 0, done.stderr
     assert "Submitted" in done.stdout
     return max((results / "slurm").glob("*/array")).read_text()
@@ -203,29 +194,31 @@ def under_way(results: Path) -> Callable[[], bool]:
     return lambda: bool(holders(results)) and any((results / "checkpoints").glob("stamps-*seed0-*"))
 
 
-def test_a_suite_is_shared_out_and_merged(cluster: Cluster, suite: Path, tmp_path: Path, unbroken: Path):
+@pytest.mark.slow
+def test_a_suite_is_shared_out_and_merged(cluster: Cluster, suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results with a space"
     array = submit(suite, results, "--seeds", "0", "--slurm", "partition=main,time=10,workers=2")
-    rows = json.loads(mlabench("status", suite, "--results", results, "--json").stdout)
+    rows = json.loads(invoke("status", suite, "--results", results, "--json").stdout)
     assert rows[0]["done"] + rows[0]["running"] + rows[0]["missing"] == TRIALS
-    assert f"Slurm array {array} (small.limit150): 2 " in mlabench("status", suite, "--results", results).stdout
+    assert f"Slurm array {array} (small.limit150): 2 " in invoke("status", suite, "--results", results).stdout
     wait_until(ended(cluster, array), "the jobs do not end")
     assert logs(results).count("another process") <= TRIALS // 2
     assert len(Store(results).ids()) == TRIALS // 2
     assert not list((results / "slurm").rglob("*result.pkl")), "nothing that would have to be unpickled"
-    again = mlabench("run", suite, "--results", results, "--seeds", "0", "--launcher", "slurm", "--slurm", "time=10")
+    again = invoke("run", suite, "--results", results, "--seeds", "0", "--launcher", "slurm", "--slurm", "time=10")
     assert "nothing to run" in again.stdout
     slurm_alone = lasting(results)
-    assert all(lasting(unbroken)[trial] == content for trial, content in slurm_alone.items())
-    done = mlabench("merge", results, unbroken, "--into", tmp_path / "all")
+    assert all(lasting(small_results)[trial] == content for trial, content in slurm_alone.items())
+    done = invoke("merge", results, small_results, "--into", tmp_path / "all")
     assert done.returncode == 0, done.stderr
     assert f"{TRIALS} trials added" in done.stdout
-    assert lasting(tmp_path / "all") == lasting(unbroken)
-    assert mlabench("run", suite, "--results", tmp_path / "all").stdout.count("all 8 trials are done") == 1
+    assert lasting(tmp_path / "all") == lasting(small_results)
+    assert invoke("run", suite, "--results", tmp_path / "all").stdout.count("all 8 trials are done") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["requeued by Slurm", "told that its time is up"])
-def test_a_job_that_is_stopped_goes_on_from_its_checkpoint(
+def test_a_job_that_is_stopped_resumes_from_its_checkpoint(
     cluster: Cluster, suite: Path, tmp_path: Path, unbroken_long: Path, how: str
 ):
     results = tmp_path / "results"
@@ -236,7 +229,7 @@ def test_a_job_that_is_stopped_goes_on_from_its_checkpoint(
         cluster.ask("scontrol", "requeue", job)
     else:
         cluster.ask("scancel", "--signal=USR2", job)
-    wait_until(lambda: "stopped stamps-mla" in logs(results), "the worker does not leave")
+    wait_until(lambda: "stopped stamps-mla" in logs(results), "the worker does not stop")
     assert Store(results).ids() == [], "nothing has failed"
     assert len(list((results / "checkpoints").iterdir())) == 1
     wait_until(ended(cluster, array), "the job is not started again")
@@ -246,14 +239,15 @@ def test_a_job_that_is_stopped_goes_on_from_its_checkpoint(
     assert not list((results / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_cancelled_jobs_stay_cancelled(cluster: Cluster, suite: Path, tmp_path: Path):
     results = tmp_path / "results"
     array = submit(suite, results, "--slurm", "time=10,workers=1", *LONG)
     wait_until(under_way(results), "no trial is under way")
-    wrong = mlabench("cancel", "smal", "--results", results)
+    wrong = invoke("cancel", "smal", "--results", results)
     assert wrong.returncode == 2
     assert "There are jobs for small.limit150" in wrong.stderr
-    done = mlabench("cancel", suite, "--results", results)
+    done = invoke("cancel", suite, "--results", results)
     assert done.returncode == 0, done.stderr
     assert array in done.stdout
     wait_until(ended(cluster, array, "CANCELLED"), "the job is not cancelled")
@@ -261,14 +255,15 @@ def test_cancelled_jobs_stay_cancelled(cluster: Cluster, suite: Path, tmp_path: 
     assert ended(cluster, array, "CANCELLED")()
     assert "stopped stamps-mla" in logs(results)
     assert Store(results).ids() == []
-    assert len(list((results / "checkpoints").iterdir())) == 1, "a run could go on from it"
-    assert "cancelled 0" in mlabench("cancel", "--all", "--results", results).stdout
-    assert "Slurm array" not in mlabench("status", suite, "--results", results).stdout
+    assert len(list((results / "checkpoints").iterdir())) == 1, "a run could resume from it"
+    assert "cancelled 0" in invoke("cancel", "--all", "--results", results).stdout
+    assert "Slurm array" not in invoke("status", suite, "--results", results).stdout
 
 
+@pytest.mark.slow
 def test_what_slurm_refuses_is_one_clear_error(cluster: Cluster, suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    done = mlabench("run", suite, "--results", results, "--launcher", "slurm", "--slurm", "time=10,partition=nowhere")
+    done = invoke("run", suite, "--results", results, "--launcher", "slurm", "--slurm", "time=10,partition=nowhere")
     assert done.returncode == 2
     assert "Slurm refuses the jobs" in done.stderr
     assert "partition" in done.stderr

@@ -16,7 +16,8 @@ from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.training.job import Job, RunOptions
 from mlabench.trial import Trial
-from mlabench.tuning.search import TuningResult, search
+from mlabench.tuning import tries as module
+from mlabench.tuning.tries import TuningResult
 
 TEXT = """
 dataset: stamps
@@ -74,5 +75,5 @@ def suite_of(tmp_path: Path, text: str = TEXT, **overrides: Any) -> Suite:
 
 
 def tried(suite: Suite, root: Path, runner: Invented, monkeypatch: Any, **options: Any) -> list[TuningResult]:
-    monkeypatch.setitem(search.__globals__, "run_jobs", runner)
-    return search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)
+    monkeypatch.setattr(module, "run_jobs", runner)
+    return module.search(suite, Session(Store(root), Console(quiet=True), 1, RunOptions("cpu")), **options)

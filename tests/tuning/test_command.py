@@ -1,4 +1,4 @@
-"""``mlabench tune`` through the real entry point."""
+"""``mlabench tune`` as a command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from mlabench.suite.expansion import expand
-from tests.command_line import mlabench, start
+from tests.command_line import invoke, start
 
 #: Two methods, six tries, in two generations.
 SMALL = """
@@ -37,10 +37,10 @@ def suite(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
-    """What one worker finds in one go: the listing, the tuned suite, the results folder."""
+    """What is found in one go: the listing, the tuned suite, the results folder."""
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "small.yaml").write_text(SMALL)
-    done = mlabench("tune", folder / "small.yaml", "--results", folder / "tries", "--jobs", "1", "--json")
+    done = invoke("tune", folder / "small.yaml", "--results", folder / "tries", "--jobs", "0", "--json")
     assert done.returncode == 0, done.stderr
     return done.stdout, (folder / "small_tuned.yaml").read_text(), folder / "tries"
 
@@ -67,10 +67,10 @@ def test_the_listing_says_what_was_found(unbroken: tuple[str, str, Path]):
     assert max(scores) == max(row["tuned"] for row in rows)
 
 
-def test_interrupted_and_resumed_on_two_workers_it_finds_the_same(suite: Path, unbroken: tuple[str, str, Path]):
+def test_interrupted_on_two_workers_and_resumed_it_finds_the_same(suite: Path, unbroken: tuple[str, str, Path]):
     results = suite.parent / "tries"
-    command = ("tune", suite, "--results", results, "--jobs", "2", "--json")
-    process = start(*command)
+    command = ("tune", suite, "--results", results, "--json")
+    process = start(*command, "--jobs", "2")
     deadline = time.monotonic() + 120
     while not Store(results).ids():
         assert process.poll() is None
@@ -81,7 +81,7 @@ def test_interrupted_and_resumed_on_two_workers_it_finds_the_same(suite: Path, u
     assert process.returncode == 130, output
     assert "resume" in output
     assert len(Store(results).ids()) < 2 * 6
-    done = mlabench(*command)
+    done = invoke(*command, "--jobs", "0")
     assert done.returncode == 0, done.stderr
     assert done.stdout == unbroken[0]
     assert suite.with_name("small_tuned.yaml").read_text() == unbroken[1]
@@ -93,15 +93,15 @@ def test_the_tuned_suite_runs(suite: Path, unbroken: tuple[str, str, Path]):
     plan = expand(load_suite(tuned))
     assert plan.tuned_labels() == plan.labels == ("Concat", "QMF")
     assert {(cell.trial.seed, cell.trial.missing.rate) for cell in plan.cells} == {(0, 0), (0, 0.5), (1, 0), (1, 0.5)}
-    done = mlabench("run", tuned, "--results", suite.parent / "results", "--seeds", "0", "--rates", "0")
+    done = invoke("run", tuned, "--results", suite.parent / "results", "--seeds", "0", "--rates", "0", "--jobs", "0")
     assert done.returncode == 0, done.stderr
     assert "Hyper-parameters: tuned, 6 configurations per method" in " ".join(done.stdout.split())
 
 
 def test_flags_change_what_is_tuned_and_what_is_written(suite: Path):
     out = suite.with_name("mine.yaml")
-    flags = ("--method", "concat", "--tries", "1", "--limit", "40", "--seeds", "0-1", "--rates", "0.5")
-    done = mlabench("tune", suite, "--results", suite.parent / "tries", "--out", out, *flags)
+    flags = ("--method", "concat", "--tries", "1", "--limit", "40", "--seeds", "0-1", "--rates", "0.5", "--jobs", "0")
+    done = invoke("tune", suite, "--results", suite.parent / "tries", "--out", out, *flags)
     assert done.returncode == 0, done.stderr
     trials = [record.trial for record in Store(suite.parent / "tries").records()]
     assert sorted((trial.seed, trial.missing.rate, trial.limit) for trial in trials) == [(0, 0.5, 40), (1, 0.5, 40)]
@@ -110,15 +110,15 @@ def test_flags_change_what_is_tuned_and_what_is_written(suite: Path):
     assert tuned.tuned is not None
     assert (tuned.tuned.tries, tuned.tuned.seeds, tuned.tuned.missing) == (1, (0, 1), ("balanced-0.5",))
     assert expand(tuned).tuned_labels() == ("Concat",)
-    again = mlabench("tune", out, "--results", suite.parent / "tries")
+    again = invoke("tune", out, "--results", suite.parent / "tries")
     assert again.returncode == 2
     assert f"{out}: tuned: is tuned already." in again.stderr
 
 
 def test_no_suite_is_written_if_all_tries_of_a_method_fail(suite: Path):
     unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
-    flags = ("--set", unequal, "--method", "mla", "--tries", "1")
-    done = mlabench("tune", suite, "--results", suite.parent / "tries", *flags)
+    flags = ("--set", unequal, "--method", "mla", "--tries", "1", "--jobs", "0")
+    done = invoke("tune", suite, "--results", suite.parent / "tries", *flags)
     assert done.returncode == 1
     assert "no try of MLA succeeded" in done.stderr
     assert "Traceback" not in done.stderr
@@ -126,7 +126,7 @@ def test_no_suite_is_written_if_all_tries_of_a_method_fail(suite: Path):
 
 
 def test_the_suite_is_not_overwritten(suite: Path):
-    done = mlabench("tune", suite, "--out", suite)
+    done = invoke("tune", suite, "--out", suite)
     assert done.returncode == 2
     assert "would replace" in done.stderr
     assert suite.read_text() == SMALL

@@ -16,7 +16,7 @@ from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
 from mlabench.tuning import result
-from mlabench.tuning.search import TuningResult
+from mlabench.tuning.tries import TuningResult
 from tests.tuning.invented import Invented, suite_of, tried
 
 ENTRIES = """
@@ -39,7 +39,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Suite, list[T
     outcomes = tried(searched, tmp_path / "r", Invented(), monkeypatch)
     whole = load_suite(tmp_path / "some.yaml")
     for name, extends in (("short.yaml", Path("some.yaml")), ("long.yaml", None)):
-        result.write(result.tuned_suite(whole, searched, outcomes, extends), tmp_path / name)
+        result.write_suite(result.tuned_suite(whole, searched, outcomes, extends), tmp_path / name)
     return whole, outcomes
 
 

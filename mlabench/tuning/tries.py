@@ -1,4 +1,4 @@
-"""Tries as trials of a results folder: what is there already is not trained again."""
+"""The search: tries are trials of a results folder, and those that have a record are not trained again."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class TuningResult:
 def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> list[TuningResult]:
     """Tries ``suite.tuning.tries`` configurations of each method; all methods advance together.
 
-    A search that was interrupted goes on where it stopped: its proposals follow from the seed and from the scores of
-    the records, so they are the same again.
+    A search that was interrupted resumes: its proposals follow from the seed and from the scores of the records, so
+    they are the same again.
 
     Args:
         suite: The suite; each try is trained with each of its seeds under each of its training patterns.
@@ -74,24 +74,23 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
     """
     _check(suite)
     store = session.store
-    found = tunables(suite)
+    methods = tunables(suite)
     cells = expand(suite).cells
-    trainings = {one.entry.label: [cell.trial for cell in cells if cell.label == one.entry.label] for one in found}
-    studies = [Study(one.dimensions, suite.tuning.seed) for one in found]
-    tries: list[list[Try]] = [[] for _ in found]
+    trainings = {one.label: [cell.trial for cell in cells if cell.label == one.label] for one in methods}
+    studies = [Study(one.dimensions, suite.tuning.seed) for one in methods]
+    tries: list[list[Try]] = [[] for _ in methods]
     for first in range(0, suite.tuning.tries, GENERATION):
         last = min(first + GENERATION, suite.tuning.tries)
         proposed = [
             [
-                (candidate, _trials(candidate, trainings[one.entry.label]))
+                (candidate, _trials(candidate, trainings[one.label]))
                 for candidate in map(one.candidate, study.ask(last - first))
             ]
-            for one, study in zip(found, studies, strict=True)
+            for one, study in zip(methods, studies, strict=True)
         ]
         trials = {trial.id: trial for method in proposed for _, each in method for trial in each}
         jobs = [
-            # Without test patterns: the trial does not get to see the test split.
-            Job(trial, tests=(), known=store.seal(name))
+            Job(trial, tests=(), known=store.seal(name))  # without test patterns, it never sees the test split
             for name, trial in trials.items()
             if _is_to_run(store.read(name), retry_failed=retry_failed)
         ]
@@ -102,7 +101,7 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
             scored = [Try(candidate, each, _score(each, store)) for candidate, each in method]
             study.tell([one.score for one in scored])
             done.extend(scored)
-    return [TuningResult(one.entry.label, tuple(done)) for one, done in zip(found, tries, strict=True)]
+    return [TuningResult(one.label, tuple(done)) for one, done in zip(methods, tries, strict=True)]
 
 
 def _check(suite: Suite) -> None:
@@ -118,24 +117,14 @@ def _check(suite: Suite) -> None:
 
 def _trials(candidate: Candidate, trainings: Sequence[Trial]) -> tuple[Trial, ...]:
     """The trainings with the candidate's method and training in place of their own."""
-    return tuple(
-        Trial(
-            dataset=trial.dataset,
-            encoders=trial.encoders,
-            seed=trial.seed,
-            limit=trial.limit,
-            method=candidate.method,
-            missing=trial.missing,
-            training=candidate.training,
-        )
-        for trial in trainings
-    )
+    update = {"method": candidate.method, "training": candidate.training}
+    return tuple(Trial(**{**dict(trial), **update}) for trial in trainings)
 
 
 def _is_to_run(record: Record | None, *, retry_failed: bool) -> bool:
     if record is None:
         return True
-    # That a worker was killed says nothing about what it was trying.
+    # That a worker was killed says nothing about what it tried.
     return record.failure is not None and (retry_failed or record.failure.kind == "WorkerDied")
 
 

@@ -9,7 +9,7 @@ import pytest
 from mlabench.errors import UserError
 from mlabench.record import Record
 from mlabench.trial import Trial
-from mlabench.tuning.search import TuningResult
+from mlabench.tuning.tries import TuningResult
 from tests.tuning.invented import Invented, accuracy, failure, record, suite_of, tried
 
 
