@@ -12,6 +12,13 @@ from mlabench.suite import Question
 
 Verdict = Literal["supported", "contradicted", "not decided"]
 
+QUESTIONS = {
+    "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
+    "Q2": "How does the accuracy fall as modalities go missing?",
+    "Q3": "What does each part of MLA contribute?",
+    "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
+}
+
 
 @dataclass(frozen=True)
 class Series:

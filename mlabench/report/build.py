@@ -14,11 +14,10 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.report import files, markdown, render
+from mlabench.report import files, notes, render
 from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.answer import Verdict
 from mlabench.report.evidence import Evidence
-from mlabench.report.html_content import PageContent
 from mlabench.report.published import load_published
 from mlabench.report.results import load
 from mlabench.report.styles import styles
@@ -91,9 +90,9 @@ def build_report(
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
     """Prints a suite's main tables from its records alone, trials made with a limit included (and named as such)."""
     results = load(plan, store, include_limited=True)
-    console.print(Text(markdown.heading(plan), style="bold underline"))
+    console.print(Text(notes.heading(plan), style="bold underline"))
     _print_tables(main_tables(Evidence(results, None)), console)
-    for sentence in markdown.shortfalls(results):
+    for sentence in notes.shortfalls(results):
         console.print(Text(sentence, style="yellow"))
     console.print(Text("`mlabench report` shows answers, intervals, further tables and figures.", style="dim"))
 
@@ -109,7 +108,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | None, out: Path) -> Path:
     """All files; the page about all suites is returned."""
-    from mlabench.report.html import TOGETHER, render_page
+    from mlabench.report.page import TOGETHER, PageContent, render_page
 
     charts = [*(together.charts if together else ()), *(chart for suite in suites for _, chart in suite.all_charts())]
     shown = styles([suite.results.plan for suite in suites], charts)
@@ -134,7 +133,7 @@ def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | No
 
 
 def _print(suite: SuiteReport, console: Console) -> None:
-    console.print(Text(markdown.heading(suite.results.plan), style="bold underline"))
+    console.print(Text(notes.heading(suite.results.plan), style="bold underline"))
     _print_tables(suite.tables, console)
     if more := ", ".join(table.name for table in suite.tables if table.detail):
         console.print(Text(f"The written report has more tables: {more}.", style="dim"))

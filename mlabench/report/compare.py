@@ -307,7 +307,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 def _write(
     out: Path, folders: tuple[str, str], verdict: Sequence[str], shortfalls: Sequence[str], tables: Sequence[Table]
 ) -> None:
-    from mlabench.report.html_compare import render_comparison
+    from mlabench.report.page import render_comparison
 
     lines = [f"A: {folders[0]}", f"B: {folders[1]}", *verdict, *shortfalls]
     text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlabench.report import markdown, render
+from mlabench.report import render
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.answer import Chart
 from mlabench.report.styles import Style
@@ -15,6 +15,8 @@ from mlabench.report.table import Table
 
 def write_suite(suite: SuiteReport, styles: Mapping[str, Style]) -> dict[str, str]:
     """Writes everything about one suite but the HTML page. Returns its figures as SVG for that page, by name."""
+    from mlabench.report.page import render_markdown
+
     tables = {table.name: table for table in suite.tables}
     tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
     _write_tables(tables, suite.name, suite.folder)
@@ -25,8 +27,7 @@ def write_suite(suite: SuiteReport, styles: Mapping[str, Style]) -> dict[str, st
     write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)
     charts = dict(suite.all_charts())
-    captions = {name: f"{chart.title}. {chart.caption}" for name, chart in charts.items()}
-    write_text(suite.page, markdown.markdown(suite, list(tables.values()), captions))
+    write_text(suite.page, render_markdown(suite, tables.values()))
     return {chart.name: _draw(chart, styles, suite.folder, name) for name, chart in charts.items()}
 
 

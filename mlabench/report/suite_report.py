@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlabench.report import markdown, render
+from mlabench.report import notes, render
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.chart_axes import with_room
 from mlabench.report.published import Number, published_table
@@ -51,7 +51,7 @@ class SuiteReport:
     @property
     def heading(self) -> str:
         """The suite's name and title."""
-        return markdown.heading(self.results.plan)
+        return notes.heading(self.results.plan)
 
     @property
     def page(self) -> Path:
@@ -94,9 +94,9 @@ def report_suite(
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
         charts=(*(board.charts if board else ()), *result_charts(results)),
         answers=given,
-        shortfalls=tuple(markdown.shortfalls(results, evidence.problems)),
-        caveats=tuple(markdown.caveats(results)),
-        environment=tuple(markdown.environments(results)),
+        shortfalls=tuple(notes.shortfalls(results, evidence.problems)),
+        caveats=tuple(notes.caveats(results)),
+        environment=tuple(notes.environments(results)),
     )
 
 

@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 from mlabench.missing import Missing
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
 from mlabench.report.chart_figure import draw, save
-from mlabench.report.html_content import PageContent
+from mlabench.report.page import PageContent
 from mlabench.report.results import Results
 from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport

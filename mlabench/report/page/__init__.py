@@ -1,8 +1,9 @@
-"""The report as one HTML file that needs no network, filled into Jinja templates, which escape every text.
+"""The pages: all suites in one HTML file that needs no network, and each suite in Markdown.
 
-The report and the comparison of two folders call :func:`render_page` and :func:`render_comparison`.
+They are Jinja templates; those of HTML escape every text. The report and the comparison of two folders call
+:func:`render_page`, :func:`render_markdown` and :func:`render_comparison`.
 """
 
-from mlabench.report.page.render import TOGETHER, PageContent, render_comparison, render_page
+from mlabench.report.page.render import TOGETHER, PageContent, render_comparison, render_markdown, render_page
 
-__all__ = ["TOGETHER", "PageContent", "render_comparison", "render_page"]
+__all__ = ["TOGETHER", "PageContent", "render_comparison", "render_markdown", "render_page"]

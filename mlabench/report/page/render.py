@@ -1,22 +1,23 @@
-"""What the HTML pages show, and what their templates need to show it."""
+"""What the pages show, and what their templates need to show it."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from mlabench.report import render
 from mlabench.report.all_suites import AllSuites
-from mlabench.report.answer import Answer, Finding, Verdict
-from mlabench.report.markdown import QUESTIONS
+from mlabench.report.answer import QUESTIONS, Answer, Finding, Verdict
+from mlabench.report.notes import failures
 from mlabench.report.questions.common import ends, p_value, points
 from mlabench.report.results import Results
 from mlabench.report.suite_report import SuiteReport
@@ -104,6 +105,26 @@ def render_page(report: PageContent) -> str:
     )
 
 
+def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
+    """The page of one suite in Markdown; ``tables`` are its tables, those of the answers included."""
+    plan, fence = suite.results.plan, "```"
+    while fence in plan.source:
+        fence += "`"
+    page = (
+        environment()
+        .get_template("report.md")
+        .render(
+            suite=suite,
+            plan=plan,
+            tables=map(render.markdown, tables),
+            figures={name: f"{chart.title}. {chart.caption}" for name, chart in suite.all_charts()},
+            failures=list(failures(suite.results)),
+            fence=fence,
+        )
+    )
+    return page.rstrip("\n") + "\n"
+
+
 def render_comparison(
     folders: tuple[str, str], verdict: Sequence[str], shortfalls: Sequence[str], tables: Sequence[Table], version: str
 ) -> str:
@@ -137,12 +158,12 @@ def environment() -> Environment:
     """The templates, with the functions that they use."""
     found = Environment(
         loader=PackageLoader("mlabench.report.page"),
-        autoescape=True,
+        autoescape=select_autoescape(disabled_extensions=("md",), default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["prose"] = prose
+    found.filters |= {"prose": prose, "markdown": render.escape_markdown}
     functions = (asset, bar_places, bar_scale, cell_parts, counted, groups, identifier, points, sort_value, trial_lines)
     found.globals |= {function.__name__: function for function in functions}
     found.globals |= {"unsaid": unsaid, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}

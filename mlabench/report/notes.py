@@ -1,28 +1,16 @@
-"""The page of one suite in Markdown: question, tables, figures, and everything that one should doubt."""
+"""Sentences about a suite as a whole: its heading, what is missing, what to keep in mind, what it was made with."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from mlabench.report import render, wording
-from mlabench.report.answer import Answer
+from mlabench.report import wording
 from mlabench.report.results import Results
-from mlabench.report.table import Table
 from mlabench.suite import Plan
 from mlabench.words import counted
-
-if TYPE_CHECKING:
-    from mlabench.report.suite_report import SuiteReport
-
-QUESTIONS = {
-    "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
-    "Q2": "How does the accuracy fall as modalities go missing?",
-    "Q3": "What does each part of MLA contribute?",
-    "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
-}
 
 
 def heading(plan: Plan) -> str:
@@ -72,61 +60,6 @@ def _by_reason(trials: Mapping[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def markdown(suite: SuiteReport, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
-    """The page.
-
-    Args:
-        suite: What it is about.
-        tables: The tables, those of the answers included.
-        figures: Captions of the figures, which lie in the folder ``figures`` as .png and .pdf, by name.
-    """
-    plan = suite.results.plan
-    sections = [f"# {render.escape_markdown(heading(plan))}\n"]
-    sections += [f"**{question}.** {QUESTIONS[question]}\n" for question in plan.questions]
-    sections += [f"> {render.escape_markdown(sentence)}\n" for sentence in suite.shortfalls]
-    if suite.answers:
-        sections += ["## Answers\n", *map(_answer, suite.answers)]
-    sections.append("## Tables\n")
-    sections += [render.markdown(table) for table in tables] or ["There is nothing to show yet.\n"]
-    sections.append(
-        "Each table lies in `tables/` as CSV, Markdown and LaTeX; all numbers, unrounded, in `tidy.csv` and "
-        "`tidy.parquet`. `tables/document.tex` has all of them.\n"
-    )
-    if figures:
-        sections.append("## Figures\n")
-        captions = {name: render.escape_markdown(caption) for name, caption in figures.items()}
-        sections += [f"![{caption}](figures/{name}.png)\n\n{caption}\n" for name, caption in captions.items()]
-    sections += ["## What to keep in mind\n", _bullets(suite.caveats)]
-    if failures := list(_failures(suite.results)):
-        sections += ["## Failed and missing trials\n", _bullets(failures)]
-    if suite.environment:
-        sections += ["## Made with\n", _bullets(suite.environment)]
-    if plan.source:
-        sections += [
-            "## To run it again\n",
-            f"Save this as `{plan.name}.yaml`, then `mlabench run {plan.name}.yaml` and `mlabench report`.\n",
-            f"{_fenced(plan.source)}\n",
-        ]
-    return "\n".join(sections)
-
-
-def _answer(answer: Answer) -> str:
-    """Verdict, claim, rule and findings, so that a reader can check the one by the others."""
-    findings = [f"{finding.statement} ({finding.verdict})" for finding in answer.findings]
-    escape = render.escape_markdown
-    parts = [
-        f"### {answer.question}: {answer.verdict}\n",
-        f"{escape(answer.headline)}\n",
-        f"Claim: {escape(answer.claim)}\n",
-        f"Rule: {escape(answer.rule)}\n",
-    ]
-    if findings:
-        parts += ["Findings:\n", _bullets(findings)]
-    if answer.caveats:
-        parts += ["Caveats:\n", _bullets(answer.caveats)]
-    return "\n".join(parts)
-
-
 def caveats(results: Results) -> Iterator[str]:
     """What one should keep in mind about the numbers."""
     scores = results.scores
@@ -145,7 +78,8 @@ def caveats(results: Results) -> Iterator[str]:
     yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
 
 
-def _failures(results: Results) -> Iterator[str]:
+def failures(results: Results) -> Iterator[str]:
+    """The trials that failed or are missing, with the reason."""
     rows = results.scores[results.scores["status"] != "ok"].drop_duplicates(["trial", "status", "reason"])
     for row in rows.itertuples():
         yield f"{row.status}: {row.label}, {row.train_setting} missing, seed {row.seed} ({row.trial}): {row.reason}"
@@ -171,15 +105,3 @@ def _flat(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value if isinstance(value, str) else json.dumps(value)
-
-
-def _bullets(sentences: Sequence[str]) -> str:
-    return "".join(f"- {render.escape_markdown(sentence)}\n" for sentence in sentences)
-
-
-def _fenced(text: str) -> str:
-    """A code block that no back-ticks in the text can end."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}yaml\n{text.rstrip()}\n{fence}"
