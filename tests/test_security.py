@@ -23,7 +23,7 @@ from mlabench.media import UnreadableError
 from mlabench.missing import Missing
 from mlabench.record import Failure, Record
 from mlabench.report.build import build_report
-from mlabench.report.render import file_name
+from mlabench.report.tables.formats import file_name
 from mlabench.store import cache
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
 from mlabench.suite import Suite

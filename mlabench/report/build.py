@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.report import files, notes, render
+from mlabench.report import files, notes
 from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.answer import Verdict
 from mlabench.report.evidence import Evidence
@@ -22,8 +22,9 @@ from mlabench.report.published import load_published
 from mlabench.report.results import load
 from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport, report_suite
-from mlabench.report.table import Table
-from mlabench.report.tables import main_tables
+from mlabench.report.tables import formats
+from mlabench.report.tables.of_suite import main_tables
+from mlabench.report.tables.table import Table
 from mlabench.store import Store
 from mlabench.suite import Plan
 
@@ -73,7 +74,7 @@ def build_report(
         return Report(out, (), None)
     suites = []
     for plan in plans:
-        folder = out / render.file_name(plan.name)
+        folder = out / formats.file_name(plan.name)
         suite = report_suite(plan, store, folder, include_limited=include_limited, published=numbers)
         suites.append(suite)
         _print(suite, console)
@@ -147,7 +148,7 @@ def _print(suite: SuiteReport, console: Console) -> None:
 def _print_tables(tables: Sequence[Table], console: Console) -> None:
     shown = [table for table in tables if not table.detail]
     for table in shown:
-        console.print(render.terminal(table), crop=False)
+        console.print(formats.terminal(table), crop=False)
     for caption in dict.fromkeys(table.conditions for table in shown):
         console.print(Text(caption, style="dim"))
 

@@ -15,10 +15,10 @@ from rich.text import Text
 from mlabench import __version__
 from mlabench.errors import UserError, cannot_write
 from mlabench.record import Record
-from mlabench.report import render
 from mlabench.report.files import write_text
 from mlabench.report.results import MULTIMODAL, load, read_all
-from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
+from mlabench.report.tables import formats
+from mlabench.report.tables.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.store import Store
 from mlabench.suite import Plan
@@ -77,7 +77,7 @@ def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int
         console.print(Text(line), soft_wrap=True)
     for table in tables:
         if not table.detail:
-            console.print(render.terminal(table), crop=False)
+            console.print(formats.terminal(table), crop=False)
             if table.conditions:
                 console.print(Text(table.conditions, style="dim"))
     if more := [table.name for table in tables if table.detail]:
@@ -310,11 +310,11 @@ def _write(
     from mlabench.report.page import render_comparison
 
     lines = [f"A: {folders[0]}", f"B: {folders[1]}", *verdict, *shortfalls]
-    text = "".join(f"- {render.escape_markdown(line)}\n" for line in lines)
-    body = "\n".join(["# Two results folders side by side\n", text, *map(render.markdown, tables)])
+    text = "".join(f"- {formats.escape_markdown(line)}\n" for line in lines)
+    body = "\n".join(["# Two results folders side by side\n", text, *map(formats.markdown, tables)])
     try:
         for table in tables:
-            write_text(out / "tables" / f"{render.file_name(table.name)}.csv", render.csv(table))
+            write_text(out / "tables" / f"{formats.file_name(table.name)}.csv", formats.csv(table))
         write_text(out / "compare.md", body)
         write_text(out / "compare.html", render_comparison(folders, verdict, shortfalls, tables, __version__))
     except OSError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlabench.report import render
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.answer import Chart
 from mlabench.report.styles import Style
 from mlabench.report.suite_report import SuiteReport
-from mlabench.report.table import Table
+from mlabench.report.tables import formats
+from mlabench.report.tables.table import Table
 
 
 def write_suite(suite: SuiteReport, styles: Mapping[str, Style]) -> dict[str, str]:
@@ -21,8 +21,8 @@ def write_suite(suite: SuiteReport, styles: Mapping[str, Style]) -> dict[str, st
     tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
     _write_tables(tables, suite.name, suite.folder)
     if tables:
-        names = [render.file_name(name) for name in tables]
-        write_text(suite.folder / "tables" / "document.tex", render.latex_document(names))
+        names = [formats.file_name(name) for name in tables]
+        write_text(suite.folder / "tables" / "document.tex", formats.latex_document(names))
     scores = suite.results.scores
     write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)
@@ -35,7 +35,7 @@ def write_all_suites(together: AllSuites, styles: Mapping[str, Style]) -> dict[s
     """Writes tables and figures about all suites together. Returns the figures as SVG for the page, by name."""
     _write_tables({table.name: table for table in together.tables}, together.folder.name, together.folder)
     return {
-        chart.name: _draw(chart, styles, together.folder, render.file_name(chart.name)) for chart in together.charts
+        chart.name: _draw(chart, styles, together.folder, formats.file_name(chart.name)) for chart in together.charts
     }
 
 
@@ -57,7 +57,7 @@ def write_text(path: Path, content: str) -> None:
 def _write_tables(tables: Mapping[str, Table], of: str, folder: Path) -> None:
     """Writes tables, by name, in all formats; ``of`` begins their labels in LaTeX."""
     for name, table in tables.items():
-        path = folder / "tables" / render.file_name(name)
-        write_text(path.with_name(f"{path.name}.csv"), render.csv(table))
-        write_text(path.with_name(f"{path.name}.md"), render.markdown(table))
-        write_text(path.with_name(f"{path.name}.tex"), render.latex(table, f"{of}:{name}"))
+        path = folder / "tables" / formats.file_name(name)
+        write_text(path.with_name(f"{path.name}.csv"), formats.csv(table))
+        write_text(path.with_name(f"{path.name}.md"), formats.markdown(table))
+        write_text(path.with_name(f"{path.name}.tex"), formats.latex(table, f"{of}:{name}"))

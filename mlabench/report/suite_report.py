@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlabench.report import notes, render
+from mlabench.report import notes
 from mlabench.report.answer import Answer, Chart
 from mlabench.report.chart_axes import with_room
 from mlabench.report.published import Number, published_table
 from mlabench.report.result_charts import result_charts
 from mlabench.report.results import Results, load
-from mlabench.report.table import Table
-from mlabench.report.tables import build_tables
+from mlabench.report.tables import formats
+from mlabench.report.tables.of_suite import build_tables
+from mlabench.report.tables.table import Table
 from mlabench.store import Store
 from mlabench.suite import Plan
 
@@ -61,10 +62,10 @@ class SuiteReport:
     def all_charts(self) -> Iterator[tuple[str, Chart]]:
         """The charts of the suite and of its answers, each with the name of its files."""
         for chart in self.charts:
-            yield render.file_name(chart.name), chart
+            yield formats.file_name(chart.name), chart
         for one in self.answers:
             for chart in one.charts:
-                yield render.file_name(f"{one.question}_{chart.name}"), chart
+                yield formats.file_name(f"{one.question}_{chart.name}"), chart
 
 
 def report_suite(
@@ -80,8 +81,8 @@ def report_suite(
         published: Numbers to set beside ours.
     """
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
-    from mlabench.report.leaderboard import leaderboard
     from mlabench.report.questions import answers
+    from mlabench.report.tables.leaderboard import leaderboard
 
     results = load(plan, store, include_limited=include_limited)
     evidence = Evidence(results, store)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlabench.report.evidence import Evidence
-from mlabench.report.leaderboard import Leaderboard, leaderboard
 from mlabench.report.results import MULTIMODAL, load
+from mlabench.report.tables.leaderboard import Leaderboard, leaderboard
 from mlabench.statistics.comparisons import averaged, compare, holm
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan

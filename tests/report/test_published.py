@@ -10,11 +10,11 @@ import pytest
 
 from mlabench import registry
 from mlabench.errors import UserError
-from mlabench.report import render
 from mlabench.report.published import Number, load_published, published_table
 from mlabench.report.published.numbers import CONFIDENCES, DATASETS, METHODS, ORIGINS
 from mlabench.report.results import load
-from mlabench.report.table import Table
+from mlabench.report.tables import formats
+from mlabench.report.tables.table import Table
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from mlabench.suite.plan import PlannedTrial as PlanCell
@@ -366,7 +366,7 @@ def test_no_table_where_nothing_was_published(store: Store) -> None:
 
 def test_it_renders_in_every_format(store: Store) -> None:
     table = table_of(suite(store, seeds=(0, 1)), store)
-    assert "| MLA | multimodal | 0 % | 79.70 (medium) |" in render.markdown(table)
-    rows = list(csv.DictReader(render.csv(table).splitlines()))
+    assert "| MLA | multimodal | 0 % | 79.70 (medium) |" in formats.markdown(table)
+    rows = list(csv.DictReader(formats.csv(table).splitlines()))
     assert rows[-1]["MLA paper"] == "79.70 (medium)"
-    assert "79.70 (medium)" in render.latex(table, "x")
+    assert "79.70 (medium)" in formats.latex(table, "x")

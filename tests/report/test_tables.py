@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.table import Cell, Column, Row, Table
-from mlabench.report.tables import build_tables
+from mlabench.report.tables import formats
+from mlabench.report.tables.of_suite import build_tables
+from mlabench.report.tables.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial
@@ -132,8 +132,8 @@ def test_one_seed_has_no_spread(store: Store) -> None:
     main = tables_of(sweep(store, ["Concat", "MLA"], seeds=(0,)), store)["main"]
     assert main.rows[0].cells[0].spread == "—"
     assert "One seed gives no spread" in main.caption
-    assert "± —" in render.markdown(main)
-    spreads = [line.split(",")[2::4] for line in render.csv(main).splitlines()[1:]]
+    assert "± —" in formats.markdown(main)
+    spreads = [line.split(",")[2::4] for line in formats.csv(main).splitlines()[1:]]
     assert all(spread == "" for line in spreads for spread in line)
 
 
@@ -201,15 +201,15 @@ def test_all_formats_show_the_same_numbers(store: Store) -> None:
     plan = sweep(store, rates=(0.0, 0.3))
     store.write(failed(plan.cells[0].trial))
     for shown in tables_of(plan, store).values():
-        header, *rows = csv.reader(io.StringIO(render.csv(shown)))
+        header, *rows = csv.reader(io.StringIO(formats.csv(shown)))
         assert len(header) == len(shown.heads) + 4 * len(shown.columns)
         names = len(shown.heads)
         from_csv = [
             [(row[at], row[at + 1], row[at + 3]) for at in range(names, len(row), 4)] for row in rows
         ]  # mean, std, status
-        lines = [line for line in render.markdown(shown).splitlines() if line.startswith("|")][2:]
+        lines = [line for line in formats.markdown(shown).splitlines() if line.startswith("|")][2:]
         assert [[parse(cell) for cell in line.split("|")[1 + names : -1]] for line in lines] == from_csv
-        lines = [line for line in render.latex(shown, "x").splitlines() if line.startswith("{")]
+        lines = [line for line in formats.latex(shown, "x").splitlines() if line.startswith("{")]
         assert [[parse(cell) for cell in line.removesuffix(r"\\").split("&")[names:]] for line in lines] == from_csv
 
 
@@ -223,31 +223,31 @@ def parse(cell: str) -> tuple[str, str, str]:
 
 def test_the_best_is_bold_in_every_format() -> None:
     shown = table((cell(80.0), cell(82.0)))
-    assert "**82.0** ± 0.5" in render.markdown(shown)
-    assert r"\textbf{82.0} $\pm$ 0.5" in render.latex(shown, "x")
+    assert "**82.0** ± 0.5" in formats.markdown(shown)
+    assert r"\textbf{82.0} $\pm$ 0.5" in formats.latex(shown, "x")
     console = Console(record=True, width=100, force_terminal=True, file=io.StringIO())
-    console.print(render.terminal(shown))
+    console.print(formats.terminal(shown))
     assert "\x1b[1m82.0" in console.export_text(styles=True)
 
 
 def test_hostile_labels_are_escaped() -> None:
     shown = table((cell(80.0), cell(82.0)), heads=(HOSTILE, "[red]A[/red]"))
-    markdown = next(line for line in render.markdown(shown).splitlines() if "MLA" in line)
+    markdown = next(line for line in formats.markdown(shown).splitlines() if "MLA" in line)
     assert markdown.startswith(r"| MLA\_50% &amp; &lt;b&gt;\|#\{x\}\~^\\\$\[y\]\*\` |")
     assert (
         r"MLA\_50\% \& \textless{}b\textgreater{}\textbar{}\#\{x\}\textasciitilde{}"
-        r"\textasciicircum{}\textbackslash{}\$[y]*`" in render.latex(shown, "x")
+        r"\textasciicircum{}\textbackslash{}\$[y]*`" in formats.latex(shown, "x")
     )
     console = Console(file=io.StringIO(), width=120)
-    console.print(render.terminal(shown))
+    console.print(formats.terminal(shown))
     printed = console.file.getvalue()
     assert HOSTILE in printed
     assert "[red]A[/red]" in printed
-    assert next(csv.reader(io.StringIO(render.csv(shown).split("\n", 1)[1])))[0] == HOSTILE
+    assert next(csv.reader(io.StringIO(formats.csv(shown).split("\n", 1)[1])))[0] == HOSTILE
 
 
 def test_latex_has_no_character_that_fonts_lack() -> None:
-    assert render.escape_latex("λ = 0.1 – 中\nü") == r"$\lambda$ = 0.1 -- [U+4E2D] ü"
+    assert formats.escape_latex("λ = 0.1 – 中\nü") == r"$\lambda$ = 0.1 -- [U+4E2D] ü"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
@@ -255,7 +255,7 @@ def test_latex_compiles(store: Store, tmp_path: Path) -> None:
     rates = [Missing.at("balanced", rate) for rate in (0.0, 0.3, 0.6)]
     plan = sweep(store, [HOSTILE, "[λ] MLA", "* 中 é"], extra_tests=rates)
     store.write(failed(plan.cells[0].trial))
-    tables = [render.latex(table, f"{plan.name}:{table.name}") for table in tables_of(plan, store).values()]
+    tables = [formats.latex(table, f"{plan.name}:{table.name}") for table in tables_of(plan, store).values()]
     document = "\n".join(
         [r"\documentclass{article}", r"\usepackage{booktabs,graphicx}", r"\begin{document}", *tables, r"\end{document}"]
     )
@@ -304,7 +304,7 @@ def test_rounding_gives_no_negative_zero() -> None:
 def test_a_narrow_terminal_breaks_no_number_and_drops_no_column() -> None:
     shown = table(*([(cell(81.2), cell(79.9))] * 9))
     printed = io.StringIO()
-    Console(file=printed, width=40).print(render.terminal(shown), crop=False)
+    Console(file=printed, width=40).print(formats.terminal(shown), crop=False)
     assert printed.getvalue().count("81.2") == 9
     assert printed.getvalue().count("±0.5") == 18
 
@@ -337,16 +337,18 @@ def test_a_cell_with_an_interval_or_words_in_every_format() -> None:
         "name", "A title", "A note.", "Conditions.", ("Method",),
         tuple(Column(name, ranked=False) for name in ("difference", "p", "gap")), (Row(("MLA",), cells),),
     )  # fmt: skip
-    assert r"| MLA | -1.2 \[-2.4, 0.1\] | &lt; 0.001 | +0.0 \[0.0, 2.0\] (failed 1/3) |" in render.markdown(shown)
-    assert r"{MLA} & -1.2 [-2.4, 0.1] & \textless{} 0.001 & +0.0 [0.0, 2.0] (failed 1/3) \\" in render.latex(shown, "x")
-    header, row = csv.reader(io.StringIO(render.csv(shown)))
+    assert r"| MLA | -1.2 \[-2.4, 0.1\] | &lt; 0.001 | +0.0 \[0.0, 2.0\] (failed 1/3) |" in formats.markdown(shown)
+    assert r"{MLA} & -1.2 [-2.4, 0.1] & \textless{} 0.001 & +0.0 [0.0, 2.0] (failed 1/3) \\" in formats.latex(
+        shown, "x"
+    )
+    header, row = csv.reader(io.StringIO(formats.csv(shown)))
     assert header == [
         "Method", "difference", "difference low", "difference high", "difference status", "p",
         "gap", "gap low", "gap high", "gap status",
     ]  # fmt: skip
     assert row == ["MLA", "-1.2", "-2.4", "0.1", "", "< 0.001", "+0.0", "0.0", "2.0", "failed 1/3"]
     printed = io.StringIO()
-    Console(file=printed, width=100).print(render.terminal(shown))
+    Console(file=printed, width=100).print(formats.terminal(shown))
     assert "-1.2 [-2.4, 0.1]" in printed.getvalue()
 
 

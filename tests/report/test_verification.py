@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.report import render
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
-from mlabench.report.table import Table
-from mlabench.report.verification import _tail, verification_tables
+from mlabench.report.tables import formats
+from mlabench.report.tables.table import Table
+from mlabench.report.tables.verification import _tail, verification_tables
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from tests.report.predicted import SAMPLES, Skill, sweep
@@ -128,7 +128,7 @@ def test_shares_and_bounds(store: Store) -> None:
     assert mla[4].number == pytest.approx(100)
     assert [row[-1].text for row in (concat, mla)] == ["within", "within"]  # 0.96 with one seed is chance
     assert bounds.note.startswith("None of 48 accuracies")
-    lines = render.csv(bounds).splitlines()
+    lines = formats.csv(bounds).splitlines()
     assert lines[0].startswith("Method,audio,audio std,audio runs,audio status,image")
     assert lines[1].startswith("Best possible accuracy,80.0,,0,,90.0")
     assert lines[2].split(",")[13] == "94.7"

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from mlabench.report import render
 from mlabench.report.all_suites import AllSuites
 from mlabench.report.answer import QUESTIONS, Answer, Finding, Verdict
 from mlabench.report.notes import failures
 from mlabench.report.questions.common import ends, p_value, points
 from mlabench.report.results import Results
 from mlabench.report.suite_report import SuiteReport
-from mlabench.report.table import Cell, Row, Table
+from mlabench.report.tables import formats
+from mlabench.report.tables.table import Cell, Row, Table
 from mlabench.statistics import Interval
 from mlabench.words import counted
 
@@ -116,7 +116,7 @@ def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
         .render(
             suite=suite,
             plan=plan,
-            tables=map(render.markdown, tables),
+            tables=map(formats.markdown, tables),
             figures={name: f"{chart.title}. {chart.caption}" for name, chart in suite.all_charts()},
             failures=list(failures(suite.results)),
             fence=fence,
@@ -163,7 +163,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"prose": prose, "markdown": render.escape_markdown}
+    found.filters |= {"prose": prose, "markdown": formats.escape_markdown}
     functions = (asset, bar_places, bar_scale, cell_parts, counted, groups, identifier, points, sort_value, trial_lines)
     found.globals |= {function.__name__: function for function in functions}
     found.globals |= {"unsaid": unsaid, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}

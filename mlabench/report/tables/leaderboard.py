@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.chart_axes import CROWD
-from mlabench.report.cost import relative_times
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.styles import HIGHLIGHT
-from mlabench.report.table import Cell, Column, Row, Table
-from mlabench.report.variants import AVERAGE, pair, reference
+from mlabench.report.tables.cost import relative_times
+from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.tables.variants import AVERAGE, pair, reference
 
 
 @dataclass(frozen=True)

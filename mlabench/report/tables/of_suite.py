@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mlabench.report import wording
-from mlabench.report.cost import cost_table
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
-from mlabench.report.variants import variant_tables
-from mlabench.report.verification import verification_tables
+from mlabench.report.tables.cost import cost_table
+from mlabench.report.tables.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
+from mlabench.report.tables.variants import variant_tables
+from mlabench.report.tables.verification import verification_tables
 
 
 def build_tables(evidence: Evidence) -> list[Table]:
