@@ -76,6 +76,7 @@ def test_parquet_and_csv_say_the_same(store: Store) -> None:
     assert numbers.to_csv(index=False, lineterminator="\n") == (folder / "tidy.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_all_tables_compile_in_one_document(store: Store) -> None:
     plan = sweep(store, ["Concat", "Late fusion", "MMIN", "MLA"], questions=("Q1", "Q2"))

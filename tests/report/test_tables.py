@@ -250,6 +250,7 @@ def test_latex_has_no_character_that_fonts_lack() -> None:
     assert formats.escape_latex("λ = 0.1 – 中\nü") == r"$\lambda$ = 0.1 -- [U+4E2D] ü"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles(store: Store, tmp_path: Path) -> None:
     rates = [Missing.at("balanced", rate) for rate in (0.0, 0.3, 0.6)]
