@@ -79,24 +79,7 @@ def tree(page: str) -> Tree:
     return Tree(page)
 
 
-<<<<<<< HEAD:tests/report/test_html.py
-# -- elements ------------------------------------------------------------------------------------------
-
-
-def test_text_is_escaped_and_markup_is_not() -> None:
-    inner = element("b", "<i>&", class_="x\"'<")
-    assert inner == '<b class="x&quot;&#x27;&lt;">&lt;i&gt;&amp;</b>'
-    assert element("p", inner, " <") == f"<p>{inner} &lt;</p>"
-    assert isinstance(joined("<", Markup("<br>")), Markup)
-    assert joined("<", Markup("<br>")) == "&lt;<br>"
-
-
-def test_attributes() -> None:
-    assert element("a", data_x="1", hidden=True, id=False, aria_label="") == '<a data-x="1" hidden aria-label=""></a>'
-    assert element("meta", content="<") == '<meta content="&lt;">'
-=======
 # -- texts ---------------------------------------------------------------------------------------------
->>>>>>> 876d862 (The pages are Jinja templates; sentences about a suite lie in notes.py):tests/report/test_page.py
 
 
 def test_prose_has_code_between_back_ticks() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlabench.report.html import render_page
 from PIL import Image
 
+from mlabench.report.page import render_page
 from tests.report import answers
 from tests.report.answers import HOSTILE
 from tests.report.browser import EXECUTABLE, Page, browser
