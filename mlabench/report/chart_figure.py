@@ -48,7 +48,6 @@ _STYLE: dict[RcKeyType, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titley": 1.0,  # where it would be; to find that out, all ticks would be measured each time
-    "axes.labelsize": 8,
     "legend.fontsize": 7,
     "legend.frameon": False,
     "xtick.labelsize": 7,
@@ -75,7 +74,6 @@ _STYLE: dict[RcKeyType, Any] = {
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # editable, and what publishers ask for
     "svg.fonttype": "none",  # text stays text
-    "figure.dpi": 100,
 }
 
 
@@ -99,12 +97,7 @@ class ChartFigure(Figure):
 
 
 def draw(chart: Chart, styles: Mapping[str, Style]) -> ChartFigure:
-    """The chart as a figure of a paper's text width.
-
-    Args:
-        chart: The chart.
-        styles: A style for each of its names.
-    """
+    """The chart as a figure of a paper's text width; ``styles`` has each of its names."""
     one = {"line": _line, "bar": _grouped, "dot": _grouped, "scatter": _points, "row": _row, "grid": _grid}[chart.kind]
     with mpl.rc_context(_STYLE):
         columns = _columns(chart)
@@ -179,12 +172,8 @@ def _frame(chart: Chart, panel: Panel, axes: Axes, columns: int) -> None:
     if chart.kind == "grid":
         return
     across = chart.kind == "row"
-    if across:
-        axes.set_xlim(value_range(chart))
-        axes.set_ylim(max(len(row_names(chart)), 1) - 0.5, -0.5)
-    else:
-        axes.set_xlim(x_range(chart))
-        axes.set_ylim(value_range(chart))
+    axes.set_xlim(value_range(chart) if across else x_range(chart))
+    axes.set_ylim((max(len(row_names(chart)), 1) - 0.5, -0.5) if across else value_range(chart))
     if panel.reference is not None:
         (axes.axvline if across else axes.axhline)(panel.reference, color=QUIET, linewidth=0.8, zorder=1)
     if panel.diagonal:
@@ -205,7 +194,7 @@ def _line(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, St
     if names:
         axes.set_xticks(range(len(names)), names)
     elif all(float(x).is_integer() for series in panel.series for x in series.x):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half epoch
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))  # there is no half epoch
 
 
 def _grouped(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
@@ -216,10 +205,10 @@ def _grouped(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str,
         style, middle = styles[series.label], (place - (len(panel.series) - 1) / 2) * width
         x = [names.index(str(name)) + middle for name in series.x]
         if figure.chart.kind == "bar":
-            titles = iter(_titles(figure.chart, series))
-            for bar, y in zip(axes.bar(x, series.y, 0.9 * width, **style.bar()), series.y, strict=True):
-                if math.isfinite(y):
-                    figure.explain(bar, next(titles))
+            bars = axes.bar(x, series.y, 0.9 * width, **style.bar())
+            drawn = [bar for bar, y in zip(bars, series.y, strict=True) if math.isfinite(y)]
+            for bar, title in zip(drawn, _titles(figure.chart, series), strict=True):
+                figure.explain(bar, title)
             _whiskers(axes, series, x, INK, layer=5)
         else:
             (dots,) = axes.plot(x, series.y, **style.dots(), markersize=4.6)
@@ -277,8 +266,8 @@ def _marks(figure: ChartFigure, axes: Axes, series: Series, style: Style, at: Se
     place = (values, at) if figure.chart.kind == "row" else (at, values)
     colour = INK if figure.chart.kind == "bar" else style.colour
     (marks,) = axes.plot(
-        *place, linestyle="", marker="o" if figure.chart.kind in ("bar", "row") else style.marker, markersize=2.6,
-        markerfacecolor=PAPER, markeredgecolor=colour, markeredgewidth=0.6, zorder=style.layer + 3,
+        *place, linestyle="", marker="o" if figure.chart.kind in ("bar", "row") else style.marker, markersize=2.2,
+        markerfacecolor=PAPER, markeredgecolor=colour, markeredgewidth=0.5, zorder=style.layer + 3,
     )  # fmt: skip
     figure.explain(marks, series.label, *(_title(figure.chart, series.label, x, y) for x, y in series.marks))
 
@@ -313,8 +302,8 @@ def _grid(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, St
                 column = names.index(str(x))
                 shade = abs(value - middle) / ((high - middle) or 1.0)
                 colours[row, column] = to_rgba(HIGH if value >= middle else LOW, 0.05 + 0.95 * shade)
-                titles[row, column] = f"{series.label}\n{chart.x}: {x}\n{_number(value)}"
-                titles[row, column] += f"\n{series.text[place]}" if series.text else ""
+                more = series.text[place] if series.text else ""
+                titles[row, column] = "\n".join(filter(None, [series.label, f"{chart.x}: {x}", _number(value), more]))
                 text = f"{value:.0f}" if narrow else f"{value:.3g}"
                 axes.text(column, row, text, ha="center", va="center_baseline", fontsize=5 if narrow else 7)
     cells = axes.pcolormesh(range(len(names)), range(len(panel.series)), colours, shading="nearest", zorder=0)

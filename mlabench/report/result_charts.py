@@ -109,8 +109,9 @@ def _with_facts(chart: Chart, results: Results, scores: pd.DataFrame, samples: s
         "LIMITED RUN" if scores["limit"].notna().any() else "",
         "SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else "",
     ]
-    lines = [line for line in (facts, ", ".join(filter(None, warnings))) if line]
-    return replace(chart, subtitle="\n".join(lines), caption=" ".join([chart.caption, *(f"{line}." for line in lines)]))
+    lines = [facts, ", ".join(filter(None, warnings))]
+    said = " ".join(f"{line}." for line in lines if line)
+    return replace(chart, subtitle="\n".join(filter(None, lines)), caption=f"{chart.caption} Data: {said}")
 
 
 def _means_and_stds(groups: Iterable[pd.Series[float]]) -> tuple[Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -57,10 +58,9 @@ class Style:
 def styles(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Style]:
     """One style per method over all plans of a report, and per other name in its charts.
 
-    When colours run out, they are shared by names that never meet in a plan or a chart before lines get
-    dashed. Charts change nothing about the methods.
+    Methods of the most plans get a colour first. When colours run out, they are shared by names that never meet in a
+    plan or a chart before lines get dashed. Charts change nothing about the methods.
     """
-    methods = {label for plan in plans for label in plan.labels}
     rivals: dict[str, set[str]] = {}
     charted = [[series.label for panel in chart.panels for series in panel.series] for chart in charts]
     for group in (*(plan.labels for plan in plans), *charted):
@@ -68,7 +68,8 @@ def styles(plans: Sequence[Plan], charts: Iterable[Chart] = ()) -> dict[str, Sty
             rivals.setdefault(label, set()).update(group)
     places: dict[str, int] = {}
     cycle = len(_COLOURS)
-    for label in sorted(set(rivals) - {HIGHLIGHT}, key=lambda label: (label not in methods, label)):
+    often = Counter(label for plan in plans for label in plan.labels)
+    for label in sorted(set(rivals) - {HIGHLIGHT}, key=lambda label: (-often[label], label)):
         taken = {places[rival] for rival in rivals[label] if rival in places}
         unused = [place for place in range(cycle) if place not in places.values()]
         places[label] = unused[0] if unused else next(place for place in count() if place not in taken)
