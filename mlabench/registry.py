@@ -212,7 +212,7 @@ class Entry:
                 "source_hash": source_hash(self.path, self.module),
             }
             return About.model_validate(own).model_dump(mode="json")
-        except (ValueError, TypeError, RuntimeError) as error:  # pydantic's own among them
+        except Exception as error:
             raise self.error(f"cannot be described: {_one_line(error)}") from error
 
 
@@ -312,7 +312,7 @@ def _sources(path: Path, module: str) -> list[Path]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     files = [path]
     for file in files:  # grows as neighbours import each other
-        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file)))
+        nodes = ast.walk(ast.parse(file.read_bytes(), str(file)))
         for node in (node for node in nodes if package and isinstance(node, ast.ImportFrom)):
             source = resolve_name("." * node.level + (node.module or ""), package)
             for name in (source, *(f"{source}.{alias.name}" for alias in node.names)):
@@ -325,7 +325,7 @@ def _sources(path: Path, module: str) -> list[Path]:
 
 def _code(file: Path) -> str:
     """A source file without comments, docstrings and layout. Unlike a dump, it is the same in most Python versions."""
-    tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+    tree = ast.parse(file.read_bytes(), str(file))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [
