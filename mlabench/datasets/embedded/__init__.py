@@ -1,1 +1,4 @@
-"""embedded."""
+"""Datasets whose frozen features ship in the package: one folder each, with features, data card and rebuild code.
+
+``base`` loads the features, ``storage`` says how they lie on disk, ``rebuild`` and ``networks`` make them.
+"""

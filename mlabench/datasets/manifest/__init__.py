@@ -1,1 +1,1 @@
-"""manifest."""
+"""Your own data: the dataset ``manifest``, and how its tables and files of features are read."""

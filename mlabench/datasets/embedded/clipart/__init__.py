@@ -1,1 +1,1 @@
-"""clipart."""
+"""Open Clip Art: ``clipart`` (features), and how they are made from the files."""
