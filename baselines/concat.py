@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mlabench.fusion import JointHeadMethod
-from mlabench.method import Hyperparameters
 
 
 class Concat(JointHeadMethod):
@@ -24,8 +23,3 @@ class Concat(JointHeadMethod):
     title = "Concat"
     paper = "https://arxiv.org/abs/2203.15332"
     version = 1
-
-    class Config(Hyperparameters):
-        """None: the head is linear and the loss is plain."""
-
-    config: Config

@@ -51,11 +51,7 @@ class Imputation(JointHeadMethod):
             self.register_buffer(f"filling_{modality}", torch.zeros(task.shapes[modality]))
 
     def on_epoch_start(self, progress: Progress, train: LabelledSplit, validation: LabelledSplit) -> None:  # noqa: ARG002
-        """Gathers the means of the training inputs, once.
-
-        Raises:
-            ValueError: If there are inputs that have no mean, such as pictures in bytes.
-        """
+        """Gathers the means of the training inputs, once; refuses inputs without a mean, such as pictures in bytes."""
         if self.config.fill == "zero" or progress.epoch > 0:
             return
         totals = {m: torch.zeros(shape, dtype=torch.float64) for m, shape in self.task.shapes.items()}

@@ -16,13 +16,7 @@ class GradientModification(nn.Module):
 
     @abstractmethod
     def update(self, modality: int, mean_feature: Tensor, alpha: float) -> None:
-        """Takes in a mean feature.
-
-        Args:
-            modality: Whose, as an index.
-            mean_feature: ``h_t``. ``[d]``
-            alpha: Regulariser, positive.
-        """
+        """Takes in a mean feature ``h_t [d]`` of the modality with this index; ``alpha > 0`` is the regulariser."""
         raise NotImplementedError
 
     @abstractmethod
@@ -141,7 +135,7 @@ class OrthogonalToOthers(GradientModification):
         self.register_buffer("last", torch.zeros(modalities, width))
 
     @torch.no_grad()
-    def update(self, modality: int, mean_feature: Tensor, alpha: float) -> None:  # noqa: ARG002  (it has no regulariser)
+    def update(self, modality: int, mean_feature: Tensor, alpha: float) -> None:  # noqa: ARG002  (no regulariser)
         """Stores the mean feature in place of the modality's former one."""
         self.last[modality] = mean_feature
 

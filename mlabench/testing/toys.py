@@ -36,11 +36,7 @@ class TinyEncoder(Encoder):
         self.layers = nn.Sequential(nn.Linear(shape[0], config.width), middle, nn.Tanh())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Features ``[n, width]`` of ``inputs [n, 7]``.
-
-        Raises:
-            ValueError: If there is no sample; real encoders may fail on that.
-        """
+        """Features ``[n, width]`` of ``inputs [n, 7]``; refuses empty batches, on which real encoders may fail."""
         if len(inputs) == 0:
             raise ValueError("the encoder was given a batch without samples; `Method.encode_present` avoids that")
         features: Tensor = self.layers(inputs)
