@@ -144,6 +144,21 @@ def test_where_the_files_lie_does_not_matter(name: str, trees: dict[str, Path], 
 
 
 @pytest.mark.parametrize("name", TREES)
+def test_files_may_be_links(name: str, trees: dict[str, Path], tmp_path: Path) -> None:
+    root = tmp_path / trees[name].name
+    for path in sorted(trees[name].rglob("*")):
+        place = root / path.relative_to(trees[name])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir() if path.is_dir() else place.symlink_to(path)
+    assert make(name, root).fingerprint() == make(name, trees[name]).fingerprint()
+    shutil.rmtree(root)
+    root.mkdir()
+    for path in trees[name].iterdir():
+        (root / path.name).symlink_to(path)
+    assert content(make(name, root).load()) == content(make(name, trees[name]).load())
+
+
+@pytest.mark.parametrize("name", TREES)
 def test_what_the_files_are_does_matter(name: str, trees: dict[str, Path], tmp_path: Path) -> None:
     root = Path(shutil.copytree(trees[name], tmp_path / "changed"))
     dataset = make(name, root)

@@ -79,18 +79,6 @@ def test_a_link_to_nothing_is_counted(tmp_path: Path) -> None:
     assert list_drawings(folder).skipped["unreadable picture"] == 1
 
 
-def test_the_folder_is_found_however_it_is_given(tmp_path: Path) -> None:
-    folder = make_tree(tmp_path)
-    for root in (tmp_path, folder.parent, folder):
-        assert find_clipart(root) == folder
-
-
-def test_one_package_alone_comes_with_a_remedy(tmp_path: Path) -> None:
-    (tmp_path / "svg").mkdir()
-    with pytest.raises(UserError, match=r"no folder with png and svg in .*download openclipart-png openclipart-svg"):
-        find_clipart(tmp_path)
-
-
 def test_a_folder_without_any_picture_comes_with_a_remedy(tmp_path: Path) -> None:
     add_picture(tmp_path, "food/untitled", "", shade=1)
     with pytest.raises(UserError, match=r"no picture with a title.*dpkg -x"):

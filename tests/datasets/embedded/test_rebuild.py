@@ -124,6 +124,26 @@ def test_a_check_counts_without_decoding(name: str, everything: dict[str, Prepar
 
 
 @pytest.mark.parametrize("name", RAW)
+def test_the_folder_is_found_however_it_is_given(name: str, everything: dict[str, Prepared]) -> None:
+    folder = everything[name].root / RAW[name].folder
+    for root in (everything[name].root, folder.parent, folder):
+        assert make(name).check(root).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("stamps", r"no stamps folder in .*apt-get download tuxpaint-stamps-default"),
+        ("clipart", r"no folder with png and svg in .*download openclipart-png openclipart-svg"),
+    ],
+)
+def test_a_missing_folder_comes_with_a_remedy(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "svg").mkdir()  # one of two packages
+    with pytest.raises(UserError, match=message):
+        make(name).check(tmp_path)
+
+
+@pytest.mark.parametrize("name", RAW)
 def test_progress_reaches_the_end_of_every_stage(name: str, everything: dict[str, Prepared]) -> None:
     stages = {stage: done for stage, done, total in everything[name].calls if done == total}
     assert stages == everything[name].raw.stages

@@ -50,17 +50,6 @@ def test_every_skip_is_counted_by_reason(tmp_path: Path) -> None:
     }
 
 
-def test_the_folder_is_found_however_it_is_given(tmp_path: Path) -> None:
-    folder = make_tree(tmp_path)
-    for root in (tmp_path, folder.parent, folder):
-        assert find_stamps(root) == folder
-
-
-def test_a_missing_folder_comes_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no stamps folder in .*apt-get download tuxpaint-stamps-default"):
-        find_stamps(tmp_path)
-
-
 def test_a_folder_without_any_complete_stamp_comes_with_a_remedy(tmp_path: Path) -> None:
     add_stamp(tmp_path, "food/bread", "Bread.", {})
     with pytest.raises(UserError, match=r"no stamp with picture, text and recording.*dpkg -x"):
@@ -113,13 +102,6 @@ def test_a_vector_picture_keeps_its_proportions(tmp_path: Path) -> None:
     picture = read_picture(make_tree(tmp_path) / "household/box.svg")
     assert (picture[:, :54] == 255).all()
     assert (picture[4:220, 60:164] == (255, 0, 0)).all()
-
-
-@pytest.mark.parametrize("name", ["broken.png", "broken.svg"])
-def test_a_broken_picture_is_unreadable(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"not a picture")
-    with pytest.raises(UnreadableError, match="unreadable picture"):
-        read_picture(tmp_path / name)
 
 
 def test_speech_becomes_mono_at_16_khz(tmp_path: Path) -> None:

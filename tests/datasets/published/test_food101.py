@@ -224,31 +224,6 @@ def test_a_sample_in_both_parts_stays_in_training(folder: Path) -> None:
 # Folders.
 
 
-def test_the_folder_is_found_however_it_is_given(folder: Path) -> None:
-    expected = dataset(folder)
-    for root in (folder.parent, folder):
-        assert dataset(root).listing().samples == expected.listing().samples
-        assert dataset(root).fingerprint() == expected.fingerprint()
-
-
-def test_links_and_folders_without_write_permission_are_fine(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(folder)
-    picture = folder / "images/test/sushi/sushi_21.jpg"
-    picture.rename(tmp_path / "elsewhere.jpg")
-    picture.symlink_to(tmp_path / "elsewhere.jpg")
-    (folder / "images/train/sushi").rename(tmp_path / "sushi")
-    (folder / "images/train/sushi").symlink_to(tmp_path / "sushi")
-    folders = [path for path in folder.rglob("*") if path.is_dir()]
-    for path in folders:
-        path.chmod(0o555)
-    try:
-        assert len(listing(tmp_path / "link").samples) == 72
-        assert len(dataset(folder).fingerprint()) == 12
-    finally:
-        for path in folders:
-            path.chmod(0o755)
-
-
 @pytest.mark.parametrize("gone", ["images", "images/test", "texts", "texts/test_titles.csv"])
 def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
     path = folder / gone

@@ -203,26 +203,6 @@ def test_every_skip_is_counted_by_reason(folder: Path) -> None:
     assert len(found.samples) == 60 - 7
 
 
-def test_the_folder_is_found_however_it_is_given(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(folder.parent)
-    expected = dataset(folder).fingerprint()
-    for root in (folder.parent, tmp_path / "link"):
-        assert dataset(root).fingerprint() == expected
-    (folder / "data/9.txt").write_text("another text")
-    assert dataset(folder).fingerprint() != expected
-
-
-def test_links_and_folders_without_write_permission_are_fine(folder: Path, tmp_path: Path) -> None:
-    for suffix in ("jpg", "txt"):
-        (folder / f"data/3.{suffix}").rename(tmp_path / f"elsewhere.{suffix}")
-        (folder / f"data/3.{suffix}").symlink_to(tmp_path / f"elsewhere.{suffix}")
-    (folder / "data").chmod(0o555)
-    try:
-        assert len(listing(folder).samples) == 60
-    finally:
-        (folder / "data").chmod(0o755)
-
-
 @pytest.mark.parametrize("gone", ["data", "labelResultAll.txt"])
 def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
     path = folder / gone

@@ -89,6 +89,16 @@ def test_a_missing_list_comes_with_where_to_get_it(
         make(name, trees[name], split=split, lists=tmp_path).load()
 
 
+@pytest.mark.parametrize(("name", "renamed"), [("food101", "food101"), ("mvsa", "MVSA_Single"), ("iemocap", "IEMOCAP")])
+def test_the_folder_is_found_however_it_is_given(
+    name: str, renamed: str, trees: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / renamed).symlink_to(trees[name])
+    expected = make(name, trees[name]).fingerprint()
+    for root in (trees[name].parent, tmp_path, tmp_path / renamed):
+        assert make(name, root).fingerprint() == expected
+
+
 # -- published lists ------------------------------------------------------------------------------
 
 

@@ -1,1 +1,1 @@
-"""Tux Paint's stamps: ``stamps`` (features), ``raw_stamps`` (the files), and how the former are made from the latter."""
+"""Tux Paint's stamps: ``stamps`` (features), ``raw_stamps`` (the files), and what makes the former of the latter."""
