@@ -30,7 +30,8 @@ class Finding(NamedTuple):
 
 def examine(results: Path, device: str | None) -> list[Finding]:
     """What to know before a run or from a bug report: ``results`` is where records go, ``device`` one to try."""
-    return [*_machine(results), *(_device(device) if device else ()), *_packages(), *_data()]
+    data = (Finding("data", name, data_state(entry.load())) for name, entry in registry.entries("datasets").items())
+    return [*_machine(results), *(_device(device) if device else ()), *_packages(), *data]
 
 
 def _machine(results: Path) -> Iterator[Finding]:
@@ -69,11 +70,6 @@ def _packages() -> Iterator[Finding]:
         except PackageNotFoundError:
             state = f"missing: pip install 'mlabench[{extra[1]}]'" if extra else "MISSING: reinstall mlabench"
         yield Finding(f"packages of the extra {extra[1]}" if extra else "packages", name, state)
-
-
-def _data() -> Iterator[Finding]:
-    for name, entry in registry.entries("datasets").items():
-        yield Finding("data", name, data_state(entry.load()))
 
 
 def _gib(size: float) -> str:

@@ -76,26 +76,22 @@ def _registered(kind: Any, pattern: str, *, as_json: bool) -> list[list[Any]]:
     for entry in registry.entries(kind).values():
         if fnmatch(entry.name, pattern):
             about = entry.about
-            options = _options(entry) if as_json else _short_options(entry)
             limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
             if not about.predicts_per_sample:
                 limits.append("a prediction depends on what shares the sample's batch")
+            options = _options(entry, as_json=as_json)
             row = [entry.name, about.title, about.summary, entry.package, about.paper, options]
             rows.append([*row, limits if as_json else "\n".join(limits)] if kind == "methods" else row)
     return rows
 
 
-def _short_options(entry: Entry) -> str:
+def _options(entry: Entry, *, as_json: bool) -> Any:
     from mlabench.words import as_written
 
-    defaults = entry.about.defaults
-    return "\n".join(
-        f"{name}={as_written(defaults[name])}" if name in defaults else name for name in entry.about.options
-    )
-
-
-def _options(entry: Entry) -> dict[str, dict[str, Any]]:
-    defaults, tune = entry.about.defaults, entry.search_space
+    options, defaults = entry.about.options, entry.about.defaults
+    if not as_json:
+        return "\n".join(f"{name}={as_written(defaults[name])}" if name in defaults else name for name in options)
+    tune = entry.search_space
     return {
         name: {
             "default": defaults.get(name),
@@ -103,7 +99,7 @@ def _options(entry: Entry) -> dict[str, dict[str, Any]]:
             "description": option.get("description"),
             "tune": tune[name].model_dump(mode="json", exclude_defaults=True) if name in tune else None,
         }
-        for name, option in entry.about.options.items()
+        for name, option in options.items()
     }
 
 
