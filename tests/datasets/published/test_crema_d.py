@@ -21,25 +21,10 @@ from tests.datasets.published.crema_d_tree import (
     POINTER,
     SPEAKERS,
     clip_names,
-    make_tree,
     write_frames,
-    write_lists,
 )
 
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository and, beside it, the published lists; not to be changed."""
-    folder = make_tree(tmp_path_factory.mktemp("data"))
-    write_lists(folder.parent / "lists")
-    return folder
-
-
-@pytest.fixture
-def tree(official: Path, tmp_path: Path) -> Path:
-    """A copy to be changed."""
-    write_lists(tmp_path / "lists")
-    return Path(shutil.copytree(official, tmp_path / "CREMA-D"))
+NAME = "crema_d"
 
 
 def dataset(folder: Path | None, **options: Any) -> CremaD:

@@ -12,22 +12,9 @@ from mlabench.datasets.listing import Listing, RawSample
 from mlabench.datasets.published.food101 import Food101, clean_title, read_titles
 from mlabench.errors import UserError
 from mlabench.media import Image, Text
-from tests.datasets.published import food101_tree as tree
+from tests.datasets.published import food101_tree as fake
 
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree that no test changes."""
-    folder = tree.make_tree(tmp_path_factory.mktemp("food"))
-    tree.write_qmf_lists(folder.parent / "qmf lists")
-    tree.write_mla_lists(folder.parent / "mla")
-    return folder
-
-
-@pytest.fixture
-def folder(official: Path, tmp_path: Path) -> Path:
-    """A tree of the test's own."""
-    return Path(shutil.copytree(official, tmp_path / "with a space" / official.name))
+NAME = "food101"
 
 
 def dataset(root: Path | None, **options: Any) -> Food101:
@@ -45,7 +32,7 @@ def splits(found: Listing[RawSample]) -> dict[str, set[str]]:
     }
 
 
-def names(rows: list[tree.Row]) -> set[str]:
+def names(rows: list[fake.Row]) -> set[str]:
     return {name.removesuffix(".jpg") for name, _, _ in rows}
 
 
@@ -53,7 +40,7 @@ def test_every_titled_picture_is_a_sample(official: Path) -> None:
     found = listing(official)
     assert not found.skipped
     expected = {
-        name.removesuffix(".jpg"): (title, label) for part in tree.SIZES for name, title, label in tree.rows(part)
+        name.removesuffix(".jpg"): (title, label) for part in fake.SIZES for name, title, label in fake.rows(part)
     }
     assert {sample.id for sample in found.samples} == set(expected)
     for sample in found.samples:
@@ -61,7 +48,7 @@ def test_every_titled_picture_is_a_sample(official: Path) -> None:
         text, image = sample.items["text"], sample.items["image"]
         assert isinstance(text, Text)
         assert isinstance(image, Image)
-        assert (sample.label, text.value) == (label, tree.readable(title))
+        assert (sample.label, text.value) == (label, fake.readable(title))
         part = "test" if sample.split == "test" else "train"
         assert image.path == official / "images" / part / label / f"{sample.id}.jpg"
 
@@ -69,20 +56,20 @@ def test_every_titled_picture_is_a_sample(official: Path) -> None:
 def test_the_validation_split_is_a_stratified_part_of_the_training_folder(official: Path) -> None:
     found = listing(official)
     parts = splits(found)
-    assert parts["test"] == names(tree.rows("test"))
-    assert parts["train"] | parts["validation"] == names(tree.rows("train"))
+    assert parts["test"] == names(fake.rows("test"))
+    assert parts["train"] | parts["validation"] == names(fake.rows("train"))
     # 21 x 5,000 / 67,971 = 1.54 of each class, and the middles of samples 0 and 1 lie below that.
     labels = Counter(sample.label for sample in found.samples if sample.split == "validation")
-    assert labels == dict.fromkeys(tree.CLASSES, 2)
+    assert labels == dict.fromkeys(fake.CLASSES, 2)
     assert listing(official).samples == found.samples
 
 
 def test_load_gives_the_modalities_in_the_papers_order(official: Path) -> None:
     data = dataset(official).load()
     assert data.task.modalities == ("text", "image")
-    assert data.task.classes == tree.CLASSES
+    assert data.task.classes == fake.CLASSES
     assert [len(split) for split in (data.train, data.validation, data.test)] == [57, 6, 9]
-    assert [data.task.classes[label] for label in data.test.labels] == [row[2] for row in tree.rows("test")]
+    assert [data.task.classes[label] for label in data.test.labels] == [row[2] for row in fake.rows("test")]
     alone = dataset(official, modalities=["image"])
     assert dict(alone.media) == {"image": "image"}
     assert alone.load().train.ids == data.train.ids
@@ -98,57 +85,55 @@ def test_notes_say_what_numbers_cannot_show(official: Path) -> None:
     assert not any("validation" in note for note in notes)
 
 
-def test_samples_of_one_title_form_a_group(folder: Path) -> None:
-    titles = folder / "texts" / "test_titles.csv"
-    lines = tree.rows("test")
+def test_samples_of_one_title_form_a_group(tree: Path) -> None:
+    titles = tree / "texts" / "test_titles.csv"
+    lines = fake.rows("test")
     lines[0] = (lines[0][0], "RECIPE 1 | Apple  Pie", lines[0][2])
-    tree.write_titles(titles, lines)
-    found = {sample.id: sample for sample in listing(folder).samples}
+    fake.write_titles(titles, lines)
+    found = {sample.id: sample for sample in listing(tree).samples}
     assert found["apple_pie_1"].group == found["apple_pie_21"].group
-    assert any("1 of the 9 groups" in note for note in dataset(folder).load().notes)
+    assert any("1 of the 9 groups" in note for note in dataset(tree).load().notes)
 
 
 # Published lists.
 
 
 def test_qmf_lists_decide_the_splits(official: Path) -> None:
-    found = listing(official, split="qmf", lists=official.parent / "qmf lists")
-    train = tree.rows("train")
+    found = listing(official, split="qmf", lists=official.parent / "lists")
+    train = fake.rows("train")
     parts = splits(found)
-    assert parts["validation"] == names(train[:: tree.DEV_EVERY])
+    assert parts["validation"] == names(train[:: fake.DEV_EVERY])
     assert parts["train"] == names(train) - parts["validation"]
-    assert parts["test"] == names(tree.rows("test"))
+    assert parts["test"] == names(fake.rows("test"))
     assert not found.skipped
-    assert found.samples[0].items["text"] == Text(tree.readable(train[1][1]))
+    assert found.samples[0].items["text"] == Text(fake.readable(train[1][1]))
 
 
 def test_mla_lists_decide_the_splits(official: Path) -> None:
-    found = listing(official, split="mla", lists=official.parent / "mla")
+    found = listing(official, split="mla", lists=official.parent / "lists")
     parts = splits(found)
-    assert parts["train"] | parts["validation"] == names(tree.rows("train")) - names(
-        tree.rows("train")[:: tree.DEV_EVERY]
+    assert parts["train"] | parts["validation"] == names(fake.rows("train")) - names(
+        fake.rows("train")[:: fake.DEV_EVERY]
     )
     # 18 of each class: the middle of sample 0 lies below 18 x 5,000 / 67,971 = 1.32, that of sample 1 above.
     assert len(parts["validation"]) == 3
-    assert parts["test"] == names(tree.rows("test")[:-1])
+    assert parts["test"] == names(fake.rows("test")[:-1])
     assert any("no validation split" in note for note in found.notes)
 
 
 def test_texts_can_be_those_of_qmf_in_any_split(official: Path) -> None:
-    tree.write_mla_lists(official.parent / "both")
-    tree.write_qmf_lists(official.parent / "both")
     for split in ("official", "qmf", "mla"):
-        found = listing(official, split=split, text="qmf", lists=official.parent / "both")
+        found = listing(official, split=split, text="qmf", lists=official.parent / "lists")
         assert not found.skipped
         texts = {sample.id: sample.items["text"] for sample in found.samples}
         assert texts["sushi_3"] == Text("sushi no 3 the best 8211 grandma 39 s")
 
 
-def test_qmf_texts_need_no_csv_files(folder: Path) -> None:
-    tree.write_qmf_lists(folder)
-    expected = listing(folder, split="qmf", text="qmf").samples
-    shutil.rmtree(folder / "texts")
-    assert listing(folder, split="qmf", text="qmf").samples == expected
+def test_qmf_texts_need_no_csv_files(tree: Path) -> None:
+    fake.write_qmf_lists(tree)
+    expected = listing(tree, split="qmf", text="qmf").samples
+    shutil.rmtree(tree / "texts")
+    assert listing(tree, split="qmf", text="qmf").samples == expected
 
 
 @pytest.mark.parametrize(
@@ -156,7 +141,7 @@ def test_qmf_texts_need_no_csv_files(folder: Path) -> None:
     ["{", "[]", "7", '{"img": 3, "label": "sushi", "text": ""}', '{"img": "a.jpg", "label": "sushi"}', "[" * 100_000],
 )
 def test_a_damaged_line_of_qmf_is_located(official: Path, tmp_path: Path, line: str) -> None:
-    tree.write_qmf_lists(tmp_path)
+    fake.write_qmf_lists(tmp_path)
     with (tmp_path / "dev.jsonl").open("a") as file:
         file.write(f"\n{line}\n")
     with pytest.raises(UserError, match=r"dev\.jsonl:11: this line is not one of a published list"):
@@ -164,7 +149,7 @@ def test_a_damaged_line_of_qmf_is_located(official: Path, tmp_path: Path, line: 
 
 
 def test_a_damaged_line_of_mla_is_located(official: Path, tmp_path: Path) -> None:
-    tree.write_mla_lists(tmp_path)
+    fake.write_mla_lists(tmp_path)
     (tmp_path / "my_test_food.txt").write_text("sushi_21.jpg sushi\nversion https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(UserError, match=r"my_test_food\.txt:2: "):
         listing(official, split="mla", lists=tmp_path)
@@ -173,8 +158,8 @@ def test_a_damaged_line_of_mla_is_located(official: Path, tmp_path: Path) -> Non
 # Skips.
 
 
-def test_every_skip_is_counted_by_reason(folder: Path) -> None:
-    pies = folder / "images" / "train" / "apple_pie"
+def test_every_skip_is_counted_by_reason(tree: Path) -> None:
+    pies = tree / "images" / "train" / "apple_pie"
     (pies / "apple_pie_0.jpg").unlink()
     (pies / "apple_pie_1.jpg").write_bytes(b"")
     (pies / "apple_pie_2.jpg").unlink()
@@ -184,12 +169,12 @@ def test_every_skip_is_counted_by_reason(folder: Path) -> None:
     (pies / "apple_pie_99.jpg").write_bytes(b"no title")
     (pies / "._apple_pie_3.jpg").write_bytes(b"Mac OS X")
     (pies / "Thumbs.db").write_bytes(b"Windows")
-    lines = tree.rows("train")
+    lines = fake.rows("train")
     lines[3] = (lines[3][0], "&nbsp; <br> \x07", lines[3][2])
     lines[4] = (lines[4][0], lines[4][1], "apple_crumble")
     lines += [lines[5], ("not a picture", "", "")]
-    tree.write_titles(folder / "texts" / "train_titles.csv", lines)
-    found = listing(folder)
+    fake.write_titles(tree / "texts" / "train_titles.csv", lines)
+    found = listing(tree)
     assert found.skipped == {
         "no picture": 3,
         "empty picture file": 1,
@@ -202,37 +187,37 @@ def test_every_skip_is_counted_by_reason(folder: Path) -> None:
     assert len(found.samples) == 72 - 6
 
 
-def test_a_listed_picture_without_a_title_is_skipped(folder: Path) -> None:
-    tree.write_titles(folder / "texts" / "train_titles.csv", tree.rows("train")[1:])
-    tree.write_mla_lists(folder)
-    tree.write_qmf_lists(folder)
-    assert listing(folder, split="qmf").skipped == {"no title": 1}
-    assert not listing(folder, split="mla").skipped
+def test_a_listed_picture_without_a_title_is_skipped(tree: Path) -> None:
+    fake.write_titles(tree / "texts" / "train_titles.csv", fake.rows("train")[1:])
+    fake.write_mla_lists(tree)
+    fake.write_qmf_lists(tree)
+    assert listing(tree, split="qmf").skipped == {"no title": 1}
+    assert not listing(tree, split="mla").skipped
 
 
-def test_a_sample_in_both_parts_stays_in_training(folder: Path) -> None:
-    pictures = folder / "images"
+def test_a_sample_in_both_parts_stays_in_training(tree: Path) -> None:
+    pictures = tree / "images"
     shutil.copy(pictures / "train/sushi/sushi_3.jpg", pictures / "test/sushi/sushi_3.jpg")
-    tree.write_titles(folder / "texts" / "test_titles.csv", [*tree.rows("test"), ("sushi_3.jpg", "Sushi", "sushi")])
-    found = listing(folder)
+    fake.write_titles(tree / "texts" / "test_titles.csv", [*fake.rows("test"), ("sushi_3.jpg", "Sushi", "sushi")])
+    found = listing(tree)
     assert found.skipped == {"listed twice": 1}
     kept = next(sample for sample in found.samples if sample.id == "sushi_3")
     assert kept.split != "test"
-    assert kept.items["text"] == Text(tree.readable(tree.rows("train")[2 * 21 + 3][1]))
+    assert kept.items["text"] == Text(fake.readable(fake.rows("train")[2 * 21 + 3][1]))
 
 
 # Folders.
 
 
 @pytest.mark.parametrize("gone", ["images", "images/test", "texts", "texts/test_titles.csv"])
-def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
-    path = folder / gone
+def test_missing_parts_come_with_a_remedy(tree: Path, gone: str) -> None:
+    path = tree / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     looked_for = r"images/\{train,test\}/<class>/\*\.jpg" if "images" in gone else r"texts/\w+_titles\.csv"
     with pytest.raises(
         UserError, match=rf"dataset\.root: .*{looked_for} not found in .*kaggle\.com.*--dataset clipart"
     ):
-        listing(folder)
+        listing(tree)
 
 
 def test_ten_thousand_pictures_are_listed_in_a_moment(tmp_path: Path) -> None:
@@ -240,13 +225,13 @@ def test_ten_thousand_pictures_are_listed_in_a_moment(tmp_path: Path) -> None:
     for part, first, count in (("train", 0, 400), ("test", 400, 100)):
         lines = []
         for label in labels:
-            folder = tmp_path / "images" / part / label
-            folder.mkdir(parents=True)
+            tree = tmp_path / "images" / part / label
+            tree.mkdir(parents=True)
             for number in range(first, first + count):
-                (folder / f"{label}_{number}.jpg").write_bytes(b".")
+                (tree / f"{label}_{number}.jpg").write_bytes(b".")
                 lines.append((f"{label}_{number}.jpg", f"Page {number} &amp; more of {label}", label))
         (tmp_path / "texts").mkdir(exist_ok=True)
-        tree.write_titles(tmp_path / "texts" / f"{part}_titles.csv", lines)
+        fake.write_titles(tmp_path / "texts" / f"{part}_titles.csv", lines)
     start = time.process_time()
     assert len(listing(tmp_path).samples) == 10_000
     assert time.process_time() - start < 3
@@ -309,22 +294,22 @@ def test_titles_may_have_a_header_quotes_commas_and_line_breaks(tmp_path: Path) 
     assert skipped == {"unreadable line of titles": 1}
 
 
-def test_a_header_or_line_ends_make_no_difference(folder: Path) -> None:
-    expected = listing(folder)
-    for part in tree.SIZES:
-        path = folder / "texts" / f"{part}_titles.csv"
-        tree.write_titles(path, tree.rows(part), header=("filename", "text", "class_name"))
+def test_a_header_or_line_ends_make_no_difference(tree: Path) -> None:
+    expected = listing(tree)
+    for part in fake.SIZES:
+        path = tree / "texts" / f"{part}_titles.csv"
+        fake.write_titles(path, fake.rows(part), header=("filename", "text", "class_name"))
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert listing(folder) == expected
+    assert listing(tree) == expected
 
 
-def test_a_title_that_swallows_the_rest_is_located(folder: Path) -> None:
-    path = folder / "texts" / "train_titles.csv"
+def test_a_title_that_swallows_the_rest_is_located(tree: Path) -> None:
+    path = tree / "texts" / "train_titles.csv"
     path.write_text('sushi_0.jpg,"never closed\n' + "sushi_1.jpg,Sushi,sushi\n" * 10_000)
     with pytest.raises(UserError, match=r"train_titles\.csv:\d+: this is not CSV \(field larger than field limit"):
-        listing(folder)
+        listing(tree)
 
 
 def test_all_three_lists_of_qmf_are_read(official: Path) -> None:
-    found = dataset(official, lists=official.parent / "qmf lists").qmf
+    found = dataset(official, lists=official.parent / "lists").qmf
     assert Counter(row.split for row in found) == {"train": 54, "validation": 9, "test": 9}

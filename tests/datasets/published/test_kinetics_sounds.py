@@ -18,24 +18,12 @@ from mlabench.media import Audio, Video
 from mlabench.media.sound import read_sound
 from mlabench.media.video import read_frames
 from tests.datasets.media_files import write_video
-from tests.datasets.published.kinetics_sounds_tree import COUNTS, LABELS, clip_name, make_tree, write_lists, youtube_id
+from tests.datasets.published.kinetics_sounds_tree import COUNTS, LABELS, clip_name, youtube_id
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc"
 
 
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kinetics and, beside it, OGM-GE's lists; not to be changed."""
-    folder = make_tree(tmp_path_factory.mktemp("data"))
-    write_lists(folder.parent / "lists")
-    return folder
-
-
-@pytest.fixture
-def tree(official: Path, tmp_path: Path) -> Path:
-    """A copy to be changed."""
-    write_lists(tmp_path / "lists")
-    return Path(shutil.copytree(official, tmp_path / "k400"))
+NAME = "kinetics_sounds"
 
 
 def dataset(folder: Path | None, **options: Any) -> KineticsSounds:

@@ -14,22 +14,9 @@ from mlabench.datasets.published.mvsa import MVSA, pair_label, read_labels, read
 from mlabench.datasets.published.text_image import plain_text
 from mlabench.errors import UserError
 from mlabench.media import Image, Text
-from tests.datasets.published import mvsa_tree as tree
+from tests.datasets.published import mvsa_tree as fake
 
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree that no test changes."""
-    folder = tree.make_tree(tmp_path_factory.mktemp("mvsa"))
-    tree.write_qmf_lists(folder.parent / "qmf lists")
-    tree.write_mla_lists(folder.parent / "mla")
-    return folder
-
-
-@pytest.fixture
-def folder(official: Path, tmp_path: Path) -> Path:
-    """A tree of the test's own."""
-    return Path(shutil.copytree(official, tmp_path / "with a space" / official.name))
+NAME = "mvsa"
 
 
 def dataset(root: Path | None, **options: Any) -> MVSA:
@@ -48,7 +35,7 @@ def splits(found: Listing[RawSample]) -> dict[str, set[str]]:
 
 
 def listed(split: str) -> set[str]:
-    return {row[0] for number, row in enumerate(tree.agreeing()) if tree.split_of(number) == split}
+    return {row[0] for number, row in enumerate(fake.agreeing()) if fake.split_of(number) == split}
 
 
 def outcome(text: str, image: str, rule: Literal["agreeing", "polar"]) -> str:
@@ -84,9 +71,9 @@ def test_both_label_rules(text: str, image: str, agreeing: str, polar: str) -> N
 def test_agreeing_pairs_are_samples(official: Path) -> None:
     found = listing(official)
     assert found.skipped == {"labels differ": 4, "contradictory labels": 2}
-    assert [(sample.id, sample.label) for sample in found.samples] == [row[:2] for row in tree.agreeing()]
-    for sample, row in zip(found.samples, tree.agreeing(), strict=True):
-        text = Text(tree.tweet(*row))
+    assert [(sample.id, sample.label) for sample in found.samples] == [row[:2] for row in fake.agreeing()]
+    for sample, row in zip(found.samples, fake.agreeing(), strict=True):
+        text = Text(fake.tweet(*row))
         assert sample.items == {"text": text, "image": Image(official / "data" / f"{sample.id}.jpg")}
 
 
@@ -100,16 +87,16 @@ def test_our_own_split_is_stratified_and_fixed(official: Path) -> None:
     found = listing(official)
     for split, size in (("train", 12), ("validation", 4), ("test", 4)):
         labels = Counter(sample.label for sample in found.samples if sample.split == split)
-        assert labels == dict.fromkeys(tree.LABELS, size)
+        assert labels == dict.fromkeys(fake.LABELS, size)
     assert listing(official).samples == found.samples
 
 
-def test_tweets_of_the_same_text_are_in_one_split(folder: Path) -> None:
+def test_tweets_of_the_same_text_are_in_one_split(tree: Path) -> None:
     for number in range(1, 31):
-        (folder / "data" / f"{number}.txt").write_text(
+        (tree / "data" / f"{number}.txt").write_text(
             f"Take the QUIZ   {number % 3}" if number % 2 else f"take the quiz {number % 3}"
         )
-    data = dataset(folder).load()
+    data = dataset(tree).load()
     groups = {split: set(getattr(data, split).groups) for split in ("train", "validation", "test")}
     assert len(groups["train"] | groups["validation"] | groups["test"]) == 33
     assert not groups["train"] & groups["validation"] | groups["test"] & (groups["train"] | groups["validation"])
@@ -130,8 +117,8 @@ def test_load_gives_the_modalities_in_the_papers_order(official: Path) -> None:
     [
         ({}, ["same label", "mlabench's own"]),
         ({"labels": "polar"}, ["neutral label yields", "mlabench's own"]),
-        ({"split": "mla", "lists": "mla"}, ["same label", "32 of its 519"]),
-        ({"split": "qmf", "lists": "qmf lists"}, ["same label"]),
+        ({"split": "mla", "lists": "lists"}, ["same label", "32 of its 519"]),
+        ({"split": "qmf", "lists": "lists"}, ["same label"]),
     ],
 )
 def test_notes_say_what_the_numbers_are(official: Path, options: dict[str, str], said: list[str]) -> None:
@@ -147,27 +134,27 @@ def test_notes_say_what_the_numbers_are(official: Path, options: dict[str, str],
 
 def test_qmf_lists_decide_the_splits(official: Path) -> None:
     for rule in ("agreeing", "polar"):
-        found = listing(official, split="qmf", lists=official.parent / "qmf lists", labels=rule)
+        found = listing(official, split="qmf", lists=official.parent / "lists", labels=rule)
         assert splits(found) == {"train": listed("train"), "validation": listed("dev"), "test": listed("test")}
         assert not found.skipped
 
 
 def test_mla_lists_decide_the_splits(official: Path) -> None:
-    found = listing(official, split="mla", lists=official.parent / "mla")
+    found = listing(official, split="mla", lists=official.parent / "lists")
     parts = splits(found)
     assert parts["train"] | parts["validation"] == listed("train")
     # 12 of each class: the middle of sample 0 lies at 4 %, that of sample 1 at 12.5 %.
     validation = [sample.label for sample in found.samples if sample.split == "validation"]
-    assert sorted(validation) == list(tree.LABELS)
+    assert sorted(validation) == list(fake.LABELS)
     assert parts["test"] == listed("test")
 
 
-def test_listed_tweets_that_cannot_be_used_are_counted(folder: Path) -> None:
-    tree.write_mla_lists(folder)
-    with (folder / "my_test_mvsa.txt").open("a") as file:
+def test_listed_tweets_that_cannot_be_used_are_counted(tree: Path) -> None:
+    fake.write_mla_lists(tree)
+    with (tree / "my_test_mvsa.txt").open("a") as file:
         # One that has no label, one whose labels differ, and one of the training list.
-        file.write(f"999.jpg positive\n{len(tree.agreeing()) + 1}.jpg positive\n1.jpg negative\n")
-    found = listing(folder, split="mla")
+        file.write(f"999.jpg positive\n{len(fake.agreeing()) + 1}.jpg positive\n1.jpg negative\n")
+    found = listing(tree, split="mla")
     assert found.skipped == {"no label": 1, "labels differ": 1, "listed twice": 1}
     assert "1" not in splits(found)["test"]
 
@@ -175,8 +162,8 @@ def test_listed_tweets_that_cannot_be_used_are_counted(folder: Path) -> None:
 # Skips and folders.
 
 
-def test_every_skip_is_counted_by_reason(folder: Path) -> None:
-    data = folder / "data"
+def test_every_skip_is_counted_by_reason(tree: Path) -> None:
+    data = tree / "data"
     (data / "1.jpg").unlink()
     (data / "2.jpg").write_bytes(b"")
     (data / "3.txt").unlink()
@@ -187,9 +174,9 @@ def test_every_skip_is_counted_by_reason(folder: Path) -> None:
     (data / "6.txt").symlink_to("6.txt")
     (data / "7.txt").write_bytes(b"")
     (data / "._8.jpg").write_bytes(b"Mac OS X")
-    lines = tree.rows()
-    tree.write_labels(folder, [*lines, lines[8], ("5000", "joyful", "joyful"), ("5001", "neutral", "neutral")])
-    found = listing(folder)
+    lines = fake.rows()
+    fake.write_labels(tree, [*lines, lines[8], ("5000", "joyful", "joyful"), ("5001", "neutral", "neutral")])
+    found = listing(tree)
     assert found.skipped == {
         "no picture": 3,
         "empty picture file": 1,
@@ -204,20 +191,20 @@ def test_every_skip_is_counted_by_reason(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["data", "labelResultAll.txt"])
-def test_missing_parts_come_with_a_remedy(folder: Path, gone: str) -> None:
-    path = folder / gone
+def test_missing_parts_come_with_a_remedy(tree: Path, gone: str) -> None:
+    path = tree / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(
         UserError, match=r"dataset\.root: .*labelResultAll\.txt not found in .*mcrlab.*--dataset clipart"
     ):
-        listing(folder)
+        listing(tree)
 
 
-def test_a_tree_without_a_usable_tweet_says_why(folder: Path) -> None:
-    for path in folder.glob("data/*.txt"):
+def test_a_tree_without_a_usable_tweet_says_why(tree: Path) -> None:
+    for path in tree.glob("data/*.txt"):
         path.unlink()
     with pytest.raises(UserError, match=r"no sample is left for train, validation, test \(.*no text file: 60"):
-        dataset(folder).load()
+        dataset(tree).load()
 
 
 # Files.
@@ -255,17 +242,17 @@ def test_the_label_file_may_have_a_mark_other_line_ends_and_blanks(tmp_path: Pat
 
 
 @pytest.mark.parametrize("line", ["3", "3\tpositive", "3\tpositive,", "positive,negative", "3\tpositive negative"])
-def test_a_damaged_line_is_located(folder: Path, line: str) -> None:
-    (folder / "labelResultAll.txt").write_text(f"ID\ttext,image\n1\tneutral,neutral\n{line}\n")
+def test_a_damaged_line_is_located(tree: Path, line: str) -> None:
+    (tree / "labelResultAll.txt").write_text(f"ID\ttext,image\n1\tneutral,neutral\n{line}\n")
     with pytest.raises(UserError, match=r"labelResultAll\.txt:3: this line does not read .*Unpack MVSA-Single again"):
-        listing(folder)
+        listing(tree)
 
 
-def test_mvsa_multiple_is_recognised(folder: Path) -> None:
+def test_mvsa_multiple_is_recognised(tree: Path) -> None:
     pairs = "\tpositive,neutral" * 3
-    (folder / "labelResultAll.txt").write_text(f"ID\ttext,image\ttext,image\ttext,image\n1{pairs}\n")
+    (tree / "labelResultAll.txt").write_text(f"ID\ttext,image\ttext,image\ttext,image\n1{pairs}\n")
     with pytest.raises(UserError, match=r"labelResultAll\.txt:1: .*MVSA-Multiple\. Give the folder of MVSA-Single"):
-        listing(folder)
+        listing(tree)
 
 
 @given(data=st.binary(max_size=60))
