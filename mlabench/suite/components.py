@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError, ValidationInfo
@@ -145,25 +145,24 @@ def repeated(values: Sequence[object]) -> list[int]:
 
 def read_methods(written: object, info: ValidationInfo) -> tuple[LabelledMethod, ...]:
     """The suite's methods, in its order, if they can do what the suite asks for."""
-    methods = resolve_methods(written, info.data.get("training"))
-    missing, modalities = info.data.get("missing"), tuple(_media(info) or ())
-    if missing is None:
-        return methods
-    masked = missing.protocol == "file" or bool(missing.written_rates)
-    asked = {
-        "more than two modalities": len(modalities) > 2,
-        "missing in training": masked and "train" in missing.splits,
-        "missing at test": (masked and "test" in missing.splits) or "subsets" in missing.evaluate,
-    }
-    with Mistakes() as mistakes:
-        for at, one in enumerate(methods):
-            entry = registry.get("methods", one.method.name)
-            for limit, sentence in entry.about.limits.items():
-                if asked[limit]:
-                    mistakes.add(f"{entry.about.title} cannot do this: {sentence}", field=(at,))
-            if modalities and (refusal := entry.refusal(one.method.options, modalities)):
-                mistakes.add(refusal, field=(at,))
-    return methods
+    modalities, asked = tuple(_media(info) or ()), {}
+    if missing := info.data.get("missing"):
+        masked = missing.protocol == "file" or bool(missing.written_rates)
+        asked = {
+            "more than two modalities": len(modalities) > 2,
+            "missing in training": masked and "train" in missing.splits,
+            "missing at test": (masked and "test" in missing.splits) or "subsets" in missing.evaluate,
+        }
+
+    def refusals(method: Component) -> Iterator[str]:
+        entry = registry.get("methods", method.name)
+        for limit, sentence in entry.about.limits.items():
+            if asked.get(limit):
+                yield f"{entry.about.title} cannot do this: {sentence}"
+        if modalities and (refusal := entry.refusal(method.options, modalities)):
+            yield refusal
+
+    return resolve_methods(written, info.data.get("training"), refusals)
 
 
 def shared_training(written: object) -> Training | None:
@@ -174,8 +173,16 @@ def shared_training(written: object) -> Training | None:
         return None
 
 
-def resolve_methods(written: object, shared: Training | None) -> tuple[LabelledMethod, ...]:
-    """The methods that a suite lists; ``shared`` is its training, or None if there are mistakes in that."""
+def resolve_methods(
+    written: object, shared: Training | None, refusals: Callable[[Component], Iterable[str]] = lambda _: ()
+) -> tuple[LabelledMethod, ...]:
+    """The methods that a suite lists.
+
+    Args:
+        written: What it says.
+        shared: Its training; None if there are mistakes in that.
+        refusals: Why a method cannot do what the suite asks for.
+    """
     entries = written if written is None or isinstance(written, list | dict) else [written]
     if not isinstance(entries, list) or not entries:
         what = "is required" if written is None else "must be a list of at least one method"
@@ -185,6 +192,8 @@ def resolve_methods(written: object, shared: Training | None) -> tuple[LabelledM
         for at, entry in enumerate(entries):
             with mistakes.below(at):
                 one = _method(entry, shared)
+                for refusal in refusals(one.method):
+                    mistakes.add(refusal, field=(at,))
                 for other in found:
                     if (other.method, other.training) == (one.method, one.training):
                         problem = f"duplicate trial: {one.label!r} has the same configuration as {other.label!r}."

@@ -80,8 +80,8 @@ class Overrides:
 def _move(document: Document, dataset: str) -> Document:
     """The suite on another dataset. It has a name of its own, so that it does not take the real one's place."""
     origin = Origin("--dataset")
-    before = document.find("dataset", "name")
-    if before == dataset:
+    before, unnamed = document.find("dataset", "name"), isinstance(document.find("dataset"), dict)
+    if before == dataset or (before is None and unnamed):
         return document.assign(("dataset", "name"), Document.of(dataset, origin))
     document = document.assign(("dataset",), Document.of({"name": dataset}, origin))
     if before is None:
