@@ -19,6 +19,7 @@ from mlabench.datasets.contract import (
     silent,
     subset_key,
 )
+from mlabench.datasets.listing import LeftOutError, Listing, RawSample
 from mlabench.datasets.opening import has_raw_inputs, media_of, open_dataset
 from mlabench.datasets.published.base import RawDataset
 
@@ -26,8 +27,11 @@ __all__ = [
     "Data",
     "Dataset",
     "Inventory",
+    "LeftOutError",
+    "Listing",
     "ModalityInputs",
     "RawDataset",
+    "RawSample",
     "ReportProgress",
     "Split",
     "StoredRows",

@@ -25,7 +25,6 @@ _RUN_UP = 1.0
 #: If a frame comes this many seconds after the one before, its time is damaged.
 _PAUSE = 60.0
 
-
 _Frame = TypeVar("_Frame", "AudioFrame", "VideoFrame")
 
 

@@ -111,8 +111,7 @@ class Spectrogram(_TimeFrequency):
 class LogMel(_TimeFrequency):
     """Logarithm of the power in mel bands: ``log(power + 1e-6)``, HTK's mel scale, triangles of height one.
 
-    Windows are periodic Hann windows of ``n_fft`` samples, centred every ``hop`` samples, with the sound
-    mirrored at its ends.
+    Windows are those of :class:`Spectrogram`.
 
     Attributes:
         rate: Sampling rate in hertz.

@@ -20,6 +20,8 @@ from mlabench.datasets.embedded.storage import Rows, Tensors, read_features, res
 from mlabench.errors import UserError
 from tests.datasets.embedded import clipart_tree, stamps_tree
 
+pytestmark = pytest.mark.slow
+
 
 class Raw(NamedTuple):
     """A dataset, its small folder, and files of it to damage."""
