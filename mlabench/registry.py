@@ -398,7 +398,8 @@ def read(path: Path) -> list[Entry]:
         raise UserError(problem, remedy=f"Derive a class from {bases}.", file=str(path))
     for entry in found:
         if not re.fullmatch(r"\w[\w-]*", entry.name):
-            raise entry.error(f"{entry.name!r} may have letters, digits, '_' and '-' only.", "name")
+            problem = f"{entry.name!r} is not a valid name."
+            raise entry.error(problem, "name", "Use letters, digits, '_' and '-' only.")
     return found
 
 

@@ -178,7 +178,7 @@ MISTAKES = {
     ),
     "no name": (
         "from mlabench.method import Method\nclass Mine(Method):\n    name = 'a b'\n",
-        "mine.py: Mine.name: 'a b' may have letters, digits",
+        "mine.py: Mine.name: 'a b' is not a valid name. Use letters",
     ),
     "another method's name": (
         "from baselines.concat import Concat\nclass Mine(Concat):\n    name = 'qmf'\n",
