@@ -111,14 +111,15 @@ def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | No
     """All files; the page about all suites is returned."""
     from mlabench.report.page import TOGETHER, PageContent, render_page
 
-    charts = [*(together.charts if together else ()), *(chart for suite in suites for _, chart in suite.all_charts())]
-    shown = styles([suite.results.plan for suite in suites], charts)
-    drawings: dict[tuple[str, str], str] = {}
-    for suite in suites:
-        name = suite.name
-        drawings |= {(name, figure): svg for figure, svg in files.write_suite(suite, shown).items()}
+    figures = [(suite.name, suite.folder, *one) for suite in suites for one in dict(suite.all_charts()).items()]
     if together:
-        drawings |= {(TOGETHER, figure): svg for figure, svg in files.write_all_suites(together, shown).items()}
+        files.write_tables({table.name: table for table in together.tables}, together.folder.name, together.folder)
+        names = ((formats.file_name(chart.name), chart) for chart in together.charts)
+        figures = [*((TOGETHER, together.folder, *one) for one in names), *figures]
+    for suite in suites:
+        files.write_suite(suite)
+    shown = styles([suite.results.plan for suite in suites], [chart for *_, chart in figures])
+    drawn = files.draw([(chart, folder / "figures" / name) for _, folder, name, chart in figures], shown)
     content = PageContent(
         title="mlabench: answers",
         version=__version__,
@@ -126,7 +127,7 @@ def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | No
         together=together,
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         records=quote(Path(os.path.relpath(store.trials, out)).as_posix()),
-        drawings=drawings,
+        drawings={(of, chart.name): svg for (of, _, _, chart), svg in zip(figures, drawn, strict=True)},
     )
     path = out / "report.html"
     files.write_text(path, render_page(content))

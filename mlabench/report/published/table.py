@@ -87,7 +87,8 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
 
 def _lines(results: Results, datasets: dict[str, str], numbers: Sequence[Number]) -> Iterator[_Line]:
     """Where a number was published, or is known to be, and we have planned one."""
-    methods = {cell.label: _published_method(cell.trial.method) for cell in results.plan.cells}
+    used = {cell.label: cell.trial.method for cell in results.plan.cells}
+    methods = {label: _published_method(method) for label, method in used.items()}
     rates = results.scores.drop_duplicates("setting").set_index("setting")["rate"].dropna()
     settings = [setting for setting in results.settings if setting in rates]
     for dataset, label, target, setting in product(datasets, results.labels, results.targets, settings):
