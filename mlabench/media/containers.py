@@ -8,7 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mlabench.media import UnreadableError, needed_packages
+from mlabench.media.items import UnreadableError
+from mlabench.media.packages import needed_packages
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame

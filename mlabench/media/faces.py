@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import needed_packages
+from mlabench.media.packages import needed_packages
 
 #: What is kept around a face's box, as a share of its side.
 MARGIN = 0.2

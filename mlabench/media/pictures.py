@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import UnreadableError, needed_packages
+from mlabench.media.items import UnreadableError
+from mlabench.media.packages import needed_packages
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,11 +31,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else some damage i
 
 
 def read_picture(path: Path) -> Pixels:
-    """Decodes a picture file: upright (EXIF), and what is transparent on white. uint8 RGB ``[H, W, 3]``
-
-    Raises:
-        UnreadableError: If the file is missing, damaged, or has more than :data:`MOST_PIXELS`.
-    """
+    """Decodes a picture file: upright (EXIF), and what is transparent on white. uint8 RGB ``[H, W, 3]``"""
     return np.asarray(_on_white(decode_picture(path)))
 
 

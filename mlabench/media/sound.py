@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Audio, UnreadableError, needed_packages
 from mlabench.media.containers import decode_sound
+from mlabench.media.items import Audio, UnreadableError
+from mlabench.media.packages import needed_packages
 
 Waveform = NDArray[np.float32]
 
@@ -25,9 +26,6 @@ def read_sound(audio: Audio, rate: int) -> Waveform:
 
     Returns:
         Amplitudes, mostly in [-1, 1]. float32 ``[T]``; ``T`` is at least 1.
-
-    Raises:
-        UnreadableError: If the file is missing, damaged, without sound, or ends before the start.
     """
     with needed_packages():
         import torch

@@ -10,8 +10,7 @@ from mlabench.errors import UserError
 def decode_text(data: bytes) -> str:
     r"""Decodes UTF-8 (with or without a byte-order mark), UTF-16 with one, or else Windows-1252.
 
-    The last never fails: bytes that it does not define become the replacement character. Line ends
-    are made ``\n``, and NUL characters removed.
+    Bytes that the last does not define become the replacement character; line ends become ``\n``, and NULs go.
     """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", errors="replace")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mlabench.media import UnreadableError, Video
 from mlabench.media.containers import decode_frames, duration
 from mlabench.media.faces import largest_face
+from mlabench.media.items import UnreadableError, Video
 from mlabench.media.pictures import MOST_PIXELS, Pixels, read_picture
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
 
     Returns:
         RGB values; at least one frame. uint8 ``[H, W, 3]`` each
-
-    Raises:
-        UnreadableError: If the video is missing, damaged, or has no frame (or no face, where one is wanted).
     """
     frames = _frames(video, rate)
     if not video.face:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Item
+from mlabench.media.items import Item
 
 
 @dataclass(frozen=True)

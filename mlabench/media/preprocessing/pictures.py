@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Image, Item, Video
+from mlabench.media.items import Image, Item, Video
 from mlabench.media.pictures import Fit, read_picture, resize
 from mlabench.media.preprocessing.contract import Preprocessing
 from mlabench.media.video import middle_frame, read_frames

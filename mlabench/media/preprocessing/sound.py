@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media import Audio, Item, needed_packages
+from mlabench.media.items import Audio, Item
+from mlabench.media.packages import needed_packages
 from mlabench.media.preprocessing.contract import Preprocessing
 from mlabench.media.sound import read_sound
 

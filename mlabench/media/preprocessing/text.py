@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.errors import UserError
-from mlabench.media import Item, Text, UnreadableError, needed_packages
+from mlabench.media.items import Item, Text, UnreadableError
+from mlabench.media.packages import needed_packages
 from mlabench.media.preprocessing.contract import Preprocessing
 
 #: What stands where a text has ended.
