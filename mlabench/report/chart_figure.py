@@ -260,16 +260,18 @@ def _name_rows(axes: Axes, names: Sequence[str], styles: Mapping[str, Style]) ->
 
 def _marks(figure: ChartFigure, axes: Axes, series: Series, style: Style, at: Sequence[float]) -> None:
     """Open circles."""
-    if not series.marks:
-        return
     values = [y for _, y in series.marks]
+    if not values:
+        return
     place = (values, at) if figure.chart.kind == "row" else (at, values)
     colour = INK if figure.chart.kind == "bar" else style.colour
     (marks,) = axes.plot(
         *place, linestyle="", marker="o" if figure.chart.kind in ("bar", "row") else style.marker, markersize=2.2,
         markerfacecolor=PAPER, markeredgecolor=colour, markeredgewidth=0.5, zorder=style.layer + 3,
     )  # fmt: skip
-    figure.explain(marks, series.label, *(_title(figure.chart, series.label, x, y) for x, y in series.marks))
+    figure.explain(
+        marks, series.label, *(_title(figure.chart, series.label, x, y) for x, y in series.marks if math.isfinite(y))
+    )
 
 
 def _whiskers(
@@ -342,7 +344,7 @@ def _titles(chart: Chart, series: Series) -> list[str]:
     """What the points of a series say, of those that are drawn."""
     said = []
     for place, y in enumerate(series.y):
-        if math.isfinite(y):
+        if math.isfinite(y) and (categories(chart) is not None or math.isfinite(float(series.x[place]))):
             ends = (series.low[place], series.high[place]) if series.low else ()
             text = series.text[place] if series.text else ""
             said.append(_title(chart, series.label, series.x[place], y, ends, text))

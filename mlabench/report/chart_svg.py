@@ -11,9 +11,6 @@ from mlabench.report.styles import VARIABLES
 #: Attributes that hold lengths and colours.
 _SHORTENED = ("d", "style", "x", "y", "transform", "width", "height")
 
-#: What XML may not hold, not even escaped.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 def page_ready(drawn: str, titles: Mapping[str, Sequence[str]], description: str, header: float) -> str:
     """An ``<svg>`` element for HTML: smaller, with values on hovering, in the page's font and colours.
@@ -24,14 +21,13 @@ def page_ready(drawn: str, titles: Mapping[str, Sequence[str]], description: str
         description: What is said in place of the figure.
         header: Height of the group called ``title``, which is left out: the page has it as a heading.
     """
-    root = ET.fromstring(_FORBIDDEN.sub("\ufffd", drawn))  # noqa: S314 (matplotlib wrote it, not a user)
+    root = ET.fromstring(_allowed(drawn))  # noqa: S314 (matplotlib wrote it, not a user)
     _, _, width, height = root.attrib["viewBox"].split()
     view = f"0 {header:.1f} {width} {float(height) - header:.1f}"
-    root.attrib = {"viewBox": view, "role": "img", "aria-label": _FORBIDDEN.sub("\ufffd", description)}
+    root.attrib = {"viewBox": view, "role": "img", "aria-label": _allowed(description)}
     _clean(root)
     for group in root.iter("g"):
-        own = titles.get(group.attrib.pop("id", ""))
-        if own:
+        if own := titles.get(group.attrib.pop("id", "")):
             _explain(group, own[0])
             marks = group.findall(".//use") or group.findall("path")
             for mark, title in zip(marks, own[1:], strict=len(own) > 1):
@@ -39,10 +35,15 @@ def page_ready(drawn: str, titles: Mapping[str, Sequence[str]], description: str
     return ET.tostring(root, encoding="unicode")
 
 
+def _allowed(text: str) -> str:
+    """Without what XML cannot hold, not even escaped."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
 def _explain(element: ET.Element, text: str) -> None:
     if text:
         title = ET.Element("title")
-        title.text = _FORBIDDEN.sub("\ufffd", text)
+        title.text = _allowed(text)
         element.insert(0, title)
 
 
@@ -65,13 +66,10 @@ def _clean(element: ET.Element) -> None:
 def _short(value: str) -> str:
     """A style, a path or a place: without fonts, in the page's colours, with numbers to a hundredth of a point."""
     value = re.sub(r"font-family: [^;]*;?|rotate\(-0 .*?\)", "", value)
-    value = re.sub("#[0-9a-f]{6}", lambda found: _variable(found[0]), value)
+    for colour, name in VARIABLES.items():
+        value = value.replace(colour, f"var(--{name})")
     value = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
     return " ".join(value.split())
-
-
-def _variable(colour: str) -> str:
-    return f"var(--{VARIABLES[colour]})" if colour in VARIABLES else colour
 
 
 def _local(name: str) -> str:

@@ -265,6 +265,14 @@ def test_an_interval_without_end(kind: str) -> None:
     assert [title.rpartition(":")[2] for title in titles(chart)][-2:] == [" 1 [−inf, inf]", " 2 [1, 3]"]
 
 
+@pytest.mark.parametrize("kind", ["line", "scatter"])
+def test_what_has_no_place_says_nothing(kind: str) -> None:
+    series = Series("MLA", [0.0, math.nan, 2.0, 3.0], [1.0, 2.0, math.nan, 4.0], marks=[(0.0, math.nan), (3.0, 4.0)])
+    chart = Chart("holes", "Holes", "", kind, "x", "y", (Panel("", (series,)),))  # type: ignore[arg-type]
+    marks = ["MLA", "MLA\nx: 3\ny: 4"] if kind == "line" else []  # a scatter has none
+    assert titles(chart) == ["MLA", "MLA\nx: 0\ny: 1", "MLA\nx: 3\ny: 4", *marks]
+
+
 def test_lines_over_names() -> None:
     series = Series("MLA", ["none", "audio"], [80.0, 70.0], [79.0, 69.0], [81.0, 71.0])
     chart = Chart("absent", "Absent", "", "line", "absent", "accuracy (%)", (Panel("", (series,)),))
