@@ -174,7 +174,7 @@ def _scalar(node: yaml.ScalarNode) -> bool | int | float | str | None:
 
 def _text(text: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UserError("holds half of a surrogate pair, which is no text.")
+        raise UserError("holds half of a surrogate pair, which is not text.")
     return text
 
 
