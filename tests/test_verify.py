@@ -11,7 +11,7 @@ from mlabench import registry
 from mlabench.method import Claim
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.report.tables.verification import verification_tables
 from mlabench.store.records import Store
 from mlabench.suite import load_suite

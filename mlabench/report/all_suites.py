@@ -11,7 +11,7 @@ import numpy as np
 from mlabench.report import wording
 from mlabench.report.answer import Chart
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 
 #: What is ranked over.
 _OVER = "pairs of dataset and missing rate"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.statistics import Interval
 from mlabench.suite import Question
 

@@ -22,9 +22,9 @@ from mlabench.report.published import load_published
 from mlabench.report.results import load
 from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport, report_suite
+from mlabench.report.table import Table
 from mlabench.report.tables import formats
 from mlabench.report.tables.of_suite import main_tables
-from mlabench.report.tables.table import Table
 from mlabench.store import Store
 from mlabench.suite import Plan
 

@@ -17,8 +17,8 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.record import Record
 from mlabench.report.files import write_text
 from mlabench.report.results import MULTIMODAL, load, read_all
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.report.tables import formats
-from mlabench.report.tables.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.store import Store
 from mlabench.suite import Plan

@@ -10,8 +10,8 @@ from mlabench.processes import in_processes, usable_cores
 from mlabench.report.answer import Chart
 from mlabench.report.styles import Style
 from mlabench.report.suite_report import SuiteReport
+from mlabench.report.table import Table
 from mlabench.report.tables import formats
-from mlabench.report.tables.table import Table
 
 #: With fewer charts, starting other processes takes longer than drawing them here.
 _MANY = 12

@@ -13,9 +13,9 @@ from mlabench.report.chart_axes import with_room
 from mlabench.report.published import Number, published_table
 from mlabench.report.result_charts import result_charts
 from mlabench.report.results import Results, load
+from mlabench.report.table import Table
 from mlabench.report.tables import formats
 from mlabench.report.tables.of_suite import build_tables
-from mlabench.report.tables.table import Table
 from mlabench.store import Store
 from mlabench.suite import Plan
 

@@ -22,7 +22,7 @@ from mlabench.report.page import PageContent
 from mlabench.report.results import Results
 from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.suite.plan import Plan, Question
 from tests.report.synthetic import MODALITIES, record, trial

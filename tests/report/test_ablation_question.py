@@ -19,7 +19,7 @@ from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import ablation, certainty
 from mlabench.report.results import load
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.statistics.comparisons import effects_2x2
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial

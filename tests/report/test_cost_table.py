@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mlabench.report.results import load
+from mlabench.report.table import Table
 from mlabench.report.tables.cost import cost_table
-from mlabench.report.tables.table import Table
 from mlabench.store.records import Store
 from tests.report.synthetic import MODALITIES, sweep
 

@@ -13,7 +13,7 @@ from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import absence, gap
 from mlabench.report.results import load
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from mlabench.suite.expansion import expand

@@ -12,7 +12,7 @@ from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions.laziness import COMPLETE, answer
 from mlabench.report.results import MULTIMODAL, load
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.statistics.comparisons import compare
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan

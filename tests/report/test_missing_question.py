@@ -10,7 +10,7 @@ from mlabench.report.answer import Answer, Chart
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions.missing import answer
 from mlabench.report.results import load
-from mlabench.report.tables.table import Table
+from mlabench.report.table import Table
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from tests.report.predicted import IDS, SAMPLES, Skill, hits, sweep

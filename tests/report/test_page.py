@@ -14,7 +14,7 @@ from mlabench.report.answer import Answer, Finding
 from mlabench.report.page import PageContent, render_page
 from mlabench.report.page.render import asset, environment, identifier, prose, trial_lines
 from mlabench.report.results import load
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval
 from mlabench.store.records import Store
 from tests.report import answers

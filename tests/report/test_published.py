@@ -13,8 +13,8 @@ from mlabench.errors import UserError
 from mlabench.report.published import Number, load_published, published_table
 from mlabench.report.published.numbers import CONFIDENCES, DATASETS, METHODS, ORIGINS
 from mlabench.report.results import load
+from mlabench.report.table import Table
 from mlabench.report.tables import formats
-from mlabench.report.tables.table import Table
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from mlabench.suite.plan import PlannedTrial as PlanCell

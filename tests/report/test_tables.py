@@ -16,9 +16,9 @@ from rich.console import Console
 from mlabench.missing import Missing
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, load
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables import formats
 from mlabench.report.tables.of_suite import build_tables
-from mlabench.report.tables.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial

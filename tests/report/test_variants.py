@@ -10,8 +10,8 @@ import pytest
 from mlabench.missing import Missing
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
+from mlabench.report.table import Row, Table
 from mlabench.report.tables.of_suite import build_tables
-from mlabench.report.tables.table import Row, Table
 from mlabench.report.tables.variants import reference, variant_tables
 from mlabench.statistics.comparisons import compare, holm
 from mlabench.store.records import Store

@@ -12,8 +12,8 @@ import pytest
 from mlabench.missing import Missing
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import load
+from mlabench.report.table import Table
 from mlabench.report.tables import formats
-from mlabench.report.tables.table import Table
 from mlabench.report.tables.verification import _tail, verification_tables
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan

@@ -20,8 +20,8 @@ from mlabench.report.notes import failures
 from mlabench.report.questions.common import ends, p_value, points
 from mlabench.report.results import Results
 from mlabench.report.suite_report import SuiteReport
+from mlabench.report.table import Cell, Row, Table
 from mlabench.report.tables import formats
-from mlabench.report.tables.table import Cell, Row, Table
 from mlabench.statistics import Interval
 from mlabench.words import counted
 

@@ -15,7 +15,7 @@ from mlabench.report.mla_parts import OFF
 from mlabench.report.published.numbers import DATASETS, Number, datasets_in
 from mlabench.report.published.protocol import departures
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.trial import Component
 from mlabench.words import counted
 

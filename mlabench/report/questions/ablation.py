@@ -12,7 +12,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.mla_parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics import Comparison, contrast
 from mlabench.suite import Plan
 

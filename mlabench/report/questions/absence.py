@@ -14,7 +14,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison
 from mlabench.words import counted
 

@@ -15,7 +15,7 @@ from mlabench.report.answer import Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Outcomes, contrast, summarise
 from mlabench.training import softmax
 from mlabench.words import counted

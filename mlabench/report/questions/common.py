@@ -14,7 +14,7 @@ from mlabench.report import wording
 from mlabench.report.answer import Finding, Series, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, measure
+from mlabench.report.table import Cell, measure
 from mlabench.statistics import (
     Comparison,
     Interval,

@@ -14,7 +14,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics import Comparison, shapley, summarise
 from mlabench.suite import Plan
 

@@ -16,7 +16,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common, ranking
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import (
     Comparison,
     Interval,

@@ -10,7 +10,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, Interval, summarise
 from mlabench.words import counted
 

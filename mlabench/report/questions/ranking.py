@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.questions import common
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics import critical_difference, win_rates
 
 Floats = NDArray[np.floating[Any]]

@@ -9,7 +9,7 @@ import numpy as np
 from mlabench.record import Record
 from mlabench.report import wording
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics import summarise
 
 _RATIO, _MEMORY = "z.2f", "training_memory_mib"

@@ -12,8 +12,8 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.styles import HIGHLIGHT
+from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables.cost import relative_times
-from mlabench.report.tables.table import Cell, Column, Row, Table
 from mlabench.report.tables.variants import AVERAGE, pair, reference
 
 

@@ -10,8 +10,8 @@ from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.report.tables.cost import cost_table
-from mlabench.report.tables.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
 from mlabench.report.tables.variants import variant_tables
 from mlabench.report.tables.verification import verification_tables
 

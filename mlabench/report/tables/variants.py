@@ -12,7 +12,7 @@ from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, averaged
 from mlabench.suite import Plan
 

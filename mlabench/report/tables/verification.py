@@ -23,7 +23,7 @@ from mlabench.report.questions.common import (
     verdict,
 )
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.tables.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure
 from mlabench.statistics import Comparison, contrast, holm, summarise
 from mlabench.words import counted
 
