@@ -200,9 +200,9 @@ class Dataset(ABC):
     @property
     def name(self) -> str:
         """The name it is registered under; the class's own if it is not."""
-        kind = type(self)
-        known = {(entry.module, entry.attribute): name for name, entry in registry.entries("datasets").items()}
-        return known.get((kind.__module__, kind.__name__), kind.__name__)
+        own = type(self).__module__, type(self).__name__
+        names = (name for name, entry in registry.entries("datasets").items() if (entry.module, entry.attribute) == own)
+        return next(names, own[1])
 
     @property
     def media(self) -> Mapping[str, Medium]:

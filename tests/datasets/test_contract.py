@@ -101,6 +101,7 @@ def content(data: Data) -> list[Any]:
 
 def test_it_introduces_itself(dataset: Dataset) -> None:
     kind = type(dataset)
+    assert registry.get("datasets", dataset.name).load() is kind
     assert kind.source.endswith(".")
     assert (kind.__doc__ or "").splitlines()[0].endswith(".")
     assert all(field.description for field in kind.Config.model_fields.values())

@@ -27,18 +27,7 @@ from mlabench.media import Audio, UnreadableError
 from mlabench.media.pictures import contain, decode_picture
 from mlabench.media.sound import read_sound
 
-CLASSES = (
-    "symbols",
-    "animals",
-    "town",
-    "food",
-    "household",
-    "seasonal",
-    "vehicles",
-    "clothes",
-    "plants",
-    "people",
-)
+CLASSES = ("symbols", "animals", "town", "food", "household", "seasonal", "vehicles", "clothes", "plants", "people")
 #: The languages with at least 300 samples, the most frequent first.
 LANGUAGES = ("fr", "ru", "ca", "ro", "bg", "es", "be", "el", "da")
 
