@@ -14,15 +14,7 @@ from mlabench.processes import usable_cores
 
 
 def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
-    """The GPUs that trials may run on, ``per_trial`` ids each, as in ``CUDA_VISIBLE_DEVICES``. Free of torch.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        per_trial: GPUs of one trial; those left over are not used.
-
-    Raises:
-        UserError: If there are GPUs, but fewer than one trial wants.
-    """
+    """The GPUs that trials may run on, ``per_trial`` ids each, as in ``CUDA_VISIBLE_DEVICES``; the rest is not used."""
     program = shutil.which("nvidia-smi")
     if device not in ("auto", "cuda") or program is None:
         return ()
@@ -38,14 +30,7 @@ def visible_gpus(device: str, per_trial: int = 1) -> tuple[str, ...]:
 
 
 def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per_trial: int = 1) -> int:
-    """``per_device`` workers for each GPU; where there is none, one per core (or ``per_trial`` of them) to be used.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        gpus: What :func:`visible_gpus` found.
-        per_device: Trials that share a GPU.
-        per_trial: Devices that share a trial.
-    """
+    """``per_device`` workers for each of :func:`visible_gpus`; without GPUs, one per core (or ``per_trial`` cores)."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
         return max(len(gpus), 1) * per_device

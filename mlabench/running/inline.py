@@ -19,18 +19,7 @@ from mlabench.training import Job, RunOptions
 def run_inline(
     jobs: Sequence[Job], store: Store, options: RunOptions, tell: Tell, should_stop: Callable[[], bool]
 ) -> None:
-    """Runs ``jobs`` in order, with the results of :func:`mlabench.running.pool.run_in_workers`.
-
-    Args:
-        jobs: What to run; plugins must be registered.
-        store: Where records go.
-        options: How it is run.
-        tell: Called with what happens, as it happens.
-        should_stop: Whether to save the trial under way at the end of its epoch and to begin no other.
-
-    Raises:
-        UserError: If the results folder cannot be written any more.
-    """
+    """Runs ``jobs`` in order, to the same results as :func:`mlabench.running.pool.run_in_workers`."""
     queue = JobQueue(jobs, store, wait_for_others=options.wait_for_others)
     with keeping_torch_settings(), environment(ENVIRONMENT):
         while queue and not should_stop():

@@ -65,16 +65,8 @@ def run_in_workers(
     A worker that dies (killed, out of memory) or takes too long costs the trial it was running, which gets a record
     of status ``failed``; another worker takes over. A trial that another process is on comes last.
 
-    Args:
-        jobs: What to run.
-        store: Where records go.
-        options: How it is run.
-        tell: Called with what happens, as it happens.
-        should_stop: Whether to save the trials under way at the end of their epochs and to begin no other.
-        workers: Processes at most.
-
-    Raises:
-        UserError: If the results folder cannot be written any more.
+    ``tell`` is called with what happens, as it happens. Once ``should_stop`` says so, the trials under way are saved at
+    the end of their epochs and no other begins.
     """
     pool = _Pool(JobQueue(jobs, store, wait_for_others=options.wait_for_others), store, options, should_stop)
     try:

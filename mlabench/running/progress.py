@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,14 +22,21 @@ from mlabench.running.events import Event, Finished, Progressed, Suspended, Wait
 from mlabench.words import duration
 
 
-class Watch:
-    """Shows the events of a run: bars on a terminal, else one line per finished trial.
+class _Display:
+    """Bars that are drawn for the length of a ``with`` block."""
 
-    Args:
-        console: Where they are shown.
-        total: How many trials there are.
-        bars: Whether there may be bars.
-    """
+    _bars: Progress
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+class Watch(_Display):
+    """Shows the events of a run: bars on a terminal, if wanted, else one line per finished trial."""
 
     def __init__(self, console: Console, total: int, *, bars: bool = True) -> None:
         self._console = console
@@ -48,13 +56,6 @@ class Watch:
         self._start = time.monotonic()
         self.problems: list[Finished] = []
         self.finished = 0
-
-    def __enter__(self) -> Watch:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     def see(self, event: Event) -> None:
         """Shows one event."""
@@ -101,12 +102,8 @@ class Watch:
         self._bars.update(self._overall, completed=self.finished + parts, count=self.finished)
 
 
-class Bars:
-    """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done.
-
-    Args:
-        console: Where it is shown.
-    """
+class Bars(_Display):
+    """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -119,13 +116,6 @@ class Bars:
             disable=not console.is_terminal or console.quiet,
         )
         self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     def report(self, stage: str, done: int, total: int) -> None:
         """``done`` of ``total`` items of a stage are finished."""

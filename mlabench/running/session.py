@@ -34,9 +34,6 @@ class Session:
         workers: Processes at most; 0 to run jobs in this process, one after the other.
         options: How trials are run.
         should_stop: Whether to save what is under way at the end of its epoch and to begin nothing more.
-
-    Raises:
-        UserError: If an option needs workers, and there are none.
     """
 
     store: Store
@@ -56,11 +53,7 @@ class Session:
         trials_per_device: int = 1,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Session:
-        """A session on the devices of this machine; with ``jobs`` None on all of them.
-
-        Raises:
-            UserError: If there are fewer GPUs than one trial asks for, or as above.
-        """
+        """A session on the devices of this machine; with ``jobs`` None on all of them."""
         gpus = visible_gpus(options.device, options.devices_per_trial)
         if jobs is None:
             jobs = default_jobs(options.device, gpus, trials_per_device, options.devices_per_trial)
@@ -136,11 +129,7 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
 def prepare_inputs(trials: Sequence[InputSpec], console: Console, workers: int, device: str) -> list[Data]:
     """Decodes raw inputs that are not in the cache yet, with progress, so that no trial has to.
 
-    Returns:
-        The data of each distinct combination of dataset and encoders; nothing, quickly, where all are features.
-
-    Raises:
-        UserError: If the data cannot be read, or the cache cannot be written.
+    Returns the data of each distinct combination of dataset and encoders; nothing, quickly, where all are features.
     """
     trials = [trial for trial in trials if has_raw_inputs(trial.dataset)]
     if not trials:

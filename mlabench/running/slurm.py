@@ -159,13 +159,7 @@ def require_slurm() -> None:
 def submit(job_file: JobFile, resources: SlurmResources, results: Path) -> Submission:
     """Submits an array of Slurm jobs that share a job file; returns at once.
 
-    Args:
-        job_file: What is to be run.
-        resources: What is asked of Slurm.
-        results: The results folder; all nodes must see it, and this installation, under the same path.
-
-    Raises:
-        UserError: If Slurm refuses, or the folder cannot be written.
+    All nodes must see the results folder, and this installation, under the same path.
     """
     import submitit
 

@@ -97,13 +97,7 @@ def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job
 def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: Store, workers: int) -> float | None:
     """Expected wall-clock seconds, from recorded times on the same samples, of the same method where there are any.
 
-    None if nothing was recorded on these samples.
-
-    Args:
-        jobs: What is to be done.
-        standings: What is known of a part of the store's trials already.
-        store: Where all trials are.
-        workers: How many there will be.
+    None if nothing was recorded on these samples. ``standings`` spare reading the records that they already hold.
     """
     known = {standing.trial.id: standing.header for standing in standings}
     others = sorted(set(store.ids()) - known.keys()) if jobs else ()

@@ -87,16 +87,7 @@ def run_job(
 ) -> Finished | Waiting | Suspended:
     """Runs one job, unless another process does, or has done so since the job was made.
 
-    Args:
-        job: What to run.
-        store: Where the record goes.
-        options: How it is run.
-        tell: Called with what happens meanwhile.
-        should_stop: Whether to save the trial at the end of its epoch.
-        output_to: Where what the trial prints goes, given the path of its log; by default where it always goes.
-
-    Raises:
-        UserError: If the results folder cannot be written any more.
+    Within ``output_to``, given the path of the trial's log, what the trial prints goes there.
     """
     from mlabench.training import run_trial
 
