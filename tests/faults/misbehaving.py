@@ -60,14 +60,14 @@ class Allocating(_Misbehaving):
 
 
 class Diverging(_Misbehaving):
-    """Its loss is no number."""
+    """Its loss is NaN."""
 
     def loss(self, batch: Batch) -> Tensor:
         return super().loss(batch) * (1.0 if BEHAVES else torch.nan)
 
 
 class Babbling(Concat):
-    """Its loss is fine, its predictions are no numbers."""
+    """Its loss is fine, its predictions are NaN."""
 
     def predict(self, batch: Batch) -> Prediction:
         prediction = super().predict(batch)

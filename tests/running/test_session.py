@@ -103,7 +103,7 @@ def test_stale_is_what_another_source_made(store: Store) -> None:
     ],
 )
 def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Store) -> None:
-    """A trial that is running elsewhere is waited for whatever the strategy."""
+    """A trial that another process runs is waited for whatever the strategy."""
     with held(store.root, RUNNING.id):
         jobs = jobs_to_run(survey(EVERYTHING, store), overwrite)
     assert [job.trial for job in jobs] == left

@@ -13,8 +13,7 @@ from unittest.mock import patch
 import numpy as np
 
 from mlabench import registry
-from mlabench.running.session import Overwrite, estimate_seconds, jobs_to_run, survey
-from mlabench.running.status import find_status
+from mlabench.running import Overwrite, estimate_seconds, find_status, jobs_to_run, survey
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from mlabench.suite.expansion import expand

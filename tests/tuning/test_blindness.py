@@ -21,7 +21,7 @@ from tests.training.test_one_trial import small_trial
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Data:
-    """The samples of a small trial; whoever reads a value of the test split reads a poisoned one."""
+    """The samples of a small trial; every value of the test split is poisoned."""
     found = load_data(small_trial())
     poison = {modality: np.full_like(values, np.nan) for modality, values in found.test.inputs.items()}  # type: ignore[type-var]
     test = Split(found.test.ids, np.full_like(found.test.labels, 10**6), poison, found.test.groups)
