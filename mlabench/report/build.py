@@ -17,10 +17,10 @@ from mlabench.errors import cannot_write
 from mlabench.report import files, notes
 from mlabench.report.all_suites import AllSuites, rank_all
 from mlabench.report.answer import Verdict
+from mlabench.report.charts import styles
 from mlabench.report.evidence import Evidence
 from mlabench.report.published import load_published
 from mlabench.report.results import load
-from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport, report_suite
 from mlabench.report.table import Table
 from mlabench.report.tables import formats

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlabench.errors import UserError
 from mlabench.processes import in_processes, usable_cores
 from mlabench.report.answer import Chart
-from mlabench.report.styles import Style
+from mlabench.report.charts import Style
 from mlabench.report.suite_report import SuiteReport
 from mlabench.report.table import Table
 from mlabench.report.tables import formats
@@ -59,11 +59,11 @@ def draw(charts: Sequence[tuple[Chart, Path]], styles: Mapping[str, Style]) -> l
 
 
 def _draw(chart: Chart, path: Path, styles: Mapping[str, Style]) -> str:
-    from mlabench.report import chart_figure  # takes a second to import matplotlib
+    from mlabench.report.charts import figure  # takes a second to import matplotlib
 
     path.parent.mkdir(parents=True, exist_ok=True)
     files = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
-    return chart_figure.save(chart_figure.draw(chart, styles), *files)
+    return figure.save(figure.draw(chart, styles), *files)
 
 
 def write_text(path: Path, content: str) -> None:

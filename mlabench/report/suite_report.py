@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mlabench.report import notes
 from mlabench.report.answer import Answer, Chart
-from mlabench.report.chart_axes import with_room
+from mlabench.report.charts import result_charts, with_room
 from mlabench.report.published import Number, published_table
-from mlabench.report.result_charts import result_charts
 from mlabench.report.results import Results, load
 from mlabench.report.table import Table
 from mlabench.report.tables import formats

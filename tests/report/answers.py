@@ -17,10 +17,10 @@ from matplotlib.transforms import Bbox
 
 from mlabench.missing import Missing
 from mlabench.report.answer import Answer, Chart, Finding, Panel, Series, Verdict
-from mlabench.report.chart_figure import draw, save
+from mlabench.report.charts.figure import draw, save
+from mlabench.report.charts.styles import styles
 from mlabench.report.page import PageContent
 from mlabench.report.results import Results
-from mlabench.report.styles import styles
 from mlabench.report.suite_report import SuiteReport
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.statistics.comparisons import Interval, Summary

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.collections import PolyCollection
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import categories, grid_range, row_names, value_range, with_room, x_range
-from mlabench.report.chart_figure import draw, save, short
-from mlabench.report.chart_svg import page_ready
-from mlabench.report.styles import VARIABLES, styles
+from mlabench.report.charts.axes import categories, grid_range, row_names, value_range, with_room, x_range
+from mlabench.report.charts.figure import draw, save, short
+from mlabench.report.charts.styles import VARIABLES, styles
+from mlabench.report.charts.svg import page_ready
 from mlabench.store.records import Store
 from tests.report import answers
 from tests.report.answers import HOSTILE, METHODS, RATES, overlapping_texts, svg

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from mlabench.missing import Missing
 from mlabench.report.answer import Chart
-from mlabench.report.chart_figure import draw, save
-from mlabench.report.result_charts import result_charts
+from mlabench.report.charts.figure import draw, save
+from mlabench.report.charts.of_results import result_charts
+from mlabench.report.charts.styles import styles
 from mlabench.report.results import Results, load
-from mlabench.report.styles import styles
 from mlabench.store.records import Store
 from tests.report.answers import overlapping_texts
 from tests.report.synthetic import LEVELS, MODALITIES, accuracy, failed, sweep

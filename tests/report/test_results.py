@@ -164,7 +164,7 @@ def test_loading_scales_with_the_number_of_records(store: Store) -> None:
 
 
 def test_reports_do_not_import_torch() -> None:
-    program = "import sys, mlabench.report.build, mlabench.report.chart_figure; sys.exit('torch' in sys.modules)"
+    program = "import sys, mlabench.report.build, mlabench.report.charts.figure; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

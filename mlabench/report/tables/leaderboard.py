@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import CROWD
+from mlabench.report.charts import CROWD, HIGHLIGHT
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.styles import HIGHLIGHT
 from mlabench.report.table import Cell, Column, Row, Table
 from mlabench.report.tables.cost import relative_times
 from mlabench.report.tables.variants import AVERAGE, pair, reference

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.styles import HIGHLIGHT
+from mlabench.report.charts.styles import HIGHLIGHT
 
 #: More series than this have no room side by side over a category, nor their bands on one another.
 CROWD = 10

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.report import wording
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import with_room
+from mlabench.report.charts.axes import with_room
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.statistics import summarise
 

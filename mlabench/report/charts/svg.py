@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from mlabench.report.styles import VARIABLES
+from mlabench.report.charts.styles import VARIABLES
 
 #: Attributes that hold lengths and colours.
 _SHORTENED = ("d", "style", "x", "y", "transform", "width", "height")

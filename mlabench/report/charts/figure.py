@@ -21,9 +21,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mlabench.report.answer import Chart, Panel, Series
-from mlabench.report.chart_axes import CROWD, categories, grid_range, row_names, value_range, x_range
-from mlabench.report.chart_svg import page_ready
-from mlabench.report.styles import HIGH, HIGHLIGHT, INK, LOW, PAPER, QUIET, RULE, Style
+from mlabench.report.charts.axes import CROWD, categories, grid_range, row_names, value_range, x_range
+from mlabench.report.charts.styles import HIGH, HIGHLIGHT, INK, LOW, PAPER, QUIET, RULE, Style
+from mlabench.report.charts.svg import page_ready
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
