@@ -82,6 +82,7 @@ def test_whatever_goes_wrong_is_one_failed_record_with_its_reason(tmp_path: Path
     assert {store.read(records[name].trial.id).status for name in ("raising", "hanging")} == {"ok"}  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaks_is_replaced_and_costs_no_trial(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "leaking", seeds="[0, 1, 2]")
     results = tmp_path / "results"
@@ -119,7 +120,7 @@ needs_root = pytest.mark.skipif(
 
 
 @needs_root
-@pytest.mark.parametrize("jobs", ["0", "1"])
+@pytest.mark.parametrize("jobs", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_error_and_with_more_room_the_rest_is_run(tmp_path: Path, jobs: str) -> None:
     suite = write_suite(tmp_path, "concat", "late_fusion", seeds="[0, 1]")
     assert invoke("run", suite, "--results", tmp_path / "roomy", "--jobs", "0").returncode == 0

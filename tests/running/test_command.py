@@ -343,6 +343,7 @@ def test_a_trial_stopped_in_the_middle_resumes_from_its_last_epochs(
     assert not list((results / "checkpoints").iterdir())
 
 
+@pytest.mark.slow  # the pool's own test of a trial that hangs is quick
 def test_trials_that_take_too_long_fail_and_can_be_tried_again(suite: Path, tmp_path: Path, small_results: Path):
     results = tmp_path / "results"
     done = invoke("run", suite, *ONE, "--results", results, "--jobs", "1", "--trial-timeout", "0.05")

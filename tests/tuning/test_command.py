@@ -67,6 +67,7 @@ def test_the_listing_says_what_was_found(unbroken: tuple[str, str, Path]):
     assert max(scores) == max(row["tuned"] for row in rows)
 
 
+@pytest.mark.slow
 def test_interrupted_on_two_workers_and_resumed_it_finds_the_same(suite: Path, unbroken: tuple[str, str, Path]):
     results = suite.parent / "tries"
     command = ("tune", suite, "--results", results, "--json")
