@@ -21,7 +21,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -69,7 +69,10 @@ class About(BaseModel):
     @property
     def options(self) -> dict[str, dict[str, Any]]:
         """The JSON schema of each option."""
-        return dict(self.config_schema.get("properties", {}))
+        schema = self.config_schema
+        if "$ref" in schema:  # as of options that contain themselves
+            schema = schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+        return dict(schema.get("properties", {}))
 
 
 class Options(NamedTuple):
@@ -301,26 +304,40 @@ def source_file(module: str) -> Path | None:
 
 
 def source_hash(path: Path, module: str) -> str:
-    """First 12 hex digits of a hash of a module and of those it imports, directly or not, from its folder.
+    """First 12 hex digits of a hash of a module, of those it imports from its folder, and of ``mlabench.fusion``.
 
-    It is taken over the syntax tree without docstrings: comments, prose and layout change no result.
+    Imports count whether direct or not. The hash is taken over the syntax tree without docstrings: comments, prose and
+    layout change no result.
     """
     return hashlib.sha256("".join(map(_code, _sources(path, module))).encode()).hexdigest()[:12]
 
 
+#: Where many methods inherit their loss and prediction from.
+_FUSION = Path(__file__).with_name("fusion.py")
+
+
 def _sources(path: Path, module: str) -> list[Path]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    files = [path]
-    for file in files:  # grows as neighbours import each other
-        nodes = ast.walk(ast.parse(file.read_bytes(), str(file)))
-        for node in (node for node in nodes if package and isinstance(node, ast.ImportFrom)):
+    neighbours = [path]
+    fusion = False
+    for file in neighbours:  # grows as neighbours import each other
+        for name in _imports(file, package):
+            above, _, last = name.rpartition(".")
+            neighbour = path.with_name(f"{last}.py")
+            fusion = fusion or name == "mlabench.fusion"
+            if package and above == package and neighbour.is_file() and neighbour not in neighbours:
+                neighbours.append(neighbour)
+    return [path, *sorted(neighbours[1:]), *([_FUSION] if fusion else ())]
+
+
+def _imports(file: Path, package: str) -> Iterator[str]:
+    """The modules that a file of a package imports, and what it takes from them, which may be modules, too."""
+    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
             source = resolve_name("." * node.level + (node.module or ""), package)
-            for name in (source, *(f"{source}.{alias.name}" for alias in node.names)):
-                above, _, last = name.rpartition(".")
-                neighbour = path.with_name(f"{last}.py")
-                if above == package and neighbour.is_file() and neighbour not in files:
-                    files.append(neighbour)
-    return [path, *sorted(files[1:])]
+            yield from (source, *(f"{source}.{alias.name}" for alias in node.names))
 
 
 def _code(file: Path) -> str:

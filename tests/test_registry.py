@@ -527,6 +527,7 @@ def test_code_counts(old: str, new: str, write: Write) -> None:
         "from some_package import helper",
         "from .helper import double",
         "from . import helper",
+        "import some_package.helper",
     ],
 )
 def test_neighbours_that_are_imported_count(line: str, write: Write) -> None:
@@ -559,7 +560,34 @@ def test_mla_is_hashed_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_code", lambda file: files.append(file.name) or "")
     known = registry.get("methods", "mla")
     registry.source_hash(known.path, known.module)
-    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py"]
+    assert files == ["method.py", "dynamic_fusion.py", "gradient_modification.py", "fusion.py"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from mlabench.fusion import JointHeadMethod",
+        "from mlabench import fusion",
+        "import mlabench.fusion as parts",
+        "from .helper import JointHeadMethod",
+    ],
+)
+@pytest.mark.parametrize("module", ["some_package.mine", "single_file"])
+def test_what_is_inherited_from_fusion_counts(
+    line: str, module: str, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    helper = "from mlabench.fusion import JointHeadMethod"
+    path = write(f"{METHOD}\n{line}\n", helper=helper, other=METHOD).path
+    without = path.with_name("other.py")
+    monkeypatch.setattr(registry, "_FUSION", tmp_path / "fusion.py")
+    hashes = []
+    for text in ("x = 1", "x = 1  # one", "x = 2"):
+        (tmp_path / "fusion.py").write_text(text)
+        hashes.append((registry.source_hash(path, module), registry.source_hash(without, module)))
+    assert hashes[0] == hashes[1]
+    # A single file has no neighbours.
+    assert (hashes[0][0] != hashes[2][0]) == (module == "some_package.mine" or "helper" not in line)
+    assert hashes[0][1] == hashes[2][1]
 
 
 def test_hashes_tell_methods_apart() -> None:

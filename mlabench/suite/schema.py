@@ -75,13 +75,16 @@ def _form(kind: Kind, entry: Entry, fields: dict[str, Any], options: dict[str, A
     return create_model(name, __base__=Section, __doc__=entry.about.summary, __cls_kwargs__=extra, **fields)
 
 
-def _inlined(schema: Any, definitions: Any = None) -> Any:
-    """A schema without references."""
+def _inlined(schema: Any, definitions: Any = None, within: tuple[str, ...] = ()) -> Any:
+    """A schema without references; what refers to itself may hold anything there, since only the loader checks that."""
     if isinstance(schema, list):
-        return [_inlined(entry, definitions) for entry in schema]
+        return [_inlined(entry, definitions, within) for entry in schema]
     if not isinstance(schema, dict):
         return schema
     definitions = definitions or schema.get("$defs", {})
-    if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in ("$defs", "discriminator")}
+    if (reference := schema.get("$ref")) in within:
+        return {}
+    if reference:
+        return _inlined(definitions[reference.removeprefix("#/$defs/")], definitions, (*within, reference))
+    left_out = ("$defs", "discriminator")
+    return {key: _inlined(value, definitions, within) for key, value in schema.items() if key not in left_out}

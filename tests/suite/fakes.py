@@ -123,3 +123,13 @@ class Demanding:
         """Options."""
 
         depth: int
+
+
+class Nested:
+    """A method whose options contain themselves."""
+
+    class Config(Hyperparameters):
+        """Options."""
+
+        depth: int
+        inner: Nested.Config | None = None

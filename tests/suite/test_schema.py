@@ -13,6 +13,7 @@ import yaml
 from mlabench import registry
 from mlabench.suite import Suite, json_schema
 from mlabench.suite.source import read
+from tests.suite.conftest import FAKES
 from tests.suite.test_mistakes import MISTAKES
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -82,3 +83,14 @@ def test_what_loads_fits(text: str, load: Callable[..., Suite]) -> None:
 def test_mistakes_do_not_fit(name: str, fakes: None) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(MISTAKES[name][0]), json_schema())
+
+
+def test_options_that_contain_themselves(fakes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are described once; where they occur again anything fits, and the loader decides."""
+    monkeypatch.setitem(FAKES["methods"], "nested", "Nested")
+    schema, text = json_schema(), "dataset: speech\nmethods: {name: nested, depth: 1, inner: {depth: 2}}\n"
+    jsonschema.validate(yaml.safe_load(text), schema)
+    jsonschema.validate(yaml.safe_load(text.replace("depth: 2", "depth: two")), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text.replace("depth: 1", "depth: one")), schema)
+    assert list(registry.get("methods", "nested").about.options) == ["depth", "inner"]
