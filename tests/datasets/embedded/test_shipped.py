@@ -163,6 +163,11 @@ def test_no_text_and_no_near_identical_picture_is_in_two_splits(shipped: Shipped
     assert (image @ image.T)[split[:, None] != split].max() < shipped.closest
 
 
+def test_every_drawing_has_features_of_its_own() -> None:
+    rows, *_ = read_features(Clipart.folder)
+    assert [int(row["image"]) for row in rows] == list(range(len(rows)))
+
+
 def test_splits_are_stratified(shipped: Shipped, data: Data) -> None:
     sizes = np.stack([np.bincount(split.labels, minlength=len(data.task.classes)) for split in parts(data).values()])
     assert sizes.min() > 0

@@ -104,6 +104,13 @@ def test_a_vector_picture_keeps_its_proportions(tmp_path: Path) -> None:
     assert (picture[4:220, 60:164] == (255, 0, 0)).all()
 
 
+@pytest.mark.parametrize("name", ["broken.png", "broken.svg"])
+def test_a_broken_picture_is_unreadable(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a picture")
+    with pytest.raises(UnreadableError, match="unreadable picture"):
+        read_picture(tmp_path / name)
+
+
 def test_speech_becomes_mono_at_16_khz(tmp_path: Path) -> None:
     write_ogg(tmp_path / "a.ogg", seconds=1.0, pitch=1000)
     speech = read_speech(tmp_path / "a.ogg")

@@ -208,3 +208,21 @@ def test_a_faulty_line_of_a_list_is_named(tree: Path, split: str, line: str, pro
         dataset(tree, split=split, lists=path.parent).load()
     assert problem in caught.value.problem
     assert (caught.value.file, caught.value.line) == (str(path), len(before) + 2)
+
+
+def test_every_split_has_a_fingerprint_of_its_own(official: Path) -> None:
+    prints = {dataset(official, split=split, lists=official.parent / "lists").fingerprint() for split in PUBLISHED}
+    assert len({dataset(official).fingerprint(), *prints}) == 3
+
+
+def test_the_fingerprint_follows_the_recordings(tree: Path) -> None:
+    before = dataset(tree).fingerprint()
+    write_wav(tree / "AudioWAV/1001_DFA_ANG_XX.wav", seconds=1.1)
+    assert dataset(tree).fingerprint() != before
+
+
+def test_the_inventory_counts_what_is_there(tree: Path) -> None:
+    (tree / "AudioWAV/1012_TIE_SAD_XX.wav").write_bytes(b"")
+    inventory = dataset(tree).check()
+    assert inventory.samples == {"train": 48, "validation": 24, "test": 23}
+    assert inventory.skipped == {"empty file": 1}

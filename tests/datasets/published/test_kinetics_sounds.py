@@ -203,3 +203,16 @@ def test_links_in_a_circle_are_no_trap(tree: Path) -> None:
     (tree / "train/again").symlink_to(tree, target_is_directory=True)
     (tree / "train/itself").symlink_to(tree / "train/itself")
     assert {key: path.resolve() for key, path in find_videos(tree).items()} == expected
+
+
+def test_the_fingerprint_follows_the_videos(tree: Path) -> None:
+    before = dataset(tree).fingerprint()
+    write_video(tree / "train" / f"{clip_name('tickling', 'train', 0)}.mp4", seconds=2, rate=5)
+    assert dataset(tree).fingerprint() != before
+
+
+def test_the_inventory_counts_what_is_there(tree: Path) -> None:
+    (tree / "val" / f"{clip_name('tickling', 'val', 0)}.mp4").unlink()
+    inventory = dataset(tree).check()
+    assert inventory.samples == {"train": 54, "validation": 6, "test": 8}
+    assert inventory.skipped == {"listed but not on disk": 1}

@@ -207,6 +207,12 @@ def test_a_tree_without_a_usable_tweet_says_why(tree: Path) -> None:
         dataset(tree).load()
 
 
+def test_the_fingerprint_follows_the_texts(tree: Path) -> None:
+    before = dataset(tree).fingerprint()
+    (tree / "data/9.txt").write_text("another text")
+    assert dataset(tree).fingerprint() != before
+
+
 # Files.
 
 

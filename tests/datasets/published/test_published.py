@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mlabench import registry
+from mlabench.datasets import LeftOutError
 from mlabench.datasets.published import crema_d, iemocap_files, kinetics_sounds, text_image
 from mlabench.datasets.published.base import RawDataset
 from mlabench.datasets.published.food101 import clean_title, read_titles
-from mlabench.datasets.published.mvsa import read_labels
+from mlabench.datasets.published.mvsa import LABELS, pair_label, read_labels
 from mlabench.errors import UserError
 from tests.datasets.trees import LISTS, TREES
 
+RULES: tuple[Literal["agreeing", "polar"], ...] = ("agreeing", "polar")
 MLA, QMF, OGM = "github.com/Cecile-hi", "github.com/QingyangZhang/QMF", "github.com/GeWu-Lab"
 
 
@@ -151,7 +153,13 @@ def _utterances(ids: set[str]) -> None:
 
 
 def _pairs(labels: dict[str, tuple[str, str]]) -> None:
-    assert all(text == text.lower() and image == image.lower() for text, image in labels.values())
+    for text, image in labels.values():
+        assert (text, image) == (text.lower(), image.lower())
+        for rule in RULES:
+            try:
+                assert pair_label(text, image, rule) in LABELS
+            except LeftOutError as reason:
+                assert str(reason) in ("unknown label", "contradictory labels", "labels differ")
 
 
 #: What reads a file, and what holds of all that it can return.
@@ -174,10 +182,21 @@ LINES = [
     *('{"img": "a.jpg", "label": "sushi", "text": ""}', '{"img": 3, "label": {"img": []}}', "ID\ttext,image"),
     *("1\tpositive,neutral", "2\t, ", "Ses01F_impro01_F000.mp4 [split|sign] x", "[split|sign]", "Ses01F_F0"),
 ]
-CONTENTS = st.binary(max_size=200) | st.builds(
-    lambda lines, encoding: "\n".join(lines).encode(encoding, errors="replace"),
-    st.lists(st.text(max_size=40) | st.sampled_from(LINES), max_size=5),
-    st.sampled_from(["utf-8", "utf-16"]),
+CONTENTS = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        lambda lines, encoding: "\n".join(lines).encode(encoding, errors="replace"),
+        st.lists(st.text(max_size=40) | st.sampled_from(LINES), max_size=5),
+        st.sampled_from(["utf-8", "utf-16"]),
+    ),
+    st.text('a_1.jpg,"\n\r\t\\&;<>x', max_size=200).map(str.encode),
+    st.text("12\t, \nIDpositve", max_size=60).map(str.encode),
+    # JSON of any shape, or nearly so, with the keys of a list.
+    st.recursive(
+        st.none() | st.text(max_size=5),
+        lambda values: st.dictionaries(st.sampled_from(["img", "label", "text", "id"]), values),
+        max_leaves=6,
+    ).map(lambda value: repr(value).replace("'", '"').encode(errors="surrogatepass")),
 )
 
 
