@@ -8,7 +8,8 @@ from enum import StrEnum
 from statistics import median
 
 from mlabench.missing import Missing
-from mlabench.store import RecordHeader, Store, TrialHeader, holders
+from mlabench.record import Failure, Record
+from mlabench.store import Store, holders
 from mlabench.suite import Plan
 from mlabench.training import Job, method_source
 from mlabench.trial import Trial
@@ -41,7 +42,8 @@ class Standing:
         trial: The trial.
         tests: The test patterns that the plan asks for.
         state: Where it stands.
-        header: What its record says, if there is one.
+        failure: Why it failed, if it did.
+        epoch_seconds: What an epoch of its training took; None if that was not recorded.
         stale: The method's source has changed since, without a new version.
         seal: Tells this record from one that comes later.
     """
@@ -49,7 +51,8 @@ class Standing:
     trial: Trial
     tests: tuple[Missing, ...]
     state: State
-    header: RecordHeader | None
+    failure: Failure | None
+    epoch_seconds: float | None
     stale: bool
     seal: str
 
@@ -60,21 +63,22 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
     standings = []
     for trial, tests in plan.trials():
         seal = store.seal(trial.id)
-        header = store.header(trial.id)
+        record = store.read(trial.id, quick=True)
         if trial.id in busy:
             state = State.RUNNING
-        elif header is None:
+        elif record is None:
             state = State.MISSING
-        elif header.status == "failed":
+        elif record.status == "failed":
             state = State.FAILED
-        elif all(test.key in header.evaluations for test in tests):
+        elif all(test.key in record.evaluations for test in tests):
             state = State.DONE
         else:
             state = State.INCOMPLETE
+        failure = record.failure if record is not None else None
         stale = False
-        if header is not None and header.status == "ok":
-            stale = header.environment.method_source != method_source(trial)
-        standings.append(Standing(trial, tests, state, header, stale, seal))
+        if record is not None and record.status == "ok":
+            stale = record.environment.get("method_source", "") != method_source(trial)
+        standings.append(Standing(trial, tests, state, failure, _epoch_seconds(record), stale, seal))
     return standings
 
 
@@ -99,13 +103,15 @@ def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: 
 
     None if nothing was recorded on these samples. ``standings`` spare reading the records that they already hold.
     """
-    known = {standing.trial.id: standing.header for standing in standings}
-    others = sorted(set(store.ids()) - known.keys()) if jobs else ()
+    recorded = [(standing.trial, standing.epoch_seconds) for standing in standings]
+    others = sorted(set(store.ids()) - {trial.id for trial, _ in recorded}) if jobs else ()
+    found = (store.read(trial_id, quick=True) for trial_id in others)
+    recorded += [(record.trial, _epoch_seconds(record)) for record in found if record is not None]
     seconds: dict[tuple[object, ...], list[float]] = {}
-    for header in (*known.values(), *map(store.header, others)):
-        if header and header.status == "ok" and (trained := header.cost.wall_seconds_train):
-            for similarity in _similarities(header.trial):
-                seconds.setdefault(similarity, []).append(trained / header.trial.training.epochs)
+    for trial, epoch_seconds in recorded:
+        if epoch_seconds:
+            for similarity in _similarities(trial):
+                seconds.setdefault(similarity, []).append(epoch_seconds)
     total = 0.0
     for job in jobs:
         closest = next((seconds[similarity] for similarity in _similarities(job.trial) if similarity in seconds), None)
@@ -115,7 +121,13 @@ def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: 
     return total / max(workers, 1)
 
 
-def _similarities(trial: Trial | TrialHeader) -> list[tuple[object, ...]]:
+def _epoch_seconds(record: Record | None) -> float | None:
+    if record is None or record.status == "failed" or "wall_seconds_train" not in record.cost:
+        return None
+    return record.cost["wall_seconds_train"] / record.trial.training.epochs
+
+
+def _similarities(trial: Trial) -> list[tuple[object, ...]]:
     """What trials share whose epochs take about as long, the closest first."""
     samples = (trial.dataset.name, trial.limit)
     return [(*samples, trial.method.name), samples]

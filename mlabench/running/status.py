@@ -39,9 +39,9 @@ class Status:
     def failures(self) -> dict[str, str]:
         """Why trials failed, by trial id."""
         return {
-            entry.trial.id: f"{entry.header.failure.kind}: {entry.header.failure.message}"
+            entry.trial.id: f"{entry.failure.kind}: {entry.failure.message}"
             for entry in self.standings
-            if entry.state == State.FAILED and entry.header and entry.header.failure
+            if entry.state == State.FAILED and entry.failure
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from mlabench.registry import cache_folder
 from mlabench.store.atomic import remove_file, write_atomically
 from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
 from mlabench.store.cleanup import checkpoint_path, tidy
-from mlabench.store.header import RecordHeader, TrialHeader
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, Store
@@ -21,9 +20,7 @@ __all__ = [
     "CachedArray",
     "Draft",
     "Holder",
-    "RecordHeader",
     "Store",
-    "TrialHeader",
     "cache_folder",
     "cached_array",
     "checkpoint_path",

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,6 @@ from pydantic import ValidationError
 from mlabench.errors import UserError, cannot_write
 from mlabench.record import SCHEMA_VERSION, Record
 from mlabench.store.atomic import write_atomically
-from mlabench.store.header import RecordHeader
 from mlabench.suite import Plan
 
 RECORD = "record.json"
@@ -39,8 +37,6 @@ PREDICTIONS = "predictions.npz"
 MODEL = "model.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
-
-_Read = TypeVar("_Read", Record, RecordHeader)
 
 
 class CorruptRecordError(Exception):
@@ -76,21 +72,18 @@ class Store:
         """Ids of all trials that have a record, sorted."""
         return sorted(path.parent.name for path in self.trials.glob(f"*/{RECORD}") if path.parent.name[0] != ".")
 
-    def read(self, trial_id: str) -> Record | None:
-        """The record of a trial, verified, or None. A corrupt one is set aside, reported in :attr:`set_aside`."""
-        return self._read(trial_id, read_record)
+    def read(self, trial_id: str, *, quick: bool = False) -> Record | None:
+        """The record of a trial, verified, or None. A corrupt one is set aside, reported in :attr:`set_aside`.
 
-    def header(self, trial_id: str) -> RecordHeader | None:
-        """The part of it that a survey needs, in a fifth of the time; see :func:`read_header`."""
-        return self._read(trial_id, read_header)
-
-    def _read(self, trial_id: str, read: Callable[[Path], _Read]) -> _Read | None:
+        A survey of thousands of trials need not read gigabytes: ``quick`` computes the checksums of predictions and
+        weights only where these changed after the record was written.
+        """
         try:
             try:
-                return read(self.folder(trial_id))
+                return read_record(self.folder(trial_id), quick=quick)
             except CorruptRecordError:
                 # It may have been replaced halfway through: only what stays corrupt is.
-                return read(self.folder(trial_id))
+                return read_record(self.folder(trial_id), quick=quick)
         except FileNotFoundError:
             return None
         except CorruptRecordError as error:
@@ -236,7 +229,7 @@ class Store:
         return plans
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, *, quick: bool = False) -> Record:
     """Reads and verifies one trial's folder: fields, checksums of all files, and that it is the trial it is called.
 
     Raises:
@@ -244,48 +237,32 @@ def read_record(folder: Path) -> Record:
         CorruptRecordError: If it does not parse, or a checksum does not agree.
         UserError: If it may not be read, or was written by a newer version.
     """
-    record = _parse(folder, Record)
-    if record.trial.id != folder.name:
-        raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
-    _check_files(folder, record.files)
-    return record
-
-
-def read_header(folder: Path) -> RecordHeader:
-    """Reads a few fields of a record and verifies the record's own checksum. Raises as :func:`read_record`.
-
-    A survey of thousands of trials need not read gigabytes: it computes the checksums of predictions and weights only
-    where these changed after the record was written; :func:`read_record` finds whatever else is wrong.
-    """
-    header = _parse(folder, RecordHeader)
-    _check_files(folder, header.files, changed_since=(folder / RECORD).stat().st_mtime_ns)
-    return header
-
-
-def _parse(folder: Path, model: type[_Read]) -> _Read:
-    """The record of a folder as ``model``. Raises as :func:`read_record`."""
     if not folder.is_dir():
         raise FileNotFoundError(folder)
+    path = folder / RECORD
     try:
-        body, seal = _unseal((folder / RECORD).read_text(encoding="utf-8"))
+        body, seal = _unseal(path.read_text(encoding="utf-8"))
     except PermissionError as error:
-        problem, remedy = "this record may not be read.", "Correct its permissions."
-        raise UserError(problem, remedy=remedy, file=str(folder / RECORD)) from error
+        raise UserError("this record may not be read.", remedy="Correct its permissions.", file=str(path)) from error
     except (OSError, ValueError) as error:
         raise CorruptRecordError(f"{RECORD} does not parse ({type(error).__name__})") from error
     if _digest(body) != seal:
         raise CorruptRecordError(f"{RECORD} does not have the checksum that it was written with")
     try:
-        return model.model_validate_json(body)
+        record = Record.model_validate_json(body)
     except ValidationError as error:
-        version = _version(body)
-        if version > SCHEMA_VERSION:
-            problem = f"this record has schema version {version}, newer than {SCHEMA_VERSION}."
-            raise UserError(problem, remedy="Upgrade mlabench.", file=str(folder / RECORD)) from error
+        for fault in error.errors():
+            if fault["loc"] == ("schema_version",) and fault["type"] == "less_than_equal":
+                problem = f"this record has schema version {fault['input']}, newer than {SCHEMA_VERSION}."
+                raise UserError(problem, remedy="Upgrade mlabench.", file=str(path)) from error
         raise CorruptRecordError(f"{RECORD} does not have the expected fields ({error.error_count()})") from error
+    if record.trial.id != folder.name:
+        raise CorruptRecordError(f"{RECORD} belongs to the trial {record.trial.id}")
+    _check_files(folder, record.files, changed_since=path.stat().st_mtime_ns if quick else -1)
+    return record
 
 
-def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int = -1) -> None:
+def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int) -> None:
     """Compares the files beside a record with their checksums; only those written after ``changed_since`` (in ns)."""
     for path in (folder / PREDICTIONS, folder / MODEL):
         if not path.exists():
@@ -293,16 +270,6 @@ def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int 
         is_old = path.name in checksums and path.stat().st_mtime_ns <= changed_since
         if not is_old and _sha256(path) != checksums.get(path.name):
             raise CorruptRecordError(f"{path.name} does not have the checksum that it was written with")
-
-
-def _version(body: str) -> int:
-    """The schema version of a record that does not fit this one's; 0 if it does not say."""
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return 0
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    return version if isinstance(version, int) else 0
 
 
 _SEAL = ',\n "sha256": "'

@@ -62,6 +62,7 @@ EVERYTHING = plan(DONE, INCOMPLETE, FAILED, RUNNING, NEW, DONE)
 
 
 def test_survey(store: Store) -> None:
+    store.write(record(DONE, wall_seconds_train=60.0))
     with held(store.root, RUNNING.id):
         standings = survey(EVERYTHING, store)
     assert [(entry.trial, entry.state) for entry in standings] == [
@@ -72,8 +73,8 @@ def test_survey(store: Store) -> None:
         (NEW, State.MISSING),
     ]
     assert standings[1].tests == (COMPLETE, HALF)
-    assert standings[0].header == store.header(DONE.id)
-    assert standings[4].header is None
+    assert [entry.failure for entry in standings] == [None, None, failure(FAILED).failure, None, None]
+    assert [entry.epoch_seconds for entry in standings] == [60.0 / DONE.training.epochs, None, None, None, None]
     assert not any(entry.stale for entry in standings)
 
 

@@ -95,11 +95,11 @@ def test_a_record_replaced_while_it_is_read_is_not_set_aside(store: Store, monke
     store.write(make_record(trial))
     reads = []
 
-    def read_twice(folder: Path) -> Record:
+    def read_twice(folder: Path, *, quick: bool) -> Record:
         reads.append(folder)
         if len(reads) == 1:
             raise CorruptRecordError("its files are those of the next record")
-        return read_record(folder)
+        return read_record(folder, quick=quick)
 
     monkeypatch.setattr("mlabench.store.records.read_record", read_twice)
     assert store.read(trial.id) is not None
@@ -131,56 +131,49 @@ def test_a_survey_computes_the_checksums_of_what_was_written_to_after_the_record
     path.write_bytes(b"waights")
     written = (store.folder(trial.id) / RECORD).stat().st_mtime
     os.utime(path, (written - 1, written - 1))
-    assert store.header(trial.id) is not None
+    assert store.read(trial.id, quick=True) is not None
     os.utime(path, (written + 1, written + 1))
-    assert store.header(trial.id) is None
+    assert store.read(trial.id, quick=True) is None
     assert MODEL in store.set_aside[0][1]
 
 
-def test_a_summary_says_what_the_record_says(store: Store):
+def test_a_quick_reading_gives_the_whole_record(store: Store):
     trial = make_trial("mla", 3)
     record = make_record(trial).model_copy(
         update={"cost": {"wall_seconds_train": 1.5}, "environment": {"method_source": "abc", "torch": "2"}}
     )
     store.write(record, {"ids": np.array(["a"])})
-    summary, record = store.header(trial.id), store.read(trial.id)
-    assert summary is not None
-    assert record is not None
-    assert (summary.status, summary.failure, summary.files) == ("ok", None, record.files)
-    assert summary.evaluations.keys() == record.evaluations.keys()
-    assert (summary.cost.wall_seconds_train, summary.environment.method_source) == (1.5, "abc")
-    assert summary.trial.method.name == "mla"
-    assert summary.trial.dataset.name == trial.dataset.name
-    assert (summary.trial.limit, summary.trial.training.epochs) == (trial.limit, trial.training.epochs)
+    read = store.read(trial.id, quick=True)
+    assert read is not None
+    assert read == record.model_copy(update={"files": read.files})
+    assert set(read.files) == {PREDICTIONS}
     failed = Record(trial=trial, status="failed", failure=Failure(kind="E", message="m"))
     store.write(failed)
-    summary = store.header(trial.id)
-    assert summary is not None
-    assert summary.failure == failed.failure
-    assert store.header("other") is None
+    assert store.read(trial.id, quick=True) == failed
+    assert store.read("other", quick=True) is None
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [('"accuracy": 0.5', '"accuracy": 0.9'), ('"status": "ok"', '"status": "good"'), ("{", "")]
 )
-def test_a_summary_of_a_damaged_record_is_none(store: Store, old: str, new: str):
+def test_a_quick_reading_of_a_damaged_record_gives_none(store: Store, old: str, new: str):
     trial = make_trial()
     store.write(make_record(trial, 0.5))
     path = store.folder(trial.id) / RECORD
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert store.header(trial.id) is None
+    assert store.read(trial.id, quick=True) is None
     assert store.set_aside[0][0] == trial.id
 
 
-def test_a_forged_summary_is_refused(store: Store):
+def test_a_forged_record_is_refused_by_a_quick_reading(store: Store):
     """With a checksum that fits."""
     trial = make_trial()
     store.write(make_record(trial))
     path = store.folder(trial.id) / RECORD
     body, _ = _unseal(path.read_text())
     path.write_text(_seal(body.replace('"status": "ok"', '"status": "good"')))
-    assert store.header(trial.id) is None
+    assert store.read(trial.id, quick=True) is None
     assert "fields" in store.set_aside[0][1]
 
 
@@ -206,7 +199,7 @@ def test_a_newer_schema_asks_for_an_upgrade(store: Store):
     with pytest.raises(UserError, match="Upgrade"):
         store.read(trial.id)
     with pytest.raises(UserError, match="Upgrade"):
-        store.header(trial.id)
+        store.read(trial.id, quick=True)
 
 
 def test_recovery_after_a_crash_between_the_two_renames(store: Store):
