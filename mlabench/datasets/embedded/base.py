@@ -80,13 +80,13 @@ class Embedded(Dataset):
         )
 
     def check(self, root: Path | None = None) -> Inventory:
-        """See :meth:`mlabench.datasets.embedded.rebuild.Rebuild.check`."""
+        """See :meth:`Dataset.check`."""
         return self.rebuild.check(root)
 
     def prepare(
         self, root: Path | None = None, out: Path | None = None, progress: ReportProgress | None = None
     ) -> Inventory:
-        """See :meth:`mlabench.datasets.embedded.rebuild.Rebuild.prepare`."""
+        """See :meth:`Dataset.prepare`."""
         return self.rebuild.prepare(root, out or self.folder, self.folder, progress)
 
     @property

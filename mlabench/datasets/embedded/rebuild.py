@@ -6,12 +6,12 @@ import json
 import re
 import tempfile
 import unicodedata
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 class _Sample(Protocol):
     @property
-    def label(self) -> str:
-        """Name of its class."""
+    def label(self) -> str: ...
 
     @property
     def concept(self) -> str:
@@ -43,46 +42,38 @@ _Item = TypeVar("_Item")
 _Values = TypeVar("_Values")
 
 
-class Rebuild(ABC, Generic[_S]):
-    """How one dataset's features are rebuilt from the files of its Debian packages."""
+@dataclass(frozen=True)
+class Rebuild(Generic[_S]):
+    """How one dataset's features are rebuilt from the files of its Debian packages.
 
-    packages: ClassVar[tuple[str, ...]]
-    #: What the metadata say beside the reasons for which samples were left out.
-    about: ClassVar[Mapping[str, Any]] = {}
+    Attributes:
+        packages: Their names.
+        find: The folder of the raw files, from the one that the packages were unpacked into (``None``: installed).
+        list_samples: The samples in it, not decoded yet.
+        encode: From samples, the split of each concept, a counter of reasons to skip and a report of progress: the
+            table and the tensors of all samples that can be decoded. The others are counted.
+        about: What the metadata say beside the reasons for which samples were left out.
+    """
 
-    @abstractmethod
-    def listing(self, root: Path | None) -> tuple[Path, Listing[_S]]:
-        """The folder of the raw files, and the samples in it, not decoded yet.
-
-        Args:
-            root: The folder that the packages were unpacked into; ``None`` for where they are installed.
-        """
-
-    @abstractmethod
-    def encode(
-        self, samples: Sequence[_S], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
-    ) -> tuple[Rows, Tensors]:
-        """The table and the tensors of all ``samples`` that can be decoded; counts the others in ``skipped``.
-
-        ``split`` has the split of each concept.
-        """
+    packages: tuple[str, ...]
+    find: Callable[[Path | None], Path]
+    list_samples: Callable[[Path], Listing[_S]]
+    encode: Callable[[Sequence[_S], Mapping[str, str], Counter[str], ReportProgress], tuple[Rows, Tensors]]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, root: Path | None = None) -> Inventory:
         """Counts the samples among the raw files, without decoding them."""
-        folder, listing = self.listing(root)
+        folder = self.find(root)
+        listing = self.list_samples(folder)
         split = split_samples(listing.samples)
         return Inventory(folder, _counts(split[sample.concept] for sample in listing.samples), dict(listing.skipped))
 
     def prepare(self, root: Path | None, out: Path, shipped: Path, progress: ReportProgress | None = None) -> Inventory:
         """Rebuilds the features. Takes about two minutes on one core; ``out`` changes only when all is done.
 
-        Args:
-            root: As of :meth:`listing`.
-            out: Folder for the features, made if need be.
-            shipped: The folder in the package, whose data card and licence are copied.
-            progress: Called after each item.
+        The data card and the licence are copied from ``shipped``, the folder in the package.
         """
-        _, listing = self.listing(root)
+        listing = self.list_samples(self.find(root))
         split = split_samples(listing.samples)
         with _staged(out) as folder, networks.one_thread():
             rows, tensors = self.encode(listing.samples, split, listing.skipped, progress or silent)
@@ -159,11 +150,12 @@ def normalise(description: str) -> str:
     return text
 
 
-def group_twins(keys: Mapping[str, Sequence[str]], families: Sequence[str]) -> dict[str, str]:
+def group_twins(keys: Mapping[str, Sequence[str]], near_identical: Path) -> dict[str, str]:
     """The concept of each picture: what shares a key or a family of names, directly or through others, is one.
 
-    It is called after the alphabetically first of its first keys.
+    A family is a line of the file ``near_identical``. A concept is called after the first of its first keys.
     """
+    families = [line for line in near_identical.read_text("utf-8").splitlines() if not line.startswith("#")]
     matching = {name: [f"family:{family}" for family in families if re.fullmatch(family, name)] for name in keys}
     return join_groups({name: [*own, *matching[name]] for name, own in keys.items()})
 

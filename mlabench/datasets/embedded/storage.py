@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ Features = NDArray[np.float32]
 
 def read_features(folder: Path, remedy: str = "Reinstall mlabench.") -> tuple[Rows, Tensors, dict[str, str]]:
     """The table of samples, the tensors and their metadata. Where a file is missing, the error has that remedy."""
-    _require(folder, remedy)
-    with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+    tensors, table = _files(folder, remedy)
+    with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    with safe_open(folder / TENSORS, framework="numpy") as file:
+    with safe_open(tensors, framework="numpy") as file:
         return rows, {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
@@ -52,22 +51,19 @@ def write_features(folder: Path, rows: Rows, tensors: Tensors, metadata: dict[st
 
 def fingerprint(folder: Path, options: Mapping[str, Any], remedy: str) -> str:
     """First 12 hex digits of a SHA-256 over the two files and the options that decide what is loaded."""
-    _require(folder, remedy)
-    return hashlib.sha256((_hash(folder) + json.dumps(options, sort_keys=True)).encode()).hexdigest()[:12]
+    files = hashlib.sha256()
+    for path in _files(folder, remedy):
+        files.update(path.read_bytes())
+    return hashlib.sha256((files.hexdigest() + json.dumps(options, sort_keys=True)).encode()).hexdigest()[:12]
 
 
-def _require(folder: Path, remedy: str) -> None:
-    for name in (TENSORS, TABLE):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing.", remedy=remedy)
-
-
-@cache
-def _hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in (TENSORS, TABLE):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+def _files(folder: Path, remedy: str) -> list[Path]:
+    """The tensors and the table."""
+    paths = [folder / TENSORS, folder / TABLE]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path} is missing.", remedy=remedy)
+    return paths
 
 
 def moments(values: Features) -> tuple[Features, Features]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.clipart.raw_files import CLASSES
-from mlabench.datasets.embedded.clipart.rebuild import RebuildClipart
+from mlabench.datasets.embedded.clipart.rebuild import REBUILD
 from mlabench.datasets.options import ImageText
 from mlabench.hyperparameters import ModalityOptions
 
@@ -46,7 +46,7 @@ class Clipart(Embedded):
 
     folder = Path(__file__).with_name("features")
     classes = CLASSES
-    rebuild = RebuildClipart()
+    rebuild = REBUILD
     notes = (
         "clipart stands in for Food-101 and MVSA; its numbers are not the paper's.",
         "Drawings of one concept (a series, or twins in colour and in black and white) are not independent.",

@@ -61,14 +61,9 @@ _PUBLIC_DOMAIN = {"http://web.resource.org/cc/PublicDomain", "Public Domain"}
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawing, which is one sample.
+    """One drawing, which is one sample; ``id`` is its path without a suffix, e.g. ``animals/birds/crow_01``.
 
-    Attributes:
-        id: Path below the folder of pictures without a suffix, e.g. ``animals/birds/crow_01``.
-        label: Its class.
-        path: The PNG, or the SVG where there is no PNG of a reasonable size.
-        title: What its author called it, often in English, sometimes in Italian or French.
-        concept: What it shares with its twins; see :func:`concepts`.
+    ``path`` is the PNG, or the SVG where there is no PNG of a reasonable size.
     """
 
     id: str
@@ -175,77 +170,11 @@ def _read_title(svg: Path) -> str:
 #: How the titles and the names of twins differ: numbers, and black and white.
 _VARIANT = re.compile(r"\b(b and w|b w|bw|colou?r|contour|ganson)\b|\d+\b")
 
-#: Near-identical pictures whose titles differ. Found by comparing shapes, edges and features of all pairs of
-#: pictures, plain and mirrored, and then by looking at them. One regular expression each.
-_FAMILIES = [
-    r"animals/birds/(baby|ninja)_tux_rory_mccann_01",
-    r"animals/birds/(emperor_penguin_ralf_ste|ralf_ark\.in-berlin\.de_ra)_01",
-    r"animals/lucchetto_\w+",
-    r"animals/mammals/(angry|happy)_monkey_benji_park_01",
-    r"animals/mammals/bears/sleeping_bear_\w+",
-    r"computer/hardware/(8port_)?hub_ruairi_hann_r",
-    r"computer/hardware/(computer_)?keyboard_01",
-    r"computer/hardware/joystick_(beige_gray|black_red)_petr\w+",
-    r"education/books/(help-)?books-aj.*",
-    r"electronics/bulb/lightbulb_\w+_benj\w+",
-    r"food/(galette|sugarbox)_01",
-    r"food/(large|small)_plate(_bw)?",
-    r"food/apple_(bitten|with_worm)_dan_gerh\w+",
-    r"food/beverages/(apple|orange)_juice_box(_bw)?",
-    r"food/breads_and_carbs/muffin_?\d(_bw)?",
-    r"food/fruit/(apple_martin_schmidt-li|pear_jean-victor_balin)_01r",
-    r"food/fruit/((lemon|lime)_\w+_ganson|orange_wedge(_bw)?)",
-    r"food/fruit/rondelle_(d_)?orange_01",
-    r"food/meats_and_eggs/(chicken_|ham)burger(_bw|_ganson)?",
-    r"food/pizza_(cheese|pepperoni)(_bw)?",
-    r"food/\w+/\w+_mateya_01",
-    r"geography/astronomy/0\d_\w+_openc.*",
-    r"geography/astronomy/southen_cross_\w+",
-    r"geography/.*(australia|new.south.wales|northern.territory|queensland|tasmania|victoria).*",
-    r"geography/brazil_\w+",
-    r"geography/(spain|spanish|rios_de_espana)_\w+",
-    r"office/paper(face)?\d",
-    r"office/pin_-.*",
-    r"office/telephone/telephone_(lutte_incendi|sauvetage_yves)_01",
-    r"people/(adult_astrid_graeber_01|boy_astrid_graeber_)",
-    r"people/(boy_symbol_01_01|symbolic_boy_hans_derago_01)",
-    r"people/bodypart/(left|right)_(foot|hand)_print_\w+",
-    r"people/clothing/hats/(simple|bejewelled)_crown_\w+",
-    r"people/clothing/pantyhose/\w+",
-    r"people/signor(e|ina)_architetto_\w+",
-    r"people/silhouette_(fe)?male_\d",
-    r"people/smilies/smiley\w*_nicolas_\w+",
-    r"plants/trees/evergreen/(plain_tree_01|tree_02)",
-    r"recreation/(nitrox_)?scuba_tank_01",
-    r"recreation/games/chess/(yet_another_)?chess_game_01",
-    r"recreation/games/chess/black_and_white_\w+",
-    r"recreation/holiday/christmas/(evergreen_wreath|wreath_of_evergreen)_\w+",
-    r"recreation/holiday/fireworks_ganson\d",
-    r"recreation/holiday/valentines/heart_.*jon.*",
-    r"recreation/music/(double|simple)_croche_\w.*",
-    r"recreation/music/double_note_.*",
-    r"recreation/music/piano_theory_.*",
-    r"recreation/music/trumpet_(b_flat|pocket)_\w+",
-    r"recreation/sports/table_tennis_.*",
-    r"recreation/toys/(simple|stylized)_teddy_bear_\w+",
-    r"recreation/toys/rubber_duck\d_ganson",
-    r"recreation/toys/rubik\w*",
-    r"tools/(lock_-_open_afief_halumi|padlock_aj_ashton)_01",
-    r"tools/lente_\w+",
-    r"tools/ruota_dentata_\w+",
-    r"transportation/(vehicles/)?shelby_cobra_\w+",
-    r"transportation/boating/sailboat_illustration(_labels)?",
-    r"transportation/dodge_neon_\w+",
-]
-
 
 def concepts(titles: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The concept of each picture, by id: titles and file names are compared, and families of near-identical pictures.
-
-    Differences in case, punctuation, articles, colours and numbers do not count.
-    """
+    """The concept by id: titles or names of files are equal, but for case, articles, colours and numbers."""
     keys = {name: [_normalise(title), f"file:{_normalise(PurePosixPath(name).name)}"] for name, title in titles}
-    return group_twins(keys, _FAMILIES)
+    return group_twins(keys, Path(__file__).with_name("near_identical.txt"))
 
 
 def _normalise(title: str) -> str:
@@ -254,11 +183,9 @@ def _normalise(title: str) -> str:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Decodes a PNG or SVG, cuts off the margins, and fits it into a white square. uint8 RGB ``[224, 224, 3]``
-
-    Many pictures are small drawings on a large page.
-    """
+    """Decodes a PNG or SVG and fits it into a white square, its margins cut off. uint8 RGB ``[224, 224, 3]``"""
     picture = pictures.read_picture(path)
+    # Many are small drawings on a large page.
     drawn = (picture != 255).any(axis=2)
     rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
     if not len(rows):

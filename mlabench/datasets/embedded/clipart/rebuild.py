@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mlabench.datasets.contract import ReportProgress
 from mlabench.datasets.embedded import networks
@@ -17,40 +16,32 @@ from mlabench.datasets.embedded.clipart.raw_files import (
 )
 from mlabench.datasets.embedded.rebuild import Rebuild, decode, numbered, training_rows
 from mlabench.datasets.embedded.storage import Rows, Tensors, as_bytes, as_halves
-from mlabench.datasets.listing import Listing
 
 
-class RebuildClipart(Rebuild[Drawing]):
+def _encode(
+    samples: Sequence[Drawing], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
+) -> tuple[Rows, Tensors]:
     """Drawings as bytes, titles in half precision."""
+    kept: list[Drawing] = []
+    image = networks.encode_pictures(
+        decode("pictures", samples, lambda drawing: read_picture(drawing.path), kept, skipped, report)
+    )
+    title_row = numbered(drawing.title for drawing in kept)
+    text = networks.encode_sentences(list(title_row))
+    report("titles", len(title_row), len(title_row))
+    rows = [
+        {
+            "id": drawing.id,
+            "class": drawing.label,
+            "concept": drawing.concept,
+            "split": split[drawing.concept],
+            "image": str(row),
+            "text": str(title_row[drawing.title]),
+        }
+        for row, drawing in enumerate(kept)
+    ]
+    used = training_rows(rows)
+    return rows, as_bytes("image", image, used("image")) | as_halves("text", text, used("text"))
 
-    packages = PACKAGES
 
-    def listing(self, root: Path | None) -> tuple[Path, Listing[Drawing]]:
-        """See :meth:`Rebuild.listing`."""
-        folder = find_clipart(root)
-        return folder, list_drawings(folder)
-
-    def encode(
-        self, samples: Sequence[Drawing], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
-    ) -> tuple[Rows, Tensors]:
-        """See :meth:`Rebuild.encode`."""
-        kept: list[Drawing] = []
-        image = networks.encode_pictures(
-            decode("pictures", samples, lambda drawing: read_picture(drawing.path), kept, skipped, report)
-        )
-        title_row = numbered(drawing.title for drawing in kept)
-        text = networks.encode_sentences(list(title_row))
-        report("titles", len(title_row), len(title_row))
-        rows = [
-            {
-                "id": drawing.id,
-                "class": drawing.label,
-                "concept": drawing.concept,
-                "split": split[drawing.concept],
-                "image": str(row),
-                "text": str(title_row[drawing.title]),
-            }
-            for row, drawing in enumerate(kept)
-        ]
-        used = training_rows(rows)
-        return rows, as_bytes("image", image, used("image")) | as_halves("text", text, used("text"))
+REBUILD = Rebuild(PACKAGES, find_clipart, list_drawings, _encode)

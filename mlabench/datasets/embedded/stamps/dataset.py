@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
-from mlabench.datasets.embedded.stamps.rebuild import RebuildStamps
+from mlabench.datasets.embedded.stamps.rebuild import REBUILD
 from mlabench.datasets.options import AudioImageText
 from mlabench.hyperparameters import ModalityOptions
 
@@ -53,7 +53,7 @@ class Stamps(Embedded):
 
     folder = Path(__file__).with_name("features")
     classes = CLASSES
-    rebuild = RebuildStamps()
+    rebuild = REBUILD
 
     def options(self) -> dict[str, Any]:
         """The options that decide what is loaded: without the text, its language does not matter."""

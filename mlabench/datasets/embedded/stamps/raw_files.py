@@ -42,15 +42,7 @@ _TRANSLATION = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
-    """One stamp.
-
-    Attributes:
-        name: Path below the stamps folder without a suffix, e.g. ``animals/marsupials/kangaroo``.
-        picture: The PNG, or the SVG where there is no PNG.
-        english: Description in English.
-        texts: Description by language code, for the languages of :data:`LANGUAGES`.
-        concept: What the stamp shares with its twins; see :func:`concepts`.
-    """
+    """One stamp; ``name`` is its path without a suffix, e.g. ``animals/marsupials/kangaroo``."""
 
     name: str
     picture: Path
@@ -167,35 +159,13 @@ def _read_texts(path: Path) -> dict[str, str]:
     return {language: text.strip() for language, text in texts.items() if text.strip()}
 
 
-#: Pictures that are re-coloured, mirrored or differ in a small sign only, although their descriptions do
-#: not tell. Found by comparing the outlines and edges of all pairs of pictures, plain and
-#: mirrored, and then by looking at them.
-_FAMILIES = (
-    r"clothes/bluejeans\d",
-    r"people/body_parts/manga_eye_(left|right)",
-    r"seasonal/christmas/(elfhat|santahat2)",
-    r"seasonal/hanukkah/dreydl.*",
-    r"symbols/alphabets/english/\w+/lowercase/[bdpq]_\w+",
-    r"symbols/alphabets/english/\w+/(lowercase/[il]|uppercase/I)_\w+",
-    r"symbols/faces/\w+",
-    r"symbols/math/operators/op[6-9]_\w+",
-    r"symbols/money/euro/coins/\d+",
-    r"symbols/music/note_(025|050)_[ab]",
-    r"town/roadsigns/(crossroads|t-junction)",
-    r"town/roadsigns/stoplight_\w+",
-)
-
-
 def concepts(stamps: Iterable[tuple[str, str, bytes]]) -> dict[str, str]:
-    """The concept of each stamp, from its name, English description and picture file.
-
-    The same normalised description, the same file or the same family of near-identical pictures make it.
-    """
+    """The concept of each stamp, from its name, English description and picture file: equal ones share it."""
     keys = {
         name: [normalise(english), f"picture:{hashlib.sha256(picture).hexdigest()}"]
         for name, english, picture in stamps
     }
-    return group_twins(keys, _FAMILIES)
+    return group_twins(keys, Path(__file__).with_name("near_identical.txt"))
 
 
 def read_picture(path: Path, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
