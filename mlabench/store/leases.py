@@ -13,8 +13,6 @@ records are replaced as a whole and do not depend on who made them.
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import socket
 import threading
@@ -22,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +28,7 @@ import psutil
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mlabench.errors import cannot_write
+from mlabench.store.atomic import remove_file, write_atomically
 
 HEARTBEAT_SECONDS = 5.0
 #: A process on another machine that has given no sign of life for so long is taken to be gone.
@@ -79,8 +78,7 @@ class Lease:
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
-        self._told = self.holder
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._beat, args=(self.holder,), daemon=True)
         self._thread.start()
 
     def report(self, stage: str, done: int, total: int) -> None:
@@ -92,22 +90,16 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if _token(self.path) == self.holder.token:
-            _sweep(self.path)
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path)
 
-    def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT_SECONDS):
-            if _token(self.path) != self.holder.token:
-                return
+    def _beat(self, told: Holder) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS) and _token(self.path) == self.holder.token:
             # A heartbeat that cannot be given (a full disk, a file server that is away) is tried again.
             with suppress(OSError):
-                if self.holder == self._told:
-                    os.utime(self.path)
-                    continue
-                self._told = self.holder
-                temporary = _beside(self.path, "tmp")
-                temporary.write_text(json.dumps(asdict(self._told)), encoding="utf-8")
-                temporary.replace(self.path)
+                os.utime(self.path)
+                if (holder := self.holder) != told:
+                    write_atomically(self.path, _HOLDER.dump_json(holder))
+                    told = holder
 
 
 @contextmanager
@@ -138,7 +130,6 @@ def claim(root: Path, trial_id: str) -> Lease | None:
             if _alive(path, other):
                 return None
             _take_away(path, other)
-        _sweep(path)
         return Lease(path, holder)
     except OSError as error:
         raise cannot_write("a lease", path.parent, error) from error
@@ -150,7 +141,6 @@ def release_of(root: Path, trial_id: str, pid: int) -> None:
     other = _read(path)
     if other is not None and (other.host, other.pid) == (_host(), pid):
         with suppress(OSError):
-            _sweep(path)
             _take_away(path, other)
 
 
@@ -178,12 +168,12 @@ def _path(root: Path, trial_id: str) -> Path:
 def _create(path: Path, holder: Holder) -> bool:
     """Creates a lease; False if there is one. Exclusive creation is atomic on network file systems, too."""
     try:
-        file = path.open("x", encoding="utf-8")
+        file = path.open("xb")
     except FileExistsError:
         return False
     try:
         with file:
-            json.dump(asdict(holder), file)
+            file.write(_HOLDER.dump_json(holder))
     except OSError:  # a full disk: what was written of it would keep others waiting
         path.unlink(missing_ok=True)
         raise
@@ -204,7 +194,7 @@ def _token(path: Path) -> str | None:
 
 def _take_away(path: Path, other: Holder | None) -> None:
     """Takes a dead process's lease away. Of several who try, one succeeds; a newer lease is put back."""
-    aside = _beside(path, "stale")
+    aside = _beside(path)
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -215,15 +205,9 @@ def _take_away(path: Path, other: Holder | None) -> None:
     aside.unlink(missing_ok=True)
 
 
-def _beside(path: Path, ending: str) -> Path:
-    """A new name for a short-lived file that has to do with a lease."""
-    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}.{ending}")
-
-
-def _sweep(path: Path) -> None:
-    """Removes the short-lived files that killed processes left beside a lease. Only its holder may do so."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 32}.*"):
-        left.unlink(missing_ok=True)
+def _beside(path: Path) -> Path:
+    """A name for a short-lived file; :func:`remove_file` removes it with the lease if a killed process left it."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 # -- life ----------------------------------------------------------------------------------------
@@ -242,7 +226,7 @@ def _alive(path: Path, holder: Holder | None) -> bool:
 
 def _now(path: Path) -> float:
     """The time by the clock of the file system that ``path`` is on; by this machine's, if nothing can be written."""
-    probe = _beside(path, "now")
+    probe = _beside(path)
     try:
         probe.touch()
         return probe.stat().st_mtime

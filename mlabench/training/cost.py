@@ -26,11 +26,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Clock:
-    """Wall-clock and processor seconds by phase.
-
-    Attributes:
-        seconds: ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``.
-    """
+    """Wall-clock and processor seconds by phase: ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``."""
 
     def __init__(self) -> None:
         self.seconds = defaultdict[str, float](float)
@@ -51,10 +47,6 @@ class Meter:
 
     A pass is one sample through one encoder, forward or backward. It counts wherever it happens: in a training step,
     between epochs, in the method's own encoders, or in copies that it makes of them (teachers).
-
-    Args:
-        method: What is trained.
-        device: Where.
     """
 
     def __init__(self, method: Method, device: torch.device) -> None:
@@ -62,7 +54,7 @@ class Meter:
         self._forward = dict.fromkeys(method.task.modalities, 0)
         self._backward = dict.fromkeys(method.task.modalities, 0)
         self._runs = False
-        self._wall = self._cpu = 0.0
+        self._clock = Clock()
         for name, module in method.named_modules():
             modality = name.rpartition(".")[2]
             if isinstance(module, Encoder) and modality in self._forward:
@@ -75,14 +67,12 @@ class Meter:
         """Measures the enclosed part of a training."""
         self._memory.reset_peak()
         self._runs = True
-        wall, cpu = time.perf_counter(), time.process_time()
         try:
-            yield
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
+            with self._clock.phase("per_step"):
+                yield
+                if self._device.type == "cuda":
+                    torch.cuda.synchronize(self._device)
         finally:
-            self._wall += time.perf_counter() - wall
-            self._cpu += time.process_time() - cpu
             self._runs = False
             self._memory.see_peak()
 
@@ -91,7 +81,7 @@ class Meter:
 
         ``steps`` is the number of training steps, ``samples`` how many samples with each modality these had in all.
         """
-        costs = {"wall_seconds_per_step": self._wall / steps, "cpu_seconds_per_step": self._cpu / steps}
+        costs = {name: seconds / steps for name, seconds in self._clock.seconds.items()}
         for modality, count in samples.items():
             if count:
                 costs[f"forward_passes_{modality}"] = self._forward[modality] / count
@@ -128,10 +118,9 @@ class _Memory:
         if device.type != "cuda" and sys.platform == "linux":
             gc.collect()
             _give_back()  # else a trial would seem to take nothing, where earlier ones of this process took more
-        self._start = self._now()
+        self._start = _mebibytes(device)
 
     def reset_peak(self) -> None:
-        """From here on."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._start is not None:
@@ -142,20 +131,9 @@ class _Memory:
                 self._start = None
 
     def see_peak(self) -> None:
-        """Up to here."""
-        peak = self._peak()
+        peak = _mebibytes(self._device, peak=True)
         if peak is not None and self._start is not None:
             self.above = max(self.above or 0.0, peak - self._start)
-
-    def _now(self) -> float | None:
-        if self._device.type == "cuda":
-            return torch.cuda.memory_allocated(self._device) / 2**20
-        return _process_mib("VmRSS")
-
-    def _peak(self) -> float | None:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 2**20
-        return _process_mib("VmHWM")
 
 
 def _give_back() -> None:
@@ -164,13 +142,16 @@ def _give_back() -> None:
         trim(0)
 
 
-def _process_mib(field: str) -> float | None:
-    """An entry of the process's status in MiB; None where the system has none."""
+def _mebibytes(device: torch.device, *, peak: bool = False) -> float | None:
+    """What is used now, or was at most since the last reset; None where the system does not say."""
+    if device.type == "cuda":
+        return (torch.cuda.max_memory_allocated if peak else torch.cuda.memory_allocated)(device) / 2**20
+    field = "VmHWM:" if peak else "VmRSS:"
     try:
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{field}:")), None)
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith(field)), None)
 
 
 @cache

@@ -71,34 +71,14 @@ class Observers:
     measure: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def fit(
-    method: Method,
-    train: SplitTensors,
-    validation: SplitTensors,
-    training: Training,
-    seed: int,
-    fabric: Fabric,
-    observers: Observers,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[list[Epoch], int]:
-    """Trains ``method`` in place; it ends with the weights of the selected epoch.
+@dataclass
+class TrainingRun:
+    """Trains ``method`` in place.
 
     Each stage has its own optimiser and schedule and starts from the selected epoch of the one before. ``seed`` decides
     the order of the batches and all that the method draws. The method may look at ``validation`` between epochs; the
     epoch is selected by what ``observers`` say. If there is a checkpoint, the training resumes from it.
-
-    Returns:
-        The learning curves, and the selected epoch of the last stage, counted from 1.
-
-    Raises:
-        TrainingDivergedError: If an epoch's mean loss is not finite.
     """
-    return _Run(method, train, validation, training, seed, fabric, observers, checkpoints).fit()
-
-
-@dataclass
-class _Run:
-    """One call of :func:`fit`."""
 
     method: Method
     train: SplitTensors
@@ -107,10 +87,11 @@ class _Run:
     seed: int
     fabric: Fabric
     observers: Observers
-    checkpoints: Checkpoints | None
+    checkpoints: Checkpoints | None = None
     curves: list[Epoch] = field(default_factory=list)
 
     def fit(self) -> tuple[list[Epoch], int]:
+        """The learning curves, and the epoch of the last stage, counted from 1, whose weights the method ends with."""
         snapshot = self.checkpoints.load() if self.checkpoints else None
         selected = 0
         stages = self.method.stages(self.training.epochs)

@@ -30,7 +30,7 @@ from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.loggers import sending_curves
-from mlabench.training.loop import Observers, fit, stable_seed
+from mlabench.training.loop import Observers, TrainingRun, stable_seed
 from mlabench.training.stopping import SuspendedError
 from mlabench.training.tensors import SplitTensors, accuracies
 from mlabench.trial import Trial
@@ -186,9 +186,8 @@ class _Process:
             measure=meter.running,
         )
         with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
-            curves, selected = fit(
-                method, train, validation, trial.training, trial.seed, fabric, observers, checkpoints
-            )
+            run = TrainingRun(method, train, validation, trial.training, trial.seed, fabric, observers, checkpoints)
+            curves, selected = run.fit()
         passes = total - checkpoints.resumed
         steps = passes * math.ceil(len(train) / trial.training.batch_size)
         present = zip(self.modalities, train.present.sum(dim=0).tolist(), strict=True)

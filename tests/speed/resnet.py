@@ -14,7 +14,7 @@ from mlabench.datasets import Split, Task
 from mlabench.encoders.from_timm import TimmEncoder
 from mlabench.method import Method
 from mlabench.training.devices.fabric import make_fabric
-from mlabench.training.loop import Observers, fit
+from mlabench.training.loop import Observers, TrainingRun
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Training
 
@@ -55,7 +55,7 @@ def main() -> None:
         for name, method in methods.items():
             clock = time.process_time if fabric.device.type == "cpu" else time.perf_counter
             start = clock()
-            fit(method, train, train, training, 0, fabric, observers)
+            TrainingRun(method, train, train, training, 0, fabric, observers).fit()
             times[name].append((clock() - start) / STEPS)
     concat, mla = (1e3 * statistics.median(values[1:]) for values in times.values())
     print(f"ResNet-18, batches of {options.batch}, side {size}, on {fabric.device}: ", end="")

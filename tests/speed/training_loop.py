@@ -21,7 +21,7 @@ from mlabench.encoders.features import MLP
 from mlabench.method import Batch, Method
 from mlabench.missing import Missing
 from mlabench.training.devices.fabric import make_fabric
-from mlabench.training.loop import Observers, fit, stable_seed
+from mlabench.training.loop import Observers, TrainingRun, stable_seed
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import Adam, Training
 
@@ -120,7 +120,7 @@ def main() -> None:
         for _ in range(1 + REPEATS):
             first, second = copy.deepcopy(start), copy.deepcopy(start)
             clock = [time.process_time()]
-            curves, _ = fit(first, train, train, training, SEED, fabric, observers)
+            curves, _ = TrainingRun(first, train, train, training, SEED, fabric, observers).fit()
             clock.append(time.process_time())
             loss = plain_loop(second, everything, step)
             clock.append(time.process_time())

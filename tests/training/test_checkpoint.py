@@ -18,7 +18,7 @@ from mlabench.record import Epoch
 from mlabench.testing import build_method, make_task
 from mlabench.training.checkpoint import Checkpoints, Snapshot
 from mlabench.training.devices.fabric import make_fabric
-from mlabench.training.loop import Observers, fit
+from mlabench.training.loop import Observers, TrainingRun
 from mlabench.training.tensors import accuracies
 from mlabench.trial import SGD, Adam, Cosine, Training
 from tests.splits import random_split
@@ -54,7 +54,7 @@ def train(
     observers = Observers(
         lambda: accuracies(method, VALIDATION, fabric), lambda: accuracies(method, TRAIN, fabric), report
     )
-    curves, selected = fit(method, TRAIN, VALIDATION, training, 3, fabric, observers, checkpoints)
+    curves, selected = TrainingRun(method, TRAIN, VALIDATION, training, 3, fabric, observers, checkpoints).fit()
     return curves, selected, {name: value.clone() for name, value in method.state_dict().items()}
 
 

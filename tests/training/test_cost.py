@@ -21,7 +21,7 @@ from mlabench.testing import build_method, make_task
 from mlabench.training import cost
 from mlabench.training.cost import Meter
 from mlabench.training.devices.fabric import make_fabric
-from mlabench.training.loop import Observers, fit
+from mlabench.training.loop import Observers, TrainingRun
 from mlabench.training.tensors import SplitTensors, accuracies
 from mlabench.trial import Training
 from tests.command_line import ROOT
@@ -60,7 +60,7 @@ def measured(method: Method, train: SplitTensors, fabric: Fabric) -> dict[str, f
         return accuracies(method, train, fabric)
 
     observers = Observers(validate, dict, lambda *_: None, measure=meter.running)
-    fit(method, train, train, Training(epochs=EPOCHS, batch_size=BATCH), 0, fabric, observers)
+    TrainingRun(method, train, train, Training(epochs=EPOCHS, batch_size=BATCH), 0, fabric, observers).fit()
     counts = train.present.sum(dim=0).tolist()
     return meter.costs(STEPS, {name: EPOCHS * count for name, count in zip(TASK.modalities, counts, strict=True)})
 
@@ -125,7 +125,7 @@ def test_measuring_changes_no_bit(train: SplitTensors, fabric: Fabric) -> None:
     watched, alone = build_method("mmin", TASK), build_method("mmin", TASK)
     measured(watched, train, fabric)
     observers = Observers(lambda: accuracies(alone, train, fabric), dict, lambda *_: None)
-    fit(alone, train, train, Training(epochs=EPOCHS, batch_size=BATCH), 0, fabric, observers)
+    TrainingRun(alone, train, train, Training(epochs=EPOCHS, batch_size=BATCH), 0, fabric, observers).fit()
     assert all(torch.equal(value, alone.state_dict()[name]) for name, value in watched.state_dict().items())
 
 

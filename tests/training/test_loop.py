@@ -25,8 +25,8 @@ from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.loop import (
     Observers,
     TrainingDivergedError,
+    TrainingRun,
     Updater,
-    fit,
     learning_rate_factor,
     make_optimizer,
     stable_seed,
@@ -156,7 +156,8 @@ def regress(
 def fit_linear(
     method: Method, train: SplitTensors, fabric: Fabric, seed: int = 3, watch: Observers | None = None, **training: Any
 ) -> tuple[list[Epoch], int]:
-    return fit(method, train, train, Training(batch_size=BATCH, **training), seed, fabric, watch or observers())
+    settings = Training(batch_size=BATCH, **training)
+    return TrainingRun(method, train, train, settings, seed, fabric, watch or observers()).fit()
 
 
 # -- the numbers ----------------------------------------------------------------------------------
@@ -471,7 +472,8 @@ def test_bfloat16(name: str) -> None:
     for precision in ("32", "bf16-mixed"):
         method = build_method(name, task)
         training = Training(epochs=20, batch_size=8, optimizer=Adam(lr=0.01), selection="last")
-        curves[precision], _ = fit(method, tensors, tensors, training, 0, make_fabric("cpu", precision), observers())
+        fabric = make_fabric("cpu", precision)
+        curves[precision], _ = TrainingRun(method, tensors, tensors, training, 0, fabric, observers()).fit()
         assert all(value.isfinite().all() for value in method.state_dict().values())
         assert {parameter.dtype for parameter in method.parameters()} == {torch.float32}
     exact, rounded = ([epoch.logs["loss"] for epoch in curves[precision]] for precision in ("32", "bf16-mixed"))
@@ -540,7 +542,7 @@ def test_methods_see_labelled_splits_before_each_epoch(fabric: Fabric, train: Sp
             )
 
     for _ in range(2):
-        fit(Curious(), train, few, Training(batch_size=BATCH, epochs=2), 3, fabric, observers())
+        TrainingRun(Curious(), train, few, Training(batch_size=BATCH, epochs=2), 3, fabric, observers()).fit()
     assert seen[:2] == seen[2:]
     assert [row[:4] for row in seen[:2]] == [(epoch, STEPS, SAMPLES, LABELS[[3, 1]].tolist()) for epoch in range(2)]
     assert seen[0][4] != seen[1][4]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
+
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from mlabench.processes import environment
 from mlabench.training.stopping import SIGNALS
@@ -26,7 +28,7 @@ def process_group(count: int, target: Callable[..., Any], arguments: tuple[Any, 
     if count == 1:
         yield
         return
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "NODE_RANK": "0"}
     processes = [
         get_context("spawn").Process(
             target=_join_group, args=({**shared, _LOCAL_RANK: str(rank)}, target, arguments), daemon=True
@@ -58,14 +60,5 @@ def _join_group(settings: dict[str, str], target: Callable[..., Any], arguments:
 
 
 def _leave_group() -> None:
-    import torch.distributed as dist
-
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -14,7 +14,7 @@ from mlabench.testing import build_method, make_task
 from mlabench.training.devices.data_parallel import share_out
 from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.devices.processes import process_group
-from mlabench.training.loop import Observers, fit
+from mlabench.training.loop import Observers, TrainingRun
 from mlabench.training.tensors import accuracies
 from mlabench.trial import SGD, Training
 from tests.command_line import mlabench
@@ -38,7 +38,7 @@ def train_all(folder: Path, processes: int) -> None:
         if processes > 1:
             share_out(method)
         observers = Observers(lambda method=method: accuracies(method, validation, fabric), dict, lambda _: None)  # type: ignore[misc]
-        fit(method, train, validation, TRAINING, 3, fabric, observers)
+        TrainingRun(method, train, validation, TRAINING, 3, fabric, observers).fit()
         path = folder / f"{processes} processes" / name / f"{fabric.global_rank}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in method.state_dict().items()}, path)
