@@ -166,11 +166,7 @@ def write_pattern(
 
 
 def pattern_hash(path: Path) -> str:
-    """SHA-256 of a pattern file's rows, the comment on the first line left out.
-
-    Raises:
-        UserError: If there is no such file, or it is not text.
-    """
+    """SHA-256 of a pattern file's rows, the comment on the first line left out."""
     return hashlib.sha256(_rows(path).encode()).hexdigest()
 
 

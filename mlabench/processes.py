@@ -25,14 +25,9 @@ def in_processes(
     """Calls a function with each tuple of arguments, in other processes.
 
     Yields (place of the call, result) as calls end; ``dict(...)`` or ``sorted(...)`` brings them into order. Where
-    one call fails or the caller stops early (Ctrl-C), the processes are killed. They are spawned, not forked, since
-    the threads of torch and FFmpeg do not survive a fork: function, arguments and results must be picklable.
-
-    Args:
-        function: A function at the top of a module.
-        calls: Its arguments.
-        processes: How many processes; with one, the calls are made here.
-        broken: Raised where a process dies.
+    one call fails or the caller stops early (Ctrl-C), the processes are killed; where one of them dies, ``broken`` is
+    raised. They are spawned, not forked, since the threads of torch and FFmpeg do not survive a fork: function,
+    arguments and results must be picklable. With one process, the calls are made here.
     """
     if min(processes, len(calls)) < 2:
         yield from ((place, function(*call)) for place, call in enumerate(calls))

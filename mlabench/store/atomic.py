@@ -10,11 +10,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, *parts: bytes) -> None:
-    """Writes a file, one part after the other; if that fails, the old one stays.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Writes a file, one part after the other; if that fails, the old one stays."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,10 +26,6 @@ def write_atomically(path: Path, *parts: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, and what killed processes wrote of it. No other process may be writing to it.
-
-    Raises:
-        OSError: If it cannot be removed.
-    """
+    """Removes a file, and what killed processes wrote of it. No other process may be writing to it."""
     for left in [path, *path.parent.glob(f".{glob.escape(path.name)}.*.tmp")]:
         left.unlink(missing_ok=True)

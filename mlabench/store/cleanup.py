@@ -16,11 +16,7 @@ def checkpoint_path(store: Store, trial_id: str) -> Path:
 
 
 def tidy(store: Store, done: Iterable[str]) -> None:
-    """Clears up beside the trials ``done``: no worker will, since none takes them again.
-
-    Raises:
-        UserError: If the results folder cannot be written.
-    """
+    """Clears up beside the trials ``done``: no worker will, since none takes them again."""
     found = [*store.root.glob("leases/*"), *store.root.glob("checkpoints/*"), *store.trials.glob(".*")]
     names = [path.name.removeprefix(".") for path in found]
     for trial_id in done if names else ():

@@ -104,11 +104,7 @@ class Lease:
 
 @contextmanager
 def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
-    """Holds a trial's lease in the results folder ``root`` for the length of a block; None if another process has it.
-
-    Raises:
-        UserError: If the folder cannot be written.
-    """
+    """Holds a trial's lease in the results folder ``root`` for the length of a block; None if another process has it."""
     lease = claim(root, trial_id)
     try:
         yield lease
@@ -118,7 +114,7 @@ def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
 
 
 def claim(root: Path, trial_id: str) -> Lease | None:
-    """Takes the lease of a trial, or returns None if a live process has it. Raises as :func:`held`."""
+    """Takes the lease of a trial, or returns None if a live process has it."""
     path = _path(root, trial_id)
     holder = Holder(_host(), os.getpid(), _born(os.getpid()), uuid.uuid4().hex, time.time())
     try:

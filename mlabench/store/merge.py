@@ -30,17 +30,10 @@ _AND = " && "
 
 @dataclass
 class MergeResult:
-    """What a merge did.
+    """What a merge did with trials; the warnings say what was left out, and why."""
 
-    Attributes:
-        added: Trials that were not there, or had failed.
-        completed: Trials that got further evaluations, predictions or weights.
-        unchanged: Trials that were there already.
-        warnings: What was left out, and why.
-    """
-
-    added: int = 0
-    completed: int = 0
+    added: int = 0  # they were not there, or had failed
+    completed: int = 0  # they got further evaluations, predictions or weights
     unchanged: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -218,11 +211,7 @@ def _joined_plans(stores: Sequence[Store], result: MergeResult) -> list[Plan]:
 
 
 def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
-    """A plan with the cells of both, as when a suite was shared out by seeds, methods or rates.
-
-    Raises:
-        UserError: If they differ in anything else.
-    """
+    """A plan with the cells of both, as when a suite was shared out by seeds, methods or rates, but by nothing else."""
     configurations = [{cell.label: cell.trial.configuration for cell in plan.cells} for plan in (a, b)]
     differ = [name for name in ("modalities", "tuned", "questions", "paper") if getattr(a, name) != getattr(b, name)]
     differ += [label for label, one in configurations[0].items() if configurations[1].get(label, one) != one]
@@ -241,7 +230,7 @@ def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
     return a.model_copy(
         update={
             "cells": tuple(sorted(cells.values(), key=lambda cell: labels.index(cell.label))),
-            "source": _joined_source(a.source, b.source),
+            "source": a.source if a.source == b.source else _joined_source(a.source, b.source),
             "command": _AND.join(commands),
         }
     )
@@ -249,8 +238,6 @@ def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
 
 def _joined_source(a: str, b: str) -> str:
     """The suite that asks for what both ask for."""
-    if a == b:
-        return a
     joined = _united(yaml.safe_load(a), yaml.safe_load(b))
     return yaml.safe_dump(joined, sort_keys=False, allow_unicode=True, width=120)
 

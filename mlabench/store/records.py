@@ -124,9 +124,6 @@ class Store:
             record: The record; its ``files`` are filled in here, and locations of files are left out.
             predictions: See :meth:`predictions`.
             model: The weights in safetensors format, if they are to be kept.
-
-        Raises:
-            UserError: If the folder cannot be written.
         """
         with self._renewed(record.trial.id) as folder:
             files = {}

@@ -84,12 +84,7 @@ class Checkpoints:
         return time.monotonic() - self._last >= SECONDS_BETWEEN
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes a snapshot in place of the last one, as one atomic step.
-
-        Raises:
-            UserError: If it cannot be written.
-            SuspendedError: If it is written, and the training is to stop.
-        """
+        """Writes a snapshot in place of the last one; then raises SuspendedError if the training is to stop."""
         curves = [epoch.model_dump(mode="json") for epoch in snapshot.curves]
         buffer = io.BytesIO()
         torch.save({"identity": dict(self.identity), "snapshot": {**vars(snapshot), "curves": curves}}, buffer)
@@ -106,18 +101,15 @@ class Checkpoints:
         """The last snapshot; None if there is none that can be used."""
         try:
             data = self.path.read_bytes()
-        except OSError:
-            return None
-        digest, content = data[:_DIGEST], data[_DIGEST:]
-        if hashlib.sha256(content).hexdigest().encode() != digest:
-            return None
-        try:
+            digest, content = data[:_DIGEST], data[_DIGEST:]
+            if hashlib.sha256(content).hexdigest().encode() != digest:
+                return None
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if saved["identity"] != self.identity:
                 return None
             snapshot = Snapshot(**saved["snapshot"])
             curves = [Epoch.model_validate(epoch) for epoch in snapshot.curves]
-        except Exception:  # its checksum is right, so another program has written it: it may hold anything
+        except Exception:  # there is none; or its checksum is right, but another program has written it
             return None
         self.resumed = len(curves)
         return replace(snapshot, curves=curves)

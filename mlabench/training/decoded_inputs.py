@@ -30,9 +30,6 @@ def decode_inputs(
     """The data with raw modalities decoded, and without the samples of which an item is unreadable.
 
     ``preprocessing`` has one entry for each raw modality; results do not depend on the number of ``workers``.
-
-    Raises:
-        UserError: If the cache cannot be written, or a split has no sample left.
     """
     if not preprocessing:
         return data

@@ -22,11 +22,7 @@ from mlabench.training.tensors import prediction_batch
 def drop_frozen_networks(
     data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: ReportProgress = silent
 ) -> Data:
-    """Replaces inputs of frozen networks by the networks' representations, and drops those networks from ``encoders``.
-
-    Raises:
-        UserError: If the cache cannot be written.
-    """
+    """Replaces inputs of frozen networks by their representations, and drops those networks from ``encoders``."""
     for modality, encoder in encoders.items():
         if isinstance(encoder, BackboneEncoder) and encoder.config.frozen:
             data = _represented(data, modality, encoder, device, progress)

@@ -23,10 +23,6 @@ def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = sil
     """The trial's dataset, cut to ``trial.limit`` samples per split, raw inputs decoded for its encoders.
 
     What is not in the cache yet is decoded by so many ``workers``.
-
-    Raises:
-        UserError: If the data are not there or cannot be read, or the cache cannot be written.
-        RuntimeError: If the data have changed since the trial was planned.
     """
     dataset = _key(trial.dataset)
     data, media = _load(dataset)
@@ -50,7 +46,7 @@ def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
 def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, progress: ReportProgress) -> list[Data]:
     """Decodes the inputs of trials and computes their frozen networks' representations, so that trials need not.
 
-    Returns the data of each distinct combination of dataset and encoders. Raises as :func:`load_data`.
+    Returns the data of each distinct combination of dataset and encoders.
     """
     distinct = {(_key(trial.dataset), *map(_key, trial.encoders.values()), trial.limit): trial for trial in trials}
     prepared = []

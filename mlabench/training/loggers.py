@@ -29,11 +29,7 @@ LOGGERS = tuple(_NEEDS)
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Checks that loggers can be used, without importing them.
-
-    Raises:
-        UserError: If a package is not installed, or ``MLFLOW_TRACKING_URI`` is not set for MLflow.
-    """
+    """Checks that loggers can be used, without importing them."""
     for name in names:
         lacking = [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
         if lacking:
@@ -50,10 +46,8 @@ def require_loggers(names: Sequence[str]) -> None:
 def sending_curves(names: Sequence[str], root: Path, trial: Trial) -> Iterator[Callable[[Epoch, int], None]]:
     """Opens the logs of one trial and closes them, so that the next trial of this process gets logs of its own.
 
-    Logs that live on disk go to ``curves`` in the results folder ``root``.
-
-    Yields:
-        A function that logs an epoch under a step, the number of epochs done in all stages.
+    Logs that live on disk go to ``curves`` in the results folder ``root``. Yields a function that logs an epoch under a
+    step, the number of epochs done in all stages.
     """
     loggers = [_make(name, root / "curves", trial) for name in names]
     for logger in loggers:

@@ -36,20 +36,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores one model's predictions under one test pattern.
 
-    Multimodal scores are over all ``N`` samples; a modality's own are over those that have it.
-
-    Args:
-        missing: The recipe of the test pattern.
-        modalities: Names of the columns of ``present``.
-        labels: ``[N]``
-        present: The test pattern. ``[N, M]``
-        fused: Logits ``[N, C]``, as those in ``unimodal``.
-        unimodal: By modality.
-        embedding: ``[N, d]`` by modality.
-        weight: Fusion weights. ``[N, M]``
-
-    Raises:
-        NotFiniteError: If something that is scored is NaN or infinite.
+    Multimodal scores are over all ``N`` samples; a modality's own are over those that have it. ``labels [N]``;
+    ``present [N, M]`` has ``modalities`` as columns; logits are ``[N, C]``, embeddings ``[N, d]``, weights ``[N, M]``.
     """
     here = {modality: present[:, column] for column, modality in enumerate(modalities)}
     seen = [modality for modality in modalities if here[modality].any()]

@@ -19,14 +19,9 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 def linear_probe(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], test: Floats, classes: int) -> Floats:
     """Scores of a linear classifier on frozen embeddings, fitted by penalised least squares (ridge regression).
 
-    It has a closed form, so it is exact, quick and free of choices but the penalty. Embeddings are
-    standardised with the training split's moments.
-
-    Args:
-        train: Embeddings ``[N, d]`` and labels ``[N]`` that it is fitted to.
-        validation: Those that choose among :data:`PENALTIES`; the strongest of equally good ones.
-        test: Embeddings to score. ``[T, d]``
-        classes: Number of classes ``C`` of the scores ``[T, C]``.
+    It has a closed form, so it is exact, quick and free of choices but the penalty: the validation split chooses among
+    :data:`PENALTIES` the strongest of equally good ones. Embeddings ``[N, d]`` are standardised with the training
+    split's moments; the scores of ``test`` are ``[T, classes]``.
     """
     inputs, labels = torch.from_numpy(train[0]).double(), torch.from_numpy(train[1])
     deviation, mean = torch.std_mean(inputs, dim=0, correction=0)

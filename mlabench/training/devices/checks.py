@@ -10,11 +10,7 @@ from mlabench.errors import UserError
 
 
 def require_device(device: str) -> None:
-    """Checks that torch can use a device that was asked for by name. Imports torch for those that may be missing.
-
-    Raises:
-        UserError: If it cannot.
-    """
+    """Checks that torch can use a device that was asked for by name. Imports torch for those that may be missing."""
     if device not in ("cuda", "mps"):
         return
     import torch
@@ -29,11 +25,7 @@ def require_device(device: str) -> None:
 
 
 def require_compiler(*, needed: bool) -> None:
-    """Checks that there is the C++ compiler that torch calls to compile, where that is ``needed``.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Checks that there is the C++ compiler that torch calls to compile, where that is ``needed``."""
     compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     if needed and shutil.which(compiler) is None:
         raise UserError(
