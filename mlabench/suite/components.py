@@ -14,27 +14,29 @@ from mlabench.errors import UserError
 from mlabench.media import Medium
 from mlabench.registry import Kind, suggest
 from mlabench.suite.document import EVERY, Keys, dotted, leaves
-from mlabench.suite.sections import LabelledMethod, MissingSection, long_training, read_own_training, read_training
-from mlabench.suite.validation import Mistakes, fields_at, mistake, named, plain_words
+from mlabench.suite.sections import LabelledMethod, MissingSection, read_own_training, read_training
+from mlabench.suite.validation import Mistakes, fields_at, mistake, plain_words
 from mlabench.trial import Component, Training
+
+#: The encoder of what no suite and no dataset says anything about.
+MLP = {"name": "mlp"}
 
 
 def resolve(kind: Kind, written: object) -> Component:
     """The registered class that is ``written``, with every option filled in.
 
-    A name is short for ``{name: ...}``; where a class has an option ``model``, ``name:model`` is short for both.
+    Where a class has an option ``model``, ``name:model`` is short for both.
     """
-    options = named(written)
-    if not isinstance(options, dict):
+    if not isinstance(written, dict):
         raise mistake(f"must be a name or a mapping with a 'name', not {json.dumps(written)}.")
-    name = options.get("name")
+    name = written.get("name")
     if not isinstance(name, str):
         raise mistake(f"needs the 'name' of one of the {kind}: {', '.join(registry.entries(kind))}.")
     try:
         entry, model = registry.parse_name(kind, name)
     except UserError as error:
         raise mistake(error, at=("name",)) from None
-    options = {key: value for key, value in options.items() if key != "name"} | ({"model": model} if model else {})
+    options = {key: value for key, value in written.items() if key != "name"} | ({"model": model} if model else {})
     # Importing the class is only needed for what lies deeper.
     with plain_words(options, lambda at: fields_at(entry.config, at) if at else [*entry.about.options]):
         return Component(name=entry.name, version=entry.about.version, **entry.complete(options)._asdict())
@@ -62,13 +64,12 @@ def _media(info: ValidationInfo) -> Mapping[str, Medium] | None:
 
 def read_encoders(written: object, info: ValidationInfo) -> dict[str, Component]:
     """One encoder per modality, in the dataset's order."""
-    wanted = {EVERY: written} if isinstance(written, str) else written
-    if not isinstance(wanted, dict):
+    if not isinstance(written, dict):
         raise mistake("must be a mapping from modality to encoder, such as 'audio: mlp'.")
     known = _media(info)
-    media = known or {}
+    media, wanted = known or {}, written
     if info.context:  # the dataset was replaced on the command line
-        wanted = {key: encoder for key, encoder in wanted.items() if key in media} | {EVERY: wanted.get(EVERY, "mlp")}
+        wanted = {key: encoder for key, encoder in wanted.items() if key in media} | {EVERY: wanted.get(EVERY, MLP)}
     found, resolved = {}, {}
     with Mistakes() as mistakes:
         for key, encoder in wanted.items():
@@ -183,13 +184,12 @@ def resolve_methods(
         shared: Its training; None if there are mistakes in that.
         refusals: Why a method cannot do what the suite asks for.
     """
-    entries = written if written is None or isinstance(written, list | dict) else [written]
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(written, list) or not written:
         what = "is required" if written is None else "must be a list of at least one method"
         raise mistake(f"{what}.", f"Known: {', '.join(registry.entries('methods'))}.")
     found: list[LabelledMethod] = []
     with Mistakes() as mistakes:
-        for at, entry in enumerate(entries):
+        for at, entry in enumerate(written):
             with mistakes.below(at):
                 one = _method(entry, shared)
                 for refusal in refusals(one.method):
@@ -228,6 +228,6 @@ def _title(method: Component, training: object) -> str:
     defaults = about.defaults
     changed: list[tuple[Keys, Any]] = [((key,), value) for key, value in method.config.items()]
     changed = [(path, value) for path, value in changed if defaults.get(str(path[0]), ...) != value]
-    changed += leaves(long_training(training), ("training",)) if training and isinstance(training, dict) else ()
+    changed += leaves(training, ("training",)) if training and isinstance(training, dict) else ()
     changes = ", ".join(f"{dotted(path)}={json.dumps(value)}" for path, value in changed)
     return f"{about.title} ({changes})" if changes else about.title

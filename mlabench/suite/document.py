@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any, TypeAlias
 
 from mlabench.errors import UserError
@@ -13,8 +15,6 @@ Keys: TypeAlias = tuple[str | int, ...]
 
 #: In ``encoders``: every modality that is not named.
 EVERY = "*"
-#: What may be given by its name alone, beside encoders and methods.
-_NAMED = {("dataset",), ("optimizer",), ("schedule",)}
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data and the origin of each value in it; ``()`` is the path of the whole.
-
-    Short forms are kept as they were written. Where a path leads into one, it is read as what it stands for
-    (:func:`_long_form`).
-    """
+    """Plain data and the origin of each value in it; ``()`` is the path of the whole."""
 
     data: Any
     origins: Mapping[Keys, Origin]
@@ -46,39 +42,43 @@ class Document:
     @classmethod
     def of(cls, data: Any, origin: Origin) -> Document:
         """Data that were written at one place."""
-        return cls(data, dict.fromkeys(_places(data), origin))
+        return cls(data, {(): origin})
 
     def has(self, *path: str | int) -> bool:
         """Whether there is a value at ``path``."""
-        return self._locate(path)[0] == len(path)
+        return path in self.origins
 
     def find(self, *path: str | int) -> Any:
         """The value at ``path``; None if there is none."""
-        depth, value, _ = self._locate(path)
-        return value if depth == len(path) else None
+        return reduce(getitem, path, self.data) if self.has(*path) else None
 
     def origin(self, *path: str | int) -> Origin:
         """Where the value at ``path`` was written, or its innermost ancestor that exists."""
-        return self._locate(path)[2]
+        return next(self.origins[path[:depth]] for depth in range(len(path), -1, -1) if self.has(*path[:depth]))
 
     def at(self, *path: str | int) -> Document:
         """The document at ``path``, where there is one."""
         inside = {at[len(path) :]: origin for at, origin in self.origins.items() if at[: len(path)] == path}
-        return Document(self.find(*path), {(): self.origin(*path), **inside})
+        return Document(self.find(*path), inside)
 
-    def without(self, *keys: str) -> Document:
-        """A copy of a mapping without these keys."""
-        return Document({key: value for key, value in self.data.items() if key not in keys}, self.origins)
+    def without(self, key: str) -> Document:
+        """A copy of a mapping without this key."""
+        return Document({other: value for other, value in self.data.items() if other != key}, self.origins)
 
-    def _locate(self, path: Keys) -> tuple[int, Any, Origin]:
-        """How far ``path`` leads, what is there, and where that was written."""
-        value, origin = self.data, self.origins[()]
-        for depth, key in enumerate(path):
-            long = _long_form(value, path[:depth], key)
-            if not _holds(long, key):
-                return depth, value, origin
-            value, origin = long[key], self.origins.get(path[: depth + 1], origin)
-        return len(path), value, origin
+    def completed(self) -> Document:
+        """The whole suite, short forms written out, with an origin for each value and for nothing else."""
+        origins: dict[Keys, Origin] = {}
+
+        def walk(value: Any, path: Keys, outer: Origin) -> Any:
+            origin = origins[path] = self.origins.get(path, outer)
+            value = _long_form(value, path)
+            if isinstance(value, dict):
+                return {key: walk(item, (*path, key), origin) for key, item in value.items()}
+            if isinstance(value, list):
+                return [walk(item, (*path, at), origin) for at, item in enumerate(value)]
+            return value
+
+        return Document(walk(self.data, (), self.origins[()]), origins)
 
     def assign(self, path: Keys, new: Document) -> Document:
         """A copy with ``new`` at ``path``; missing mappings on the way are made.
@@ -86,21 +86,20 @@ class Document:
         Raises:
             KeyError: If the path leads through a scalar or past the end of a list.
         """
-        root: dict[str | int, Any] = {"": copy.deepcopy(self.data)}
-        holder, last, origins = root, "", dict(self.origins)  # type: tuple[Any, str | int, dict[Keys, Origin]]
-        for depth, key in enumerate(path):
-            value = _long_form(holder[last], path[:depth], key)
-            if value is not holder[last]:
-                origins[(*path[:depth], *_first_key(value))] = self.origin(*path[:depth])
-                holder[last] = value
-            if isinstance(value, dict) and str(key) not in value:
-                value[str(key)] = {}
-                origins[path[: depth + 1]] = new.origins[()]
-            elif not isinstance(value, dict) and not _holds(value, key):
+        data = copy.deepcopy(self.data)
+        origins = {at: origin for at, origin in self.origins.items() if at[: len(path)] != path}
+        holder = inner = data
+        for depth, key in enumerate(path, 1):
+            holder, key = inner, str(key) if isinstance(inner, dict) else key  # noqa: PLW2901
+            if isinstance(holder, dict) and key not in holder:
+                holder[key] = {}
+                origins[path[:depth]] = new.origin()
+            elif not _holds(holder, key):
                 raise KeyError(key)
-            holder, last = value, str(key) if isinstance(value, dict) else key
-        holder[last] = new.data
-        return Document(root[""], _pruned(root[""], {**origins, **_below(path, new)}))
+            inner = holder[key]
+        holder[key] = new.data
+        origins.update({(*path, *at): origin for at, origin in new.origins.items()})
+        return Document(data, origins).completed()
 
 
 def merge(base: Document, over: Document) -> Document:
@@ -109,62 +108,36 @@ def merge(base: Document, over: Document) -> Document:
     A mapping that names something else (``{name: sgd}`` over ``{name: adam, betas: ...}``) replaces
     too, since options belong to what they were written for.
     """
-    origins = {**base.origins, **over.origins}
 
-    def both(old: Any, new: Any, path: Keys) -> Any:
-        if isinstance(new, dict) and (long := _long_form(old, path, "")) is not old:
-            old = long
-            origins.setdefault((*path, *_first_key(long)), base.origins[path])
-        elif isinstance(old, dict) and (long := _long_form(new, path, "")) is not new:
-            new = long
-            origins[(*path, *_first_key(long))] = over.origins[path]
+    def both(old: Any, new: Any, *, top: bool = False) -> Any:
         if not (isinstance(old, dict) and isinstance(new, dict)):
             return new
-        if path and "name" in old and "name" in new and old["name"] != new["name"]:
+        if not top and "name" in old and "name" in new and old["name"] != new["name"]:
             return new
-        merged = {key: both(old[key], value, (*path, key)) if key in old else value for key, value in new.items()}
-        return {**old, **merged}
+        return {**old, **{key: both(old[key], value) if key in old else value for key, value in new.items()}}
 
-    data = both(base.data, over.data, ())
-    return Document(data, _pruned(data, origins))
+    return Document(both(base.data, over.data, top=True), {**base.origins, **over.origins}).completed()
 
 
-def _long_form(value: Any, path: Keys, key: str | int) -> Any:
-    """What ``value`` stands for to one who looks for ``key`` in it: a name for ``{name: ...}``, an entry for a list."""
-    if isinstance(key, int):
-        return value if value is None or isinstance(value, dict | list) else [value]
-    if not isinstance(value, str):
-        return value
-    if path == ("encoders",):
-        return {EVERY: value}
-    component = len(path) == 2 and path[0] in ("encoders", "methods")
-    return {"name": value} if component or path[-1:] in _NAMED else value
-
-
-def _first_key(value: Any) -> Keys:
-    return (0,) if isinstance(value, list) else tuple(value)
+def _long_form(value: Any, path: Keys) -> Any:
+    """What ``value`` is short for: a name for ``{name: ...}``, the only entry for a list."""
+    match path:
+        case ("seeds" | "question" | "methods",) | ("missing", "rates" | "splits" | "evaluate"):
+            return value if value is None or isinstance(value, dict | list) else [value]
+        case ("encoders",):
+            return {EVERY: value} if isinstance(value, str) else value
+        case (
+            ("dataset",)
+            | ("encoders" | "methods", _)
+            | ("training", "optimizer" | "schedule")
+            | ("methods", _, "training", "optimizer" | "schedule")
+        ):
+            return {"name": value} if isinstance(value, str) else value
+    return value
 
 
 def _holds(value: Any, key: str | int) -> bool:
-    if isinstance(value, dict):
-        return key in value
-    return isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value)
-
-
-def _below(path: Keys, document: Document) -> dict[Keys, Origin]:
-    return {(*path, *at): origin for at, origin in document.origins.items()}
-
-
-def _pruned(data: Any, origins: Mapping[Keys, Origin]) -> dict[Keys, Origin]:
-    """The origins of what is there."""
-    return {path: origins[path] for path in _places(data) if path in origins}
-
-
-def _places(data: Any, path: Keys = ()) -> Iterator[Keys]:
-    """The paths of all values."""
-    yield path
-    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
-        yield from _places(value, (*path, key))
+    return (isinstance(value, dict) and key in value) or (isinstance(value, list) and key in range(len(value)))
 
 
 def dotted(path: Keys) -> str:

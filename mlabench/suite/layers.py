@@ -75,7 +75,7 @@ def _members(path: Path, chain: tuple[Path, ...]) -> list[Path]:
 
 def _layer(path: Path, document: Document, chain: tuple[Path, ...]) -> Document:
     chain = (*chain, path.resolve())
-    own = document.without("extends")
+    own = document.without("extends").completed()
     file = own.find("missing", "file")
     if isinstance(file, str) and file:  # relative to the suite that names it
         own = own.assign(("missing", "file"), Document.of(str(path.parent / file), own.origin("missing", "file")))

@@ -60,7 +60,8 @@ def load_inputs(name: str, overrides: Overrides) -> tuple[Component, dict[str, C
 
 def _load(form: type[Inputs], name: str, overrides: Overrides) -> Inputs:
     flag = Origin("--set")
-    document = overrides.apply(recommend(Document.of({"dataset": {"name": name}}, flag), name, flag))
+    document = Document.of({"dataset": {"name": name}}, flag).completed()
+    document = overrides.apply(recommend(document, name, flag))
     written = {field: value for field, value in document.data.items() if field in form.model_fields}
     return _checked(form, Document(written, document.origins), adapt=False)
 

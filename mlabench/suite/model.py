@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from mlabench.suite.components import check_missing, read_dataset, read_encoders, read_methods, repeated
+from mlabench.suite.components import MLP, check_missing, read_dataset, read_encoders, read_methods, repeated
 from mlabench.suite.document import EVERY, Document, dotted, leaves
 from mlabench.suite.plan import Question, SuiteName, Tuned
 from mlabench.suite.sections import (
@@ -16,7 +16,6 @@ from mlabench.suite.sections import (
     Section,
     TuningSection,
     WrittenTraining,
-    long_training,
     read_training,
 )
 from mlabench.suite.validation import Mistakes, listed, read_by
@@ -42,7 +41,9 @@ class DatasetSection(Section):
 class InputSection(DatasetSection):
     """What is learned from, and the networks that read it."""
 
-    encoders: Annotated[dict[str, Component], read_by(read_encoders)] = Field(default="mlp", validate_default=True)
+    encoders: Annotated[dict[str, Component], read_by(read_encoders)] = Field(
+        default={EVERY: MLP}, validate_default=True
+    )
 
 
 class Suite(InputSection):
@@ -115,9 +116,7 @@ class Suite(InputSection):
 
     def entry(self, at: int) -> dict[str, Any]:
         """What a file or a flag says about a method, as a mapping."""
-        written = self.written(["methods", at])
-        entry: dict[str, Any] = {"name": written} if isinstance(written, str) else dict(written)
-        return {**entry, "training": long_training(entry["training"])} if "training" in entry else entry
+        return dict(self.written(["methods", at]))
 
     def origin(self, *path: str | int) -> str:
         """Where the value at ``path`` of :meth:`resolved` was written: ``file:line``, a flag, or ``default``."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from mlabench.hyperparameters import Values
 from mlabench.missing import Missing, pattern_hash
-from mlabench.suite.validation import Mistakes, checker, listed, named, one_of
+from mlabench.suite.validation import Mistakes, checker, listed, one_of
 from mlabench.trial import SGD, Adam, AdamW, Component, Constant, Cosine, Step, Training
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -112,15 +112,10 @@ def read_own_training(written: object, shared: Training) -> Training:
         with mistakes.below():
             own = written
             if isinstance(written, dict):
-                options = {field: value for field, value in long_training(written).items() if field not in common}
+                options = {field: value for field, value in written.items() if field not in common}
                 own = {field: _on_top(getattr(shared, field, None), value) for field, value in options.items()}
             checked = _check_own(own)
     return shared.model_copy(update={field: getattr(checked, field) for field in checked.model_fields_set})
-
-
-def long_training(training: Mapping[str, Any]) -> dict[str, Any]:
-    """A training whose optimiser and schedule are mappings, not only names."""
-    return {key: named(value) if key in ("optimizer", "schedule") else value for key, value in training.items()}
 
 
 def _on_top(shared: Any, own: Any) -> Any:

@@ -122,12 +122,7 @@ def read_by(read: Callable[..., Any], form: Any = Any) -> WrapValidator:
 def listed(item: Any, least: int = 1) -> WrapValidator:
     """A list; its only entry may stand alone."""
     form: Any = Annotated[tuple[item, ...], Field(min_length=least)] if least else tuple[item, ...]
-    check = checker(form)
-
-    def read(value: object, _: object) -> Any:
-        return check(value if value is None or isinstance(value, dict | list) else [value])
-
-    return read_by(read, form | item)
+    return read_by(checker(form), form | item)
 
 
 def one_of(*models: type[BaseModel]) -> WrapValidator:
@@ -136,14 +131,9 @@ def one_of(*models: type[BaseModel]) -> WrapValidator:
     check = checker(Annotated[union(*models), Discriminator("name")])
 
     def read(value: object, _: object) -> Any:
-        return check({"name": names[0], **value} if isinstance(value, dict) else named(value))
+        return check({"name": names[0], **value} if isinstance(value, dict) else value)
 
     return read_by(read, union(Literal[tuple(names)], *models))
-
-
-def named(value: object) -> object:
-    """A name as a mapping; anything else as it is."""
-    return {"name": value} if isinstance(value, str) else value
 
 
 def union(*forms: Any) -> Any:
