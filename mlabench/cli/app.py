@@ -81,43 +81,31 @@ def run(
     ] = False,
     trial_timeout: Annotated[
         float | None,
-        typer.Option("--trial-timeout", metavar="SECONDS", min=0.01, help="A trial that takes longer has failed."),
+        typer.Option(metavar="SECONDS", min=0.01, help="A trial that takes longer has failed."),
     ] = None,
     checkpoint_every: Annotated[
         int | None,
-        typer.Option(
-            "--checkpoint-every",
-            metavar="EPOCHS",
-            min=1,
-            help="Checkpoint every so many epochs; default: about every minute.",
-        ),
+        typer.Option(metavar="EPOCHS", min=1, help="Checkpoint every so many epochs; default: about every minute."),
     ] = None,
-    trials_per_device: Annotated[
-        int, typer.Option("--trials-per-device", min=1, help="Trials that share a GPU; --jobs overrides it.")
-    ] = 1,
+    trials_per_device: Annotated[int, typer.Option(min=1, help="Trials that share a GPU; --jobs overrides it.")] = 1,
     devices_per_trial: Annotated[
-        int,
-        typer.Option("--devices-per-trial", min=1, help="Devices that share the encoders' work of one trial."),
+        int, typer.Option(min=1, help="Devices that share the encoders' work of one trial.")
     ] = 1,
     compile_encoders: Annotated[
-        bool,
-        typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings."),
+        bool, typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings.")
     ] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
     time_budget: Annotated[
         float | None,
-        typer.Option(
-            "--time-budget", metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."
-        ),
+        typer.Option(metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."),
     ] = None,
     launcher: Annotated[str, typer.Option(help="local, or slurm: submit jobs to a cluster, and return.")] = "local",
     slurm: Annotated[
-        str | None,
-        typer.Option("--slurm", metavar="KEY=VALUE,...", help="Resources: partition=long,gpus=1,time=4:00:00."),
+        str | None, typer.Option(metavar="KEY=VALUE,...", help="Resources: partition=long,gpus=1,time=4:00:00.")
     ] = None,
     logger: Annotated[
         list[str] | None,
-        typer.Option("--logger", metavar="NAME", help="Send curves to tensorboard, wandb or mlflow, too. Repeatable."),
+        typer.Option(metavar="NAME", help="Send curves to tensorboard, wandb or mlflow, too. Repeatable."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures only, on standard error.")] = False,
     plugin: PluginOption = None,
@@ -210,17 +198,8 @@ def plan(
     for path, planned in load_plans([suite], changes).items():
         standings = survey(planned, store)
         labels = {cell.trial.id: cell.label for cell in planned.cells}
-        rows = [
-            (
-                entry.trial.id,
-                labels[entry.trial.id],
-                entry.trial.missing.key,
-                entry.trial.seed,
-                len(entry.tests),
-                entry.state,
-            )
-            for entry in standings
-        ]
+        trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
+        rows = [(one.id, labels[one.id], one.missing.key, one.seed, tests, state) for one, tests, state in trials]
         columns = ("Trial", "Method", "Trained on", "Seed", "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
@@ -228,17 +207,14 @@ def plan(
             workers = jobs or default_jobs("auto", visible_gpus("auto"))
             seconds = estimate_seconds(left, standings, store, workers)
             time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
-            trials, by = counted(len(standings), "trial"), counted(workers, "worker")
-            console.print(f"{trials}, {len(left)} to run on {by}; time: {time}.")
+            total, by = counted(len(standings), "trial"), counted(workers, "worker")
+            console.print(f"{total}, {len(left)} to run on {by}; time: {time}.")
     _report_set_aside(store)
 
 
 @app.command()
 def status(
-    suite: SuiteFile,
-    results: Results = Path("results"),
-    plugin: PluginOption = None,
-    as_json: AsJson = False,
+    suite: SuiteFile, results: Results = Path("results"), plugin: PluginOption = None, as_json: AsJson = False
 ) -> None:
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
     from mlabench.cli.console import make_console, print_listing
@@ -252,16 +228,16 @@ def status(
     found = {path: find_status(planned, store) for path, planned in load_plans([suite]).items()}
     if as_json:
         print(json.dumps([{"suite": str(path), **status.as_json()} for path, status in found.items()], indent=1))  # noqa: T201
-    for path, status in {} if as_json else found.items():
-        print_listing(console, f"Status of {path}", ("State", "Trials"), status.counts().items(), as_json=False)
-        for trial_id, holder in status.running.items():
-            epochs = f"{holder.stage} {holder.done}/{holder.total}" if holder.total else "starting"
-            console.print(f"running {trial_id}: {epochs}, on {holder.machine} ({holder.pid})", markup=False)
-        for trial_id, problem in status.failures().items():
-            console.print(f"failed {trial_id}: {problem}", markup=False)
-        if status.seconds_left:
-            console.print(f"about {duration(status.seconds_left)} left")
-    if not as_json:
+    else:
+        for path, status in found.items():
+            print_listing(console, f"Status of {path}", ("State", "Trials"), status.counts().items(), as_json=False)
+            for trial_id, holder in status.running.items():
+                epochs = f"{holder.stage} {holder.done}/{holder.total}" if holder.total else "starting"
+                console.print(f"running {trial_id}: {epochs}, on {holder.machine} ({holder.pid})", markup=False)
+            for trial_id, problem in status.failures().items():
+                console.print(f"failed {trial_id}: {problem}", markup=False)
+            if status.seconds_left:
+                console.print(f"about {duration(status.seconds_left)} left")
         print_submissions(results, console)
     _report_set_aside(store)
 
@@ -320,19 +296,16 @@ def report(
         Path | None, typer.Argument(metavar="[SUITE|RESULTS]", help="A suite file, or a results folder.")
     ] = None,
     results: Results = Path("results"),
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: RESULTS/report.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: RESULTS/report.")] = None,
     include_limited: Annotated[
         bool, typer.Option("--include-limited", help="Also use results that were made with --limit.")
     ] = False,
     published: Annotated[
         Path | None,
-        typer.Option("--published", metavar="FILE", help="Published numbers of your own, as CSV, to set beside ours."),
+        typer.Option(metavar="FILE", help="Published numbers of your own, as CSV, to set beside ours."),
     ] = None,
     compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option("--compare", metavar="A B", help="Set two results folders side by side instead."),
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Set two results folders side by side instead.")
     ] = None,
     plugin: PluginOption = None,
 ) -> None:
@@ -346,25 +319,19 @@ def report(
     console = make_console()
     if compare is not None:
         raise typer.Exit(compare_folders(*compare, out, console))
-    is_suite = what is not None and what.suffix in (".yaml", ".yml")
-    if what is not None and not is_suite:
+    suites = [what] if what is not None and what.suffix in (".yaml", ".yml") else []
+    if what is not None and not suites:
         results = what
     store = Store(results)
-    plans = list(load_plans([what]).values()) if what is not None and is_suite else store.plans()
+    plans = list(load_plans(suites).values()) if suites else store.plans()
     for unread in store.unread:
         typer.echo(f"warning: {unread}", err=True)
     if not plans:
         raise UserError(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
-    build_report(
-        store,
-        plans,
-        out or results / "report",
-        include_limited=include_limited,
-        published=published,
-        console=console,
-    )
+    out = out or results / "report"
+    build_report(store, plans, out, include_limited=include_limited, published=published, console=console)
 
 
 def _report_set_aside(store: Store) -> None:
@@ -373,11 +340,7 @@ def _report_set_aside(store: Store) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: runs one command and ends the process with its exit code.
-
-    Args:
-        arguments: The command line without the program's name; by default that of this process.
-    """
+    """The entry point: runs one command (by default that of this process) and exits with its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:

@@ -35,46 +35,38 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. training.epochs=5. Repeatable."),
 ]
-MethodOption = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME", help="Only this method or label. Repeatable.")
-]
-SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="Seeds, e.g. 0-4 or 0,2,5.")]
-RatesOption = Annotated[str | None, typer.Option("--rates", metavar="LIST", help="Missing rates, e.g. 0,0.5.")]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Samples per split, for a smoke test; kept out of reports.")
-]
-DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Another dataset.")]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--plugin", metavar="FILE", help="Also know the methods, datasets and encoders of this file. Repeatable."
     ),
 ]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="32|bf16-mixed", help="Arithmetic.")]
+
+#: The options that change a suite.
+OVERRIDES: dict[str, Any] = {
+    "settings": SetOption,
+    "methods": Annotated[
+        list[str] | None, typer.Option("--method", metavar="NAME", help="Only this method or label. Repeatable.")
+    ],
+    "seeds": Annotated[str | None, typer.Option(metavar="LIST", help="Seeds, e.g. 0-4 or 0,2,5.")],
+    "rates": Annotated[str | None, typer.Option(metavar="LIST", help="Missing rates, e.g. 0,0.5.")],
+    "limit": Annotated[
+        int | None, typer.Option(min=1, help="Samples per split, for a smoke test; kept out of reports.")
+    ],
+    "dataset": Annotated[str | None, typer.Option(metavar="NAME", help="Another dataset.")],
+    "precision": Annotated[str | None, typer.Option(metavar="32|bf16-mixed", help="Arithmetic.")],
+}
 
 
 def use_plugins(files: list[Path] | None) -> tuple[Path, ...]:
-    """Makes what plugin files define known to this process. Returns their absolute paths.
-
-    Raises:
-        UserError: If one is missing, broken, or defines nothing or what is there already.
-    """
+    """Makes what plugin files define known to this process. Returns their absolute paths."""
     from mlabench.registry import register
 
     return register(files or ())
 
 
 def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that change a suite, in place of its parameter ``changes``."""
-    options: dict[str, Any] = {
-        "settings": SetOption,
-        "methods": MethodOption,
-        "seeds": SeedsOption,
-        "rates": RatesOption,
-        "limit": LimitOption,
-        "dataset": DatasetOption,
-        "precision": PrecisionOption,
-    }
+    """Gives a command the :data:`OVERRIDES` in place of its parameter ``changes``."""
     written = {name: kind for name, kind in command.__annotations__.items() if name != "changes"}
     kinds = get_type_hints(
         SimpleNamespace(__annotations__=written), vars(sys.modules[command.__module__]), include_extras=True
@@ -84,27 +76,23 @@ def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in signature(command).parameters.items()
         if name != "changes"
     ]
-    added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()]
+    added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in OVERRIDES.items()]
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
         from mlabench.suite import Overrides
 
-        texts = {name: given.pop(name) for name in options}
+        texts = {name: given.pop(name) for name in OVERRIDES}
         settings, methods = (tuple(texts.pop(name) or ()) for name in ("settings", "methods"))
         command(changes=Overrides(settings, methods, **texts), **given)
 
-    wrapped.__annotations__ = {**kinds, **options}
+    wrapped.__annotations__ = {**kinds, **OVERRIDES}
     wrapped.__signature__ = Signature([*own, *added])  # type: ignore[attr-defined]
     return wrapped
 
 
 def choice(flag: str, value: str, allowed: tuple[str, ...]) -> str:
-    """``value`` if it is allowed.
-
-    Raises:
-        UserError: Otherwise, with the nearest spelling.
-    """
+    """``value`` if it is allowed, else an error with the nearest spelling."""
     from mlabench.registry import suggest
 
     if value not in allowed:

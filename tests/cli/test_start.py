@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlabench.cli import doctor
-from mlabench.cli.scaffold import write_method, write_suite
+from mlabench.cli import start
+from mlabench.cli.start import examine, write_method, write_suite
 from mlabench.errors import UserError
 from tests.command_line import MLABENCH, ROOT, invoke
 
@@ -162,8 +162,8 @@ def test_doctor_tells_what_is_there(tmp_path: Path) -> None:
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     needed = ["numpy>=2.2", 'no-such-thing>=1; extra == "prepare"', "no-such-base", 'pytest; extra == "dev"']
-    monkeypatch.setattr(doctor, "requires", lambda _: needed)
-    found = {row.what: (row.part, row.state) for row in doctor.examine(tmp_path, None) if "package" in row.part}
+    monkeypatch.setattr(start, "requires", lambda _: needed)
+    found = {what: (part, state) for part, what, state in examine(tmp_path, None) if "package" in part}
     assert found == {
         "numpy": ("packages", version("numpy")),
         "no-such-thing": ("packages of the extra prepare", "missing: pip install 'mlabench[prepare]'"),
@@ -172,9 +172,9 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_doctor_tries_a_device_when_asked(tmp_path: Path) -> None:
-    assert [row for row in doctor.examine(tmp_path, None) if row.part == "device"] == []
-    (row,) = [row for row in doctor.examine(tmp_path, "cpu") if row.part == "device"]
-    assert re.fullmatch(r"usable, \d+ threads here", row.state)
+    assert [what for part, what, _ in examine(tmp_path, None) if part == "device"] == []
+    (state,) = [state for part, _, state in examine(tmp_path, "cpu") if part == "device"]
+    assert re.fullmatch(r"usable, \d+ threads here", state)
     for device, message in (("cuda", "no device 'cuda'"), ("gpu", "Did you mean")):
         done = invoke("doctor", "--device", device, CUDA_VISIBLE_DEVICES="")
         assert done.returncode == 2
