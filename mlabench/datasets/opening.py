@@ -17,20 +17,13 @@ def open_dataset(component: Component) -> Dataset:
 
     It is a new one each time, because a dataset remembers its files: a plan takes the fingerprint of what lies there
     now, and a training checks that this has not changed.
-
-    Raises:
-        UserError: If its options name something that is not there.
     """
     kind: type[Dataset] = registry.get("datasets", component.name).load()
     return kind(kind.Config(**component.options))
 
 
 def media_of(component: Component) -> Mapping[str, Medium]:
-    """What each modality consists of, in the task's order; asked once per process.
-
-    Raises:
-        UserError: As :func:`open_dataset`.
-    """
+    """What each modality consists of, in the task's order; asked once per process."""
     return _media(registry.get("datasets", component.name), json.dumps(component.options, sort_keys=True))
 
 
@@ -41,9 +34,5 @@ def _media(entry: registry.Entry, options: str) -> Mapping[str, Medium]:
 
 
 def has_raw_inputs(component: Component) -> bool:
-    """Whether a dataset has inputs that need decoding.
-
-    Raises:
-        UserError: As :func:`open_dataset`.
-    """
+    """Whether a dataset has inputs that need decoding."""
     return any(medium != "features" for medium in media_of(component).values())

@@ -5,22 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+_Name = TypeVar("_Name", bound=str)
 
 
-def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
+def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[_Name, float]) -> dict[str, _Name]:
     """Assigns each group to a split, stratified by class.
 
     Within a class, groups stand in the order of a hash of their name and fill the splits one after
     the other, a group going where its middle sample falls; groups larger than the smallest split come
     first. There is no seed to choose, and new groups only move the few that stand at a border.
-
-    Args:
-        groups: Group of each sample.
-        labels: Class of each sample; a group belongs to its most frequent one.
-        shares: Share of the samples per split, summing to one.
-
-    Returns:
-        The split of each group.
+    ``groups`` and ``labels`` are those of each sample; a group belongs to its most frequent class.
     """
     sizes = Counter(groups)
     counts: dict[str, Counter[str]] = {}
@@ -43,7 +39,7 @@ def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[s
     return result
 
 
-def _split_at(position: float, shares: Mapping[str, float]) -> str:
+def _split_at(position: float, shares: Mapping[_Name, float]) -> _Name:
     *first, last = shares
     end = 0.0
     for split in first:
@@ -54,13 +50,9 @@ def _split_at(position: float, shares: Mapping[str, float]) -> str:
 
 
 def join_groups(keys: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Groups items that share a key, directly or through others.
+    """Groups items that share a key, directly or through others; each has one at least.
 
-    Args:
-        keys: At least one key per item.
-
-    Returns:
-        The group of each item: the alphabetically first of its members' first keys.
+    A group is called after the alphabetically first of its members' first keys.
     """
     parent: dict[str, str] = {}
 

@@ -141,12 +141,9 @@ class Synthetic(Dataset):
 
 
 def joint_table(classes: int, strength: Sequence[float], redundancy: float, synergy: float, noise: float) -> Array:
-    """Probability of every class and combination of codes, as :class:`Synthetic` describes it.
+    """Probability of every class and combination of codes: ``[C, K, ..., K]``, with one axis per modality.
 
-    Code 0 shows nothing, 1 to ``C`` a class, ``C + 1`` to ``2 C`` a summand.
-
-    Returns:
-        ``[C, K, ..., K]`` with ``K = 2 C + 1`` and one axis per modality; it sums to 1.
+    Of the ``K = 2 C + 1`` codes, 0 shows nothing, 1 to ``C`` a class, ``C + 1`` to ``2 C`` a summand.
     """
     shows = (1 - noise) * np.eye(classes) + noise / classes  # P(shown | meant)
     nothing, clear = np.zeros((2, classes, 2 * classes + 1))
@@ -166,12 +163,7 @@ def joint_table(classes: int, strength: Sequence[float], redundancy: float, syne
 
 
 def bayes_accuracy(table: Array, subset: Sequence[int]) -> float:
-    """Accuracy of the best decision from the codes of some modalities.
-
-    Args:
-        table: From :func:`joint_table`.
-        subset: Which modalities, by position.
-    """
+    """Accuracy of the best decision from the codes of some modalities, by position."""
     hidden = tuple(axis + 1 for axis in range(table.ndim - 1) if axis not in subset)
     return min(1.0, float(table.sum(axis=hidden).max(axis=0).sum()))  # a sum may end beyond 1 by rounding
 

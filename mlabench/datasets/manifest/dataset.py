@@ -32,9 +32,9 @@ SPLIT_NAMES: dict[str, SplitName] = {
     "test": "test",
 }
 #: How samples are split if the table does not say.
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+SHARES: dict[SplitName, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
 #: How training samples are split if the table has no validation rows.
-VALIDATION_SHARES = {"train": 0.9, "validation": 0.1}
+VALIDATION_SHARES: dict[SplitName, float] = {"train": 0.9, "validation": 0.1}
 #: If more than this share of a column's files are not there, something is wrong with the paths, not with the files.
 ABSENT_SHARE = 0.1
 
@@ -175,13 +175,13 @@ class Manifest(RawDataset):
             splits = [self._named_split(number) for number in range(len(table.rows))]
         else:
             decided = split_groups(groups, labels, SHARES)
-            splits = [SPLIT_NAMES[decided[group]] for group in groups]
+            splits = [decided[group] for group in groups]
             notes.append("The table names no splits: 70 % of the samples are for training, 10 % for validation.")
         if "split" in table.columns and "validation" not in splits:
             train = [number for number, split in enumerate(splits) if split == "train"]
             decided = split_groups([groups[at] for at in train], [labels[at] for at in train], VALIDATION_SHARES)
             for number in train:
-                splits[number] = SPLIT_NAMES[decided[groups[number]]]
+                splits[number] = decided[groups[number]]
             notes.append("The table names no validation split: a tenth of its training samples serves.")
         for split in SPLITS:
             if split not in splits:

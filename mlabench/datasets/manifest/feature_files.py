@@ -19,13 +19,8 @@ Features = NDArray[np.float32]
 
 
 def read_arrays(path: Path, names: Collection[str], rows: int) -> dict[str, Features]:
-    """Reads the arrays ``names`` from a ``.safetensors`` or ``.npz`` file; others in it are not looked at.
-
-    Returns:
-        By name. float32 ``[rows, ...]``
-    """
-    readers = {".safetensors": _read_safetensors, ".npz": _read_npz}
-    read = readers.get(path.suffix.lower())
+    """Reads the arrays ``names`` from a ``.safetensors`` or ``.npz`` file, no others. float32 ``[rows, ...]`` each"""
+    read = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix.lower())
     if read is None:
         raise UserError(
             "is neither a .safetensors nor a .npz file.",
@@ -58,11 +53,7 @@ def read_arrays(path: Path, names: Collection[str], rows: int) -> dict[str, Feat
 
 
 def read_array(path: Path) -> Features:
-    """Reads one sample's features from a ``.npy`` file.
-
-    Returns:
-        float32, of any shape but ``[]``.
-    """
+    """Reads one sample's features from a ``.npy`` file. float32, of any shape but ``[]``"""
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)

@@ -20,18 +20,13 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Table:
-    """A table, of which only the columns that were wanted are kept.
-
-    Attributes:
-        path: The file.
-        columns: Names of all its columns.
-        rows: Cells by column, without blanks around them; an empty cell is an empty text.
-        lines: The line of the file where each row begins; empty for Parquet, which has no lines.
-    """
+    """A table: the names of all its columns, and rows of those that were wanted."""
 
     path: Path
     columns: tuple[str, ...]
+    #: Cells by column, without blanks around them; an empty cell is an empty text.
     rows: Sequence[dict[str, str]]
+    #: The line of the file where each row begins; empty for Parquet, which has no lines.
     lines: Sequence[int]
 
     def require(self, column: str, remedy: str, field: str | None = None) -> None:

@@ -108,7 +108,8 @@ class CremaD(RawDataset):
         extracted = self.config.frames == "extracted"
         looked_for = "AudioWAV/*.wav and " + ("Image-01-FPS/<clip>/*.jpg" if extracted else "VideoFlash/*.flv")
         root = self.config.root
-        sounds, videos = (_sounds(root), _videos(root, extracted=extracted)) if root else ({}, {})
+        sounds = _by_clip(root, "AudioWAV/*.wav")
+        videos = _by_clip(root, "Image-01-FPS/*/" if extracted else "VideoFlash/*.flv")
         if root is None or not sounds or not videos:
             raise self.not_found(root, looked_for)
         published = PUBLISHED.get(self.config.split)
@@ -148,8 +149,7 @@ def split_speakers() -> dict[str, SplitName]:
     """The split of each of the 91 actors, so that it does not depend on the clips that are there."""
     shares: dict[SplitName, float] = {"test": 0.2, "validation": 0.1, "train": 0.7}
     # They all act all emotions, so that there is nothing to stratify by.
-    split = split_groups(ACTORS, ["actor"] * len(ACTORS), {str(name): share for name, share in shares.items()})
-    return {actor: name for actor in ACTORS for name in shares if split[actor] == name}
+    return split_groups(ACTORS, ["actor"] * len(ACTORS), shares)
 
 
 def read_list(path: Path, published: PublishedSplit, taken: Iterable[str] = ()) -> dict[str, str]:
@@ -173,19 +173,8 @@ def read_list(path: Path, published: PublishedSplit, taken: Iterable[str] = ()) 
     return labels
 
 
-def _sounds(root: Path) -> dict[str, Path]:
-    return _by_clip((root / "AudioWAV").glob("*.wav"))
-
-
-def _videos(root: Path, *, extracted: bool) -> dict[str, Path]:
-    """The video of each clip: a file, or a folder of frames."""
-    if extracted:
-        return _by_clip(path for path in (root / "Image-01-FPS").glob("*") if path.is_dir())
-    return _by_clip((root / "VideoFlash").glob("*.flv"))
-
-
-def _by_clip(paths: Iterable[Path]) -> dict[str, Path]:
-    return {_canonical(path.stem): path for path in sorted(paths)}
+def _by_clip(root: Path | None, pattern: str) -> dict[str, Path]:
+    return {_canonical(path.stem): path for path in sorted(root.glob(pattern))} if root else {}
 
 
 def _canonical(name: str) -> str:

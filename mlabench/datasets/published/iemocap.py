@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -167,8 +167,8 @@ class Iemocap(RawDataset):
     ) -> dict[str, SplitName]:
         """The split of each utterance in ``labels``."""
         if self.config.split == "random":
-            shares = {"train": 0.6, "validation": 0.2, "test": 0.2}
-            return cast("dict[str, SplitName]", split_groups(list(labels), list(labels.values()), shares))
+            shares: dict[SplitName, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
+            return split_groups(list(labels), list(labels.values()), shares)
         if self.config.split == "mla":
             listed = self._listed_by_mla(release)
             listing.skipped["in MLA's lists only"] += len(listed.keys() - evaluated)

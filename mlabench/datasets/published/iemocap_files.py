@@ -27,24 +27,16 @@ _LISTED = re.compile(_ID, re.ASCII)
 
 @dataclass(frozen=True)
 class Utterance:
-    """One evaluated utterance.
-
-    Attributes:
-        id: For instance ``Ses01F_impro01_M003``.
-        dialogue: The dialogue it is part of, ``Ses01F_impro01``.
-        marked: The actor who wears the markers throughout the dialogue, F or M.
-        speaker: The actor who speaks, F or M.
-        start: Where it begins in the dialogue, in seconds.
-        end: Where it ends, in seconds.
-        emotion: The evaluators' majority in three letters; ``xxx`` if there is none.
-    """
+    """One evaluated utterance, e.g. ``Ses01F_impro01_M003``; ``start`` and ``end`` are seconds in its dialogue."""
 
     id: str
     dialogue: str
+    #: F or M: who wears the markers throughout the dialogue, and who speaks.
     marked: str
     speaker: str
     start: float
     end: float
+    #: The evaluators' majority in three letters; ``xxx`` if there is none.
     emotion: str
 
 
@@ -113,13 +105,13 @@ def parse_evaluations(text: str) -> list[Utterance]:
     matches = (_EVALUATION.match(line.strip()) for line in text.split("\n"))
     return [
         Utterance(
-            id=match["id"],
-            dialogue=match["dialogue"],
-            marked=match["marked"],
-            speaker=match["speaker"],
-            start=float(match["start"]),
-            end=float(match["end"]),
-            emotion=match["emotion"].lower(),
+            match["id"],
+            match["dialogue"],
+            match["marked"],
+            match["speaker"],
+            float(match["start"]),
+            float(match["end"]),
+            match["emotion"].lower(),
         )
         for match in matches
         if match

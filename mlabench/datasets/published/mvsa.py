@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from mlabench.errors import UserError
 from mlabench.media import decode_text
 
 LABELS = ("negative", "neutral", "positive")
-SHARES: Mapping[str, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
+SHARES: Mapping[SplitName, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 #: Share of the training samples of MLA's lists that is kept for validation.
 MLA_VALIDATION_SHARE = 0.1
 
@@ -119,9 +119,7 @@ class MVSA(TextImageDataset):
         if self.config.split == "stratified":
             groups = [sample.group for sample in listing.samples]
             split = split_groups(groups, [sample.label for sample in listing.samples], SHARES)
-            listing.samples = [
-                replace(sample, split=cast("SplitName", split[sample.group])) for sample in listing.samples
-            ]
+            listing.samples = [replace(sample, split=split[sample.group]) for sample in listing.samples]
         elif self.config.split == "mla":
             keep_for_validation(listing, MLA_VALIDATION_SHARE)
 

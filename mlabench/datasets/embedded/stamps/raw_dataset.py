@@ -8,14 +8,12 @@ from pydantic import Field
 
 from mlabench.datasets.embedded.rebuild import split_samples
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, SPEECH_LIMIT, find_stamps, list_samples
-from mlabench.datasets.listing import Listing, RawSample, SplitName
+from mlabench.datasets.listing import Listing, RawSample
 from mlabench.datasets.options import AudioImageText
 from mlabench.datasets.published.base import RawDataset
 from mlabench.errors import UserError
 from mlabench.hyperparameters import ModalityOptions
 from mlabench.media import Audio, Image, Text
-
-_SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "test": "test"}
 
 
 class RawStamps(RawDataset):
@@ -57,7 +55,7 @@ class RawStamps(RawDataset):
             RawSample(
                 id=sample.id,
                 label=sample.label,
-                split=_SPLITS[split[sample.concept]],
+                split=split[sample.concept],
                 items={
                     "audio": Audio(sample.speech, end=SPEECH_LIMIT),
                     "image": Image(sample.stamp.picture),
