@@ -95,16 +95,7 @@ class Missing(BaseModel):
         return self.model_dump(mode="json", exclude={"file"}, exclude_defaults=True)
 
     def pattern(self, dataset: str, ids: Sequence[str], modalities: Sequence[str]) -> NDArray[np.bool_]:
-        """The table for these samples. True where present. bool ``[N, M]``
-
-        Args:
-            dataset: The dataset's name; part of the hash.
-            ids: Sample ids.
-            modalities: Names of the columns.
-
-        Raises:
-            UserError: If a named modality does not exist, or the file lacks a sample.
-        """
+        """The table for these samples of a dataset, with a column for each modality. True where present. ``[N, M]``"""
         for name in (*self.rates, *self.keep):
             if name not in modalities:
                 problem = f"the missing pattern names the modality {name!r}, which {dataset} does not have."
@@ -171,11 +162,7 @@ def pattern_hash(path: Path) -> str:
 
 
 def read_pattern(path: Path, ids: Sequence[str], modalities: Sequence[str], sha256: str = "") -> NDArray[np.bool_]:
-    """Reads a pattern for ``ids`` from CSV. bool ``[N, M]``
-
-    Raises:
-        UserError: If the file is missing, malformed, changed since ``sha256``, or lacks a sample or modality.
-    """
+    """Reads a pattern for ``ids`` from CSV, unless it has changed since ``sha256``. bool ``[N, M]``"""
     text = _rows(path)
     if sha256 and hashlib.sha256(text.encode()).hexdigest() != sha256:
         raise UserError("the pattern has changed since the trial was planned.", remedy="Plan it again.", file=str(path))

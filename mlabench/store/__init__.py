@@ -7,7 +7,7 @@ Training writes one record per trial; running asks what is done and which proces
 from mlabench.registry import cache_folder
 from mlabench.store.atomic import remove_file, write_atomically
 from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
-from mlabench.store.cleanup import checkpoint_path, tidy
+from mlabench.store.cleanup import tidy
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, Store
@@ -23,7 +23,6 @@ __all__ = [
     "Store",
     "cache_folder",
     "cached_array",
-    "checkpoint_path",
     "held",
     "holders",
     "is_held",

@@ -101,9 +101,6 @@ def cached_array(
         shape: Its shape, rows first.
         dtype: Its type.
         make: Writes the rows :attr:`Draft.todo`, and calls :meth:`Draft.finish` after each few of them.
-
-    Raises:
-        UserError: If the cache cannot be written, or the disk is too full.
     """
     text = json.dumps({**key, "shape": shape, "dtype": dtype.str}, sort_keys=True)
     folder = cache_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from mlabench.store.atomic import remove_file
 from mlabench.store.leases import held
 from mlabench.store.records import Store
-
-
-def checkpoint_path(store: Store, trial_id: str) -> Path:
-    """Where the state of a trial's training is saved."""
-    return store.root / "checkpoints" / trial_id
 
 
 def tidy(store: Store, done: Iterable[str]) -> None:
@@ -24,4 +18,4 @@ def tidy(store: Store, done: Iterable[str]) -> None:
             with held(store.root, trial_id) as lease:
                 if lease is not None:
                     store.recover(trial_id)
-                    remove_file(checkpoint_path(store, trial_id))
+                    remove_file(store.checkpoint(trial_id))

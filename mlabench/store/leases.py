@@ -104,7 +104,7 @@ class Lease:
 
 @contextmanager
 def held(root: Path, trial_id: str) -> Iterator[Lease | None]:
-    """Holds a trial's lease in the results folder ``root`` for the length of a block; None if another process has it."""
+    """Holds a trial's lease in the results folder ``root`` during a block; gives None if another process has it."""
     lease = claim(root, trial_id)
     try:
         yield lease

@@ -68,6 +68,10 @@ class Store:
         """The folder of one trial."""
         return self.trials / trial_id
 
+    def checkpoint(self, trial_id: str) -> Path:
+        """Where the state of a trial's training is saved."""
+        return self.root / "checkpoints" / trial_id
+
     def ids(self) -> list[str]:
         """Ids of all trials that have a record, sorted."""
         return sorted(path.parent.name for path in self.trials.glob(f"*/{RECORD}") if path.parent.name[0] != ".")

@@ -33,13 +33,9 @@ _DIGEST = 64
 class Snapshot:
     """A training between two epochs. What methods draw at random is seeded per epoch, so no generator is kept.
 
-    Attributes:
-        stage: Place of the current stage, in which ``epoch`` epochs are done.
-        curves: The learning curves so far, of all stages.
-        best: The best selection score of the stage, that of the epoch ``selected`` (from 1).
-        best_state: The method's state after that epoch.
-        method: The method's state now.
-        optimizer: The optimiser's state dictionary.
+    In the stage at the place ``stage`` so many epochs are done; ``curves`` are of all stages. ``best`` is the best
+    selection score of the stage, that of the epoch ``selected`` (from 1), after which the method's state was
+    ``best_state``; ``method`` and ``optimizer`` are the states now.
     """
 
     stage: int

@@ -26,16 +26,6 @@ def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
     import torch
 
     return {
-        **_machine(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "method_source": method_source(trial),
-    }
-
-
-@cache
-def _machine() -> dict[str, Any]:
-    return {
         "mlabench": __version__,
         "python": platform.python_version(),
         "platform": platform.system(),
@@ -43,9 +33,13 @@ def _machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "git_commit": _git_commit(),
         "packages": {package: version(package) for package in _PACKAGES},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "method_source": method_source(trial),
     }
 
 
+@cache
 def _git_commit() -> str:
     """Commit of the checkout that mlabench runs from, with ``+`` if it has changes; empty outside of one."""
     root = Path(__file__).resolve().parents[2]

@@ -57,12 +57,9 @@ class Updater:
 class Observers:
     """What the loop calls after each epoch.
 
-    Attributes:
-        validate: Gives accuracies on the validation split; ``multimodal`` decides ``best_val``.
-        watch_test: Gives fused test accuracies per pattern key. The loop only passes them on, unless the
-            selection is ``best_test``, which takes the first of them.
-        report: Gets each finished epoch.
-        measure: Encloses all that is training, so that evaluations are left out.
+    ``validate`` gives accuracies on the validation split, of which ``multimodal`` decides ``best_val``. ``watch_test``
+    gives fused test accuracies per pattern key; the loop only passes them on, unless the selection is ``best_test``,
+    which takes the first of them. ``measure`` encloses all that is training, so that evaluations are left out.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -191,13 +188,12 @@ def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
         if parameter.requires_grad:
             groups.setdefault(scales.get(parameter, 1.0), []).append(parameter)
     parameters = [{"params": members, "lr": settings.lr * scale} for scale, members in groups.items()]
+    options = settings.model_dump(exclude={"name"})
     if isinstance(settings, SGD):
         # Not fused: that kernel fails when only some parameters have had a gradient before, as in alternating updates.
-        return torch.optim.SGD(
-            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, foreach=True
-        )
+        return torch.optim.SGD(parameters, **options, foreach=True)
     kind = torch.optim.Adam if isinstance(settings, Adam) else torch.optim.AdamW
-    return kind(parameters, settings.lr, settings.betas, weight_decay=settings.weight_decay, fused=True)
+    return kind(parameters, **options, fused=True)
 
 
 def learning_rate_factor(training: Training, epoch: int, epochs: int) -> float:

@@ -17,7 +17,7 @@ from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.record import SCHEMA_VERSION, Epoch, Evaluation, Failure, Record
 from mlabench.registry import register
-from mlabench.store import MODEL, Arrays, Store, checkpoint_path
+from mlabench.store import MODEL, Arrays, Store
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.cost import Clock, Meter
 from mlabench.training.devices.compilation import compile_encoders
@@ -108,7 +108,7 @@ def _checkpoints(trial: Trial, store: Store, options: RunOptions, should_stop: C
         "device": options.device,
         "compiled": options.compile,
     }
-    return Checkpoints(checkpoint_path(store, trial.id), identity, options.checkpoint_every, should_stop)
+    return Checkpoints(store.checkpoint(trial.id), identity, options.checkpoint_every, should_stop)
 
 
 @dataclass

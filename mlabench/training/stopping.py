@@ -23,11 +23,7 @@ class SuspendedError(Exception):
 
 
 class StopRequest:
-    """Whether to stop: calling it gives True once a signal came or the time is over. Listens inside a ``with`` block.
-
-    Args:
-        seconds: How long to continue; None for as long as there is work.
-    """
+    """Whether to stop: calling it gives True after a signal or so many seconds. Listens inside a ``with`` block."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
