@@ -1,14 +1,13 @@
 """Suites: the YAML behind each table and figure, checked, completed, and expanded into a plan. Free of torch.
 
-A file (``source``) lies on top of those it extends (``layers``) and below the flags (``overrides``): plain data that
+A file (``source``) lies on top of those it extends (``loading``) and below the flags (``overrides``): plain data that
 know where they were written (``document``). One pydantic ``model`` checks them, fills in defaults and says the JSON
 ``schema``; ``expansion`` turns it into a plan. The command line and the Python API load suites; running, the store and
 reports see plans only.
 """
 
 from mlabench.suite.expansion import expand, load_plans, with_content, with_fingerprint
-from mlabench.suite.layers import find_suite, members
-from mlabench.suite.loading import load_dataset, load_inputs, load_suite
+from mlabench.suite.loading import find_suite, load_dataset, load_inputs, load_suite, members
 from mlabench.suite.model import Suite, describe
 from mlabench.suite.overrides import Overrides
 from mlabench.suite.plan import Plan, PlannedTrial, Question, Tuned

@@ -81,11 +81,7 @@ class Document:
         return Document(walk(self.data, (), self.origins[()]), origins)
 
     def assign(self, path: Keys, new: Document) -> Document:
-        """A copy with ``new`` at ``path``; missing mappings on the way are made.
-
-        Raises:
-            KeyError: If the path leads through a scalar or past the end of a list.
-        """
+        """A copy with ``new`` at ``path``; missing mappings on the way are made."""
         data = copy.deepcopy(self.data)
         origins = {at: origin for at, origin in self.origins.items() if at[: len(path)] != path}
         holder = inner = data
@@ -95,7 +91,8 @@ class Document:
                 holder[key] = {}
                 origins[path[:depth]] = new.origin()
             elif not _holds(holder, key):
-                raise KeyError(key)
+                field = dotted(path)
+                raise new.origin().error(f"there is no {key!r} in the suite's {field!r}.", field=field)
             inner = holder[key]
         holder[key] = new.data
         origins.update({(*path, *at): origin for at, origin in new.origins.items()})

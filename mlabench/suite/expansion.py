@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlabench.datasets import Data, Dataset, open_dataset
+from mlabench.datasets import Dataset, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
-from mlabench.suite.layers import members
-from mlabench.suite.loading import load_suite
+from mlabench.suite.loading import load_suite, members
 from mlabench.suite.model import Suite
 from mlabench.suite.overrides import Overrides
 from mlabench.suite.plan import Plan, PlannedTrial
@@ -32,8 +31,11 @@ def expand(suite: Suite) -> Plan:
     dataset = with_fingerprint(suite.dataset, source)
     encoders = with_content(suite.encoders)
     conditions = suite.missing.conditions()
-    if suite.missing.protocol == "file":
-        _check_pattern_file(suite, conditions[0], source.load())
+    if suite.missing.protocol == "file":  # a mistake in it shows before the first training
+        data = source.load()
+        splits = {"train": [data.train, data.validation], "test": [data.test]}
+        for split in chain.from_iterable(splits[name] for name in suite.missing.splits):
+            conditions[0].pattern(suite.dataset.name, split.ids, data.task.modalities)
     cells = [
         PlannedTrial(
             label=entry.label,
@@ -86,20 +88,12 @@ def with_content(encoders: Mapping[str, Component]) -> dict[str, Component]:
         for option, path in component.location.items():
             try:
                 hashes[option] = f"sha256:{content_hash(Path(path))}"
-            except UserError as error:
-                raise UserError(
-                    f"{path} {error.problem}", remedy=error.remedy, field=f"encoders.{modality}.{option}"
-                ) from error
+            except OSError as error:
+                problem = f"{path} cannot be read ({error.strerror or error})."
+                field = f"encoders.{modality}.{option}"
+                raise UserError(problem, remedy="Correct the path.", field=field) from error
         found[modality] = component.model_copy(update={"config": {**component.config, **hashes}})
     return found
-
-
-def _check_pattern_file(suite: Suite, missing: Missing, data: Data) -> None:
-    """Reads the pattern of each split that it is for, so that a mistake shows before the first training."""
-    splits = {"train": [data.train, data.validation], "test": [data.test]}
-    for name in suite.missing.splits:
-        for split in splits[name]:
-            missing.pattern(suite.dataset.name, split.ids, data.task.modalities)
 
 
 def _tests(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[Missing, ...]:
@@ -113,30 +107,17 @@ def _tests(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[
     if "matrix" in suite.missing.evaluate:
         tests = tests + conditions
     if "subsets" in suite.missing.evaluate:
-        tests = tests + _subsets(suite.modalities)
+        sizes = range(len(suite.modalities) - 1, 0, -1)
+        kept = chain.from_iterable(combinations(suite.modalities, size) for size in sizes)
+        tests = [*tests, Missing(), *(Missing(protocol="subset", keep=keep) for keep in kept)]
     return tuple({test.key: test for test in tests}.values())
-
-
-def _subsets(modalities: tuple[str, ...]) -> list[Missing]:
-    """All combinations of whole modalities, the largest first; all of them together is ``complete``."""
-    partial = [
-        Missing(protocol="subset", keep=keep)
-        for size in range(len(modalities) - 1, 0, -1)
-        for keep in combinations(modalities, size)
-    ]
-    return [Missing(), *partial]
 
 
 def content_hash(path: Path) -> str:
     """First 12 hex digits of a SHA-256 over a file, or over the files of a folder."""
-    try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return _hash(tuple(states), str(path))
-    except OSError as error:
-        raise UserError(
-            f"cannot be read ({error.strerror or error}).", remedy="Correct the path.", file=str(path)
-        ) from error
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return _hash(tuple(states), str(path))
 
 
 @lru_cache

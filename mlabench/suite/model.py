@@ -7,16 +7,21 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from mlabench.suite.components import MLP, check_missing, read_dataset, read_encoders, read_methods, repeated
 from mlabench.suite.document import EVERY, Document, dotted, leaves
 from mlabench.suite.plan import Question, SuiteName, Tuned
 from mlabench.suite.sections import (
+    MLP,
     LabelledMethod,
     MissingSection,
     Section,
     TuningSection,
     WrittenTraining,
+    check_missing,
+    read_dataset,
+    read_encoders,
+    read_methods,
     read_training,
+    repeated,
 )
 from mlabench.suite.validation import Mistakes, listed, read_by
 from mlabench.trial import Component, Training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.registry import suggest
-from mlabench.suite.components import resolve_methods, shared_training
-from mlabench.suite.document import Document, Keys, Origin, dotted
+from mlabench.suite.document import Document, Keys, Origin
+from mlabench.suite.sections import resolve_methods, shared_training
 from mlabench.suite.source import parse
 from mlabench.suite.validation import user_error
 
@@ -46,25 +46,19 @@ class Overrides:
         """The suite with all flags applied."""
         if self.dataset is not None:
             document = _move(document, self.dataset)
-        for flag, path, value in self._assignments():
-            try:
-                document = document.assign(path, value)
-            except KeyError as error:
-                field = dotted(path)
-                raise UserError(
-                    f"there is no {error.args[0]!r} in the suite's {field!r}.", file=flag, field=field
-                ) from error
+        for path, value in list(self._assignments()):  # a flag that cannot be read comes first
+            document = document.assign(path, value)
         return _keep_methods(document, self.methods)
 
-    def _assignments(self) -> list[tuple[str, Keys, Document]]:
-        found: list[tuple[str, Keys, Document]] = []
+    def _assignments(self) -> Iterator[tuple[Keys, Document]]:
         if self.rates is not None:
-            found.append(("--rates", ("missing", "rates"), parse(f"[{self.rates}]", "--rates", numbered=False)))
-        seeds = None if self.seeds is None else _seeds(self.seeds)
-        plain = {"seeds": seeds, "limit": self.limit, "training.precision": self.precision}
-        for field, given in plain.items():
-            flag = f"--{field.rpartition('.')[2]}"
-            found += [] if given is None else [(flag, tuple(field.split(".")), Document.of(given, Origin(flag)))]
+            yield ("missing", "rates"), parse(f"[{self.rates}]", "--rates", numbered=False)
+        if self.seeds is not None:
+            yield ("seeds",), Document.of(_seeds(self.seeds), Origin("--seeds"))
+        if self.limit is not None:
+            yield ("limit",), Document.of(self.limit, Origin("--limit"))
+        if self.precision is not None:
+            yield ("training", "precision"), Document.of(self.precision, Origin("--precision"))
         for assignment in self.settings:
             field, equals, value = assignment.partition("=")
             flag = f"--set {field}"
@@ -73,8 +67,7 @@ class Overrides:
                 raise UserError(f"{assignment!r} is not FIELD=VALUE, such as training.epochs=5.", file="--set")
             if keys[0] == "extends":
                 raise UserError("a file has to say what it extends.", remedy="Give that suite instead.", file=flag)
-            found.append((flag, keys, parse(value, flag, numbered=False)))
-        return found
+            yield keys, parse(value, flag, numbered=False)
 
 
 def _move(document: Document, dataset: str) -> Document:
@@ -115,21 +108,17 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
         methods = resolve_methods(document.find("methods"), shared_training(document.find("training")))
     except ValidationError as error:
         raise user_error(error, document, "methods") from None
-    known = {name for entry in methods for name in (entry.label, entry.method.name)}
+    names = [{entry.label, entry.method.name} for entry in methods]
+    known, registered = set().union(*names), registry.entries("methods")
+    kept = [document.at("methods", at) for at, own in enumerate(names) if own.intersection(wanted)]
     origin = Origin("--method")
-    kept = [
-        document.at("methods", at)
-        for at, entry in enumerate(methods)
-        if entry.label in wanted or entry.method.name in wanted
-    ]
     for name in dict.fromkeys(wanted):
-        if name in known:
-            continue
-        if name not in registry.entries("methods"):
-            spellings = sorted({*known, *registry.entries("methods")})
+        if name not in known | registered.keys():
+            spellings = sorted({*known, *registered})
             remedy = suggest(name, spellings) or f"Known: {', '.join(spellings)}."
             raise origin.error(f"no method is called {name!r}.", remedy, "methods")
-        kept.append(Document.of({"name": name}, origin))
+        if name not in known:
+            kept.append(Document.of({"name": name}, origin))
     document = document.assign(("methods",), Document.of([{}] * len(kept), kept[0].origin()))
     for at, method in enumerate(kept):
         document = document.assign(("methods", at), method)
@@ -139,6 +128,7 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
 def _seeds(text: str) -> list[int]:
     """``0-4`` or ``0,2,5`` or a mixture."""
     seeds: list[int] = []
+    error = Origin("--seeds").error
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
@@ -147,10 +137,8 @@ def _seeds(text: str) -> list[int]:
         except ValueError:
             low, high = 0, -1
         if not 0 <= low <= high:
-            raise UserError(
-                f"{text!r} is neither a range such as 0-4 nor a list such as 0,2,5.", file="--seeds", field="seeds"
-            )
+            raise error(f"{text!r} is neither a range such as 0-4 nor a list such as 0,2,5.", field="seeds")
         if high - low >= _MOST_SEEDS:
-            raise UserError(f"{part!r} are more than {_MOST_SEEDS:,} seeds.", file="--seeds", field="seeds")
+            raise error(f"{part!r} are more than {_MOST_SEEDS:,} seeds.", field="seeds")
         seeds += range(low, high + 1)
     return seeds

@@ -102,8 +102,7 @@ def user_error(error: ValidationError, document: Document, *path: str | int) -> 
 def checker(form: Any) -> Callable[..., Any]:
     """A function that checks plain data against a type.
 
-    It is strict (``"5"`` is not a number and 1 is not ``true``) as JSON is, so that a suite means the same to this
-    program and to an editor that holds it against the schema.
+    It is as strict as JSON (``"5"`` is not a number, 1 is not ``true``), so that editors, which know the schema, agree.
     """
     adapter = TypeAdapter(form)
 
@@ -153,12 +152,7 @@ class _Complaint(NamedTuple):
 
 @contextmanager
 def plain_words(value: object, known_at: Callable[[Keys], list[str]]) -> Iterator[None]:
-    """What pydantic says inside about plain data is said in our sentences.
-
-    Args:
-        value: The data.
-        known_at: The fields of the model at a location.
-    """
+    """What pydantic says inside about ``value`` is said in our sentences; ``known_at``: the fields at a location."""
     try:
         yield
     except ValidationError as error:

@@ -11,7 +11,7 @@ import yaml
 
 from mlabench.errors import UserError
 from mlabench.suite import Overrides, Suite, describe, find_suite, load_plans, load_suite, members
-from mlabench.suite import layers as module
+from mlabench.suite import loading as module
 from mlabench.trial import SGD
 
 TEXT = """
