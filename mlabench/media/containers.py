@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlabench.media.items import UnreadableError
 from mlabench.media.packages import needed_packages
@@ -26,21 +26,18 @@ _RUN_UP = 1.0
 #: If a frame comes this many seconds after the one before, its time is damaged.
 _PAUSE = 60.0
 
-_Frame = TypeVar("_Frame", "AudioFrame", "VideoFrame")
-
 
 def decode_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
     """The pictures of a file's main video stream, from ``start`` (in seconds) or somewhat earlier on, in their order.
 
-    Yields:
-        The time in seconds since the stream's beginning, and the picture.
+    With each, its time in seconds since the stream's beginning.
     """
-    return _entered(lambda position: _decode(path, "video", position), start)
+    return _decode_from(path, "video", start)
 
 
 def decode_sound(path: Path, start: float = 0.0) -> Iterator[tuple[float, AudioFrame]]:
     """As :func:`decode_frames`, of the main sound stream, in blocks of samples."""
-    return _entered(lambda position: _decode(path, "audio", position), start)
+    return _decode_from(path, "audio", start)
 
 
 def duration(path: Path) -> float | None:
@@ -49,18 +46,15 @@ def duration(path: Path) -> float | None:
         return container.duration / 1e6 if container.duration else None
 
 
-def _entered(decode: Callable[[float], Iterator[tuple[float, _Frame]]], start: float) -> Iterator[tuple[float, _Frame]]:
+def _decode_from(path: Path, kind: Kind, start: float) -> Iterator[tuple[float, Any]]:
     """Decodes from before ``start``, or from the beginning where a file cannot be entered in the middle."""
-    if start <= _RUN_UP:
-        return decode(0.0)
-    frames = decode(start - _RUN_UP)
-    try:
-        first = next(frames, None)
-    except UnreadableError:
-        first = None
-    if first is None or first[0] > start:
-        return decode(0.0)
-    return chain([first], frames)
+    if start > _RUN_UP:
+        frames = _decode(path, kind, start - _RUN_UP)
+        with suppress(UnreadableError):
+            first = next(frames, None)
+            if first is not None and first[0] <= start:
+                return chain([first], frames)
+    return _decode(path, kind, 0.0)
 
 
 def _decode(path: Path, kind: Kind, position: float) -> Iterator[tuple[float, Any]]:

@@ -22,13 +22,8 @@ _own = threading.local()  # a detector must not be used by two threads at a time
 def largest_face(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Cuts out the largest frontal face, with a margin; None if there is no face.
 
-    The detector is Viola and Jones's cascade of Haar features (2001), which needs no downloaded weights.
-
-    Args:
-        picture: RGB values. uint8 ``[H, W, 3]``
-
-    Returns:
-        RGB values of a square, moved where it would leave the picture. uint8 ``[S, S, 3]``
+    The detector is Viola and Jones's cascade of Haar features (2001), which needs no downloaded weights. From RGB
+    values, uint8 ``[H, W, 3]``, it makes a square ``[S, S, 3]``, moved where it would leave the picture.
     """
     with needed_packages():
         import cv2

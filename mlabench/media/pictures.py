@@ -98,16 +98,10 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def resize(picture: Pixels, size: int, fit: Fit) -> Pixels:
-    """Makes a picture square, by bicubic interpolation.
+    """Makes a picture ``[H, W, 3]`` square by bicubic interpolation, channels first: uint8 ``[3, size, size]``.
 
-    Args:
-        picture: RGB values. uint8 ``[H, W, 3]``
-        size: Side of the square in pixels.
-        fit: ``stretch`` distorts it; ``contain`` fits all of it into a white square; ``cover`` brings the shorter
-            side to ``size`` and cuts off equal parts of the longer one at both ends.
-
-    Returns:
-        RGB values, channels first. uint8 ``[3, size, size]``
+    ``stretch`` distorts it; ``contain`` fits all of it into a white square; ``cover`` brings the shorter side to
+    ``size`` and cuts off equal parts of the longer one at both ends.
     """
     with needed_packages():
         from PIL import Image, ImageOps

@@ -24,8 +24,7 @@ _RATES = range(1_000, 400_001)
 def read_sound(audio: Audio, rate: int) -> Waveform:
     """Decodes a sound: its channels averaged, cut to its start and end, and resampled to ``rate`` hertz.
 
-    Returns:
-        Amplitudes, mostly in [-1, 1]. float32 ``[T]``; ``T`` is at least 1.
+    Amplitudes are mostly in [-1, 1]. float32 ``[T]``; ``T`` is at least 1.
     """
     with needed_packages():
         import torch

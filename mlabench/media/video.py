@@ -34,15 +34,8 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
     """Frames at even distances between a video's start and end: those shown after 0, 1, 2, ... seconds.
 
     A folder's pictures are its frames already: all of them are read, in the natural order of their names (2 before
-    10), whatever the rate, start and end.
-
-    Args:
-        video: Where it lies.
-        rate: Frames per second.
-        count: How many to choose from these ``n``: those at index ``i * n // count``. None for all.
-
-    Returns:
-        RGB values; at least one frame. uint8 ``[H, W, 3]`` each
+    10), whatever the rate, start and end. With a ``count``, those at index ``i * n // count`` are chosen from these
+    ``n``. At least one frame; RGB values, uint8 ``[H, W, 3]`` each.
     """
     frames = _frames(video, rate)
     if not video.face:

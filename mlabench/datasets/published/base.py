@@ -25,6 +25,11 @@ from mlabench.media import Medium, identity
 
 _T = TypeVar("_T")
 
+_SHARED_GROUPS = (
+    "{shared} of the {tested} groups (speakers, dialogues, texts or the like) of the test split "
+    "are in the training or validation data, too: accuracies are optimistic for new ones."
+)
+
 
 class RawDataset(Dataset):
     """Base of datasets that are read from their published files.
@@ -98,12 +103,13 @@ class RawDataset(Dataset):
     def load(self) -> Data:
         """The three splits, their inputs not decoded yet."""
         listing = self._listed
+        groups = ((sample.split, sample.group) for sample in listing.samples)
         return Data(
             task=Task(tuple(self.media), self.classes, shapes={}),
             train=self._split("train"),
             validation=self._split("validation"),
             test=self._split("test"),
-            notes=(*listing.notes, *_shared_groups(listing.samples)),
+            notes=(*listing.notes, *shared_with_test(groups, _SHARED_GROUPS)),
             skipped=dict(listing.skipped),
         )
 
@@ -130,11 +136,7 @@ class RawDataset(Dataset):
         return root
 
     def find(self, looked_for: str, is_it: Callable[[Path], bool], below: Sequence[str] = ()) -> Path:
-        """The option ``root``, or a folder of one of the names ``below`` it, if it is the one that is ``looked_for``.
-
-        Raises:
-            UserError: See :meth:`not_found`.
-        """
+        """The option ``root``, or a folder of a name ``below`` it: the first that ``is_it``; see :meth:`not_found`."""
         candidates = [self.root, *(self.root / name for name in below)] if self.root else []
         for folder in candidates:
             if is_it(folder):
@@ -170,22 +172,13 @@ class RawDataset(Dataset):
         return UserError(f"the data of {self.name!r} are not there: {place}.", remedy=remedy, field="dataset.root")
 
 
-def _shared_groups(samples: Sequence[RawSample]) -> list[str]:
-    """A caveat if samples of the test split are not independent of the training split's."""
-    shared, tested = shared_with_test((sample.split, sample.group) for sample in samples)
-    note = (
-        f"{len(shared)} of the {len(tested)} groups (speakers, dialogues, texts or the like) of the test split "
-        "are in the training or validation data, too: accuracies are optimistic for new ones."
-    )
-    return [note] if shared else []
-
-
-def shared_with_test(members: Iterable[tuple[SplitName, str]]) -> tuple[set[str], set[str]]:
-    """What is in the test split and in another one, and all that is in the test split."""
+def shared_with_test(members: Iterable[tuple[SplitName, str]], note: str) -> list[str]:
+    """The note, with both numbers filled in, if some of the test split's members are in another split, too."""
     known, tested = set[str](), set[str]()
     for split, name in members:
         (tested if split == "test" else known).add(name)
-    return tested & known, tested
+    shared = tested & known
+    return [note.format(shared=len(shared), tested=len(tested))] if shared else []
 
 
 def carve_validation(labels: Mapping[str, str], share: float = 0.1) -> set[str]:

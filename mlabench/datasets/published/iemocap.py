@@ -35,6 +35,10 @@ FULL_RELEASE = {"Angry": 1103, "Happy": 595, "Neutral": 1708, "Sad": 1084}
 EXCITED = 1041
 #: Size of a WAV file's header; a file that is no larger holds no sound.
 _WAV_HEADER = 44
+_SHARED_SPEAKERS = (
+    "{shared} of the {tested} speakers of the test split are in the training data, too: "
+    "not comparable with results for unseen speakers."
+)
 
 
 class Iemocap(RawDataset):
@@ -123,7 +127,8 @@ class Iemocap(RawDataset):
             for name in sorted(labels)
         ]
         listing.skipped = +listing.skipped
-        listing.notes += [*self._incomplete(labels.values()), *_shared_speakers(listing.samples)]
+        speakers = ((sample.split, speaker_of(sample.id)) for sample in listing.samples)
+        listing.notes += [*self._incomplete(labels.values()), *shared_with_test(speakers, _SHARED_SPEAKERS)]
         return listing
 
     @property
@@ -217,13 +222,3 @@ class Iemocap(RawDataset):
             return []
         counts = ", ".join(f"{label} {found[label]:,} of {expected[label]:,}" for label in self.classes)
         return [f"Not the samples of the full release: {counts}."]
-
-
-def _shared_speakers(samples: Iterable[RawSample]) -> list[str]:
-    """A caveat if speakers of the test split are heard in training."""
-    shared, tested = shared_with_test((sample.split, speaker_of(sample.id)) for sample in samples)
-    note = (
-        f"{len(shared)} of the {len(tested)} speakers of the test split are in the training data, too: "
-        "not comparable with results for unseen speakers."
-    )
-    return [note] if shared else []
