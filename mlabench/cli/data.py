@@ -29,6 +29,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="OPTION=VALUE", help="An option of the dataset, e.g. split=speaker. Repeatable."),
 ]
 SPLITS = ("train", "validation", "test")
+_COLUMNS = ("Class", *SPLITS, "all")
 
 
 @data_app.command("list")
@@ -60,32 +61,27 @@ def stats(
 
     use_plugins(plugin)
     dataset = _dataset(name, root, settings)
-    data, console = dataset.load(), make_console()
-    columns = ("Class", *SPLITS, "all")
-    print_listing(console, f"Samples of {name}", columns, _class_counts(data), as_json=as_json)
+    data = dataset.load()
     if as_json:
+        print_listing(make_console(), "", _COLUMNS, _class_counts(data), as_json=True)
         return
     shapes = ", ".join(f"{modality} {shape}" for modality, shape in data.task.shapes.items())
     media = ", ".join(f"{modality} ({medium})" for modality, medium in dataset.media.items())
-    console.print(f"Inputs: {shapes or media}.", f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n")
+    _print_data(name, data, f"Inputs: {shapes or media}.")
     _print_counts({}, data.skipped)
 
 
 @data_app.command()
 def check(name: Name, root: Root = None, settings: SetOption = None, plugin: PluginOption = None) -> None:
     """Say what is found among a dataset's raw files, and what will be skipped. Decodes nothing."""
-    from mlabench.cli.console import make_console, print_listing
     from mlabench.datasets import RawDataset
 
     use_plugins(plugin)
     dataset = _dataset(name, root, settings)
     found = dataset.check(root)
-    console = make_console()
-    console.print(f"{found.folder}: {sum(found.samples.values())} samples", soft_wrap=True, markup=False)
+    typer.echo(f"{found.folder}: {sum(found.samples.values())} samples")
     if isinstance(dataset, RawDataset):
-        data = dataset.load()
-        print_listing(console, f"Samples of {name}", ("Class", *SPLITS, "all"), _class_counts(data), as_json=False)
-        console.print(f"In more than one split: {_overlap(data)}.", *data.notes, sep="\n", markup=False)
+        _print_data(name, dataset.load())
     else:
         _print_counts(found.samples, {})
     _print_counts({}, found.skipped)
@@ -100,12 +96,12 @@ def prepare(
     settings: SetOption = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option("--encoder", metavar="MODALITY=NAME", help="For a raw dataset, what reads it. Repeatable."),
+        typer.Option(metavar="MODALITY=NAME", help="For a raw dataset, what reads it. Repeatable."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="For rebuilt features; default: where they are read.")
+        Path | None, typer.Option(metavar="DIR", help="For rebuilt features; default: where they are read.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Samples per split, for a smoke test.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Samples per split, for a smoke test.")] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")
     ] = None,
@@ -210,7 +206,9 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
     loaded = {key: open_dataset(dataset).load() for key, dataset in datasets.items()}
     found: dict[Path, _Pattern] = {}
     for (key, _), (dataset, missing) in recipes.items():
-        data, path = loaded[key], _mask_file(folder, dataset.name, missing)
+        data = loaded[key]
+        # A name that every file system can take, whatever modalities are called.
+        path = folder / f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', f'{dataset.name}-{missing.key}')}.csv"
         ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
         pattern = _Pattern(path, dataset.name, missing, ids, data.task.modalities)
         if found.setdefault(path, pattern) != pattern:
@@ -220,11 +218,6 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
                 file=str(suite),
             )
     return list(found.values())
-
-
-def _mask_file(folder: Path, dataset: str, missing: Missing) -> Path:
-    """A name that every file system can take, whatever modalities are called."""
-    return folder / f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', f'{dataset}-{missing.key}')}.csv"
 
 
 def _kind(name: str) -> type[Dataset]:
@@ -265,14 +258,16 @@ def _class_counts(data: Data) -> list[tuple[str | int, ...]]:
     return [(title, *counts, sum(counts)) for title, counts in counted]
 
 
-def _overlap(data: Data) -> str:
-    """How many ids and groups stand in more than one split; both should be none."""
-    parts = []
+def _print_data(name: str, data: Data, *inputs: str) -> None:
+    """Its samples by class and split, and how many ids and groups stand in more than one split: it should be none."""
+    from mlabench.cli.console import make_console, print_listing
+
+    console, overlap = make_console(), []
+    print_listing(console, f"Samples of {name}", _COLUMNS, _class_counts(data), as_json=False)
     for what in ("ids", "groups"):
-        sets = [set(getattr(getattr(data, split), what)) for split in SPLITS]
-        counts = Counter(item for members in sets for item in members)
-        parts.append(f"{sum(count > 1 for count in counts.values())} {what}")
-    return ", ".join(parts)
+        counts = Counter(item for split in SPLITS for item in set(getattr(getattr(data, split), what)))
+        overlap.append(f"{sum(count > 1 for count in counts.values())} {what}")
+    console.print(*inputs, f"In more than one split: {', '.join(overlap)}.", *data.notes, sep="\n", markup=False)
 
 
 def _print_counts(samples: Mapping[str, int], skipped: Mapping[str, int]) -> None:

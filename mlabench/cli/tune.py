@@ -34,13 +34,13 @@ def tune(
     suite: SuiteFile,
     changes: Overrides,
     tries: Annotated[
-        int | None, typer.Option("--tries", min=1, help="Configurations per method, the default among them; or 20.")
+        int | None, typer.Option(min=1, help="Configurations per method, the default among them; or 20.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option("--results", metavar="DIR", help="Where tries are kept; or results/tuning/SUITE.")
+        Path | None, typer.Option(metavar="DIR", help="Where tries are kept; or results/tuning/SUITE.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The tuned suite; or SUITE_tuned.yaml beside it.")
+        Path | None, typer.Option(metavar="FILE", help="The tuned suite; or SUITE_tuned.yaml beside it.")
     ] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",

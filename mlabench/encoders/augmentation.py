@@ -8,9 +8,19 @@ a crop also sees the pixels just outside it.
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+# Options of encoders of pictures.
+Fit = Annotated[
+    Literal["stretch", "contain", "cover"],
+    Field(description="How a picture is made square: distorted, padded or cut."),
+]
+Augment = Annotated[bool, Field(description="Crop and mirror pictures at random while training; never where frozen.")]
 
 #: Mean and standard deviation of ImageNet's pictures per channel, in [0, 1].
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -20,23 +30,13 @@ _ATTEMPTS = 10
 
 
 class PictureInput(nn.Module):
-    """Makes uint8 pictures floats, augments them while training, and normalises them.
-
-    Args:
-        mean: Per channel, in [0, 1].
-        std: Per channel, in [0, 1].
-        augment: Whether to crop and mirror at random while training.
-    """
+    """Makes uint8 pictures floats, augments them while training if asked to, and normalises each channel."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
-        *,
-        augment: bool,
+        self, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD, *, augment: bool
     ) -> None:
         super().__init__()
         self.augment = augment
@@ -77,12 +77,9 @@ def random_boxes(
 
 
 def crop(pictures: Tensor, boxes: Tensor, mirrored: Tensor) -> Tensor:
-    """Cuts a box out of each picture, enlarges it bilinearly to the full size, and mirrors some left to right.
+    """Cuts a box out of each of ``pictures [n, C, H, W]``, enlarges it bilinearly to the full size, and mirrors some.
 
-    Args:
-        pictures: ``[n, channels, height, width]``
-        boxes: Left, top, width and height as fractions of the picture. ``[n, 4]``
-        mirrored: Which to mirror. bool ``[n]``
+    ``boxes [n, 4]`` are left, top, width and height as fractions of the picture; ``mirrored [n]`` is bool.
     """
     left, top, width, height = boxes.unbind(dim=1)
     zero = torch.zeros_like(left)

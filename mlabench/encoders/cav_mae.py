@@ -51,12 +51,7 @@ _UNUSED = re.compile(
 class AudioTower(nn.Module):
     """The audio encoder; its last blocks are the shared ones with the norms for sounds.
 
-    Args:
-        frames: Length of a spectrogram, a multiple of 16.
-        mels: Number of its mel bands, a multiple of 16.
-        width: Width of a token.
-        depth: Number of blocks.
-        heads: Number of attention heads.
+    A spectrogram's length ``frames`` and number of bands ``mels`` are multiples of 16.
     """
 
     def __init__(self, frames: int, mels: int, width: int, depth: int, heads: int) -> None:

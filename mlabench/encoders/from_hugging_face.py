@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,9 +13,9 @@ from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mlabench.encoders.augmentation import PictureInput
+from mlabench.encoders.augmentation import Augment, Fit, PictureInput
 from mlabench.encoders.backbone import BackboneEncoder
-from mlabench.encoders.hub import require_hub
+from mlabench.encoders.hub import from_hub
 from mlabench.encoders.waveforms import masked_mean, mean_over_time, sounding, standardise, to_float
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
@@ -60,12 +61,8 @@ class HuggingFaceEncoder(BackboneEncoder):
         seconds: float = Field(
             default=10.0, ge=0.1, description="Length of a waveform; longer ones are cut. AST has its own."
         )
-        fit: Literal["stretch", "contain", "cover"] = Field(
-            default="stretch", description="How a picture is made square: distorted, padded or cut."
-        )
-        augment: bool = Field(
-            default=True, description="Crop and mirror pictures at random while training; never where frozen."
-        )
+        fit: Fit = "stretch"
+        augment: Augment = True
 
     config: Config
     reads = ("text", "audio", "image")
@@ -111,7 +108,9 @@ class HuggingFaceEncoder(BackboneEncoder):
     def represent(self, inputs: Tensor) -> Tensor:
         """The network's pooled hidden states. float32 ``[n, d]``."""
         if self.medium == "text":
-            return self._represent_text(inputs)
+            real = inputs >= 0
+            ids = inputs.long().masked_fill(~real, self.padding)
+            return self._pool(self._states(input_ids=ids, attention_mask=real.long()), real)
         if self.medium == "image":
             return self._pool(self._states(pixel_values=self.picture(inputs)))
         if inputs.ndim == 3:
@@ -120,11 +119,6 @@ class HuggingFaceEncoder(BackboneEncoder):
                 values = (values - self.extractor.mean) / (2 * self.extractor.std)
             return self._pool(self._states(input_values=values))
         return self._represent_waveform(inputs)
-
-    def _represent_text(self, tokens: Tensor) -> Tensor:
-        real = tokens >= 0
-        ids = tokens.long().masked_fill(~real, self.padding)
-        return self._pool(self._states(input_ids=ids, attention_mask=real.long()), real)
 
     def _represent_waveform(self, waveforms: Tensor) -> Tensor:
         real = sounding(waveforms)
@@ -161,16 +155,10 @@ def _fetch(what: str, source: str, **options: Any) -> Any:
     with needed_packages():
         import transformers
 
-        load = getattr(transformers, what).from_pretrained
+        load = partial(getattr(transformers, what).from_pretrained, source, trust_remote_code=False, **options)
     try:
         with _quiet():
-            try:
-                return load(source, local_files_only=True, trust_remote_code=False, **options)
-            except OSError:
-                if Path(source).is_dir():
-                    raise
-                require_hub(source, _OFFLINE)
-                return load(source, trust_remote_code=False, **options)
+            return load(local_files_only=True) if Path(source).is_dir() else from_hub(load, source, _OFFLINE)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"cannot load {source!r} with transformers ({reason}).", remedy=_OFFLINE) from error

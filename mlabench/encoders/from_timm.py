@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -9,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mlabench.encoders.augmentation import PictureInput
+from mlabench.encoders.augmentation import Fit, PictureInput
 from mlabench.encoders.backbone import BackboneEncoder
-from mlabench.encoders.hub import quietly, require_hub
+from mlabench.encoders.hub import from_hub, quietly
 from mlabench.encoders.weights import load_into, load_weights
 from mlabench.errors import UserError
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
@@ -42,9 +43,7 @@ class TimmEncoder(BackboneEncoder):
 
         model: str = Field(description="Name in timm, such as resnet18 or resnet18.a1_in1k; timm:NAME is short for it.")
         size: int = Field(default=224, ge=16, description="Side of a picture or frame in pixels.")
-        fit: Literal["stretch", "contain", "cover"] = Field(
-            default="stretch", description="How a picture is made square: distorted, padded or cut."
-        )
+        fit: Fit = "stretch"
         augment: bool = Field(
             default=True,
             description="Crop and mirror pictures and frames at random while training; never where frozen.",
@@ -174,13 +173,8 @@ def _cached_weights(about: Any, name: str) -> dict[str, Any]:
         return {}  # published elsewhere, where timm fails quickly by itself
     from huggingface_hub import hf_hub_download
 
-    file = about.hf_hub_filename or "model.safetensors"
-    try:
-        path = hf_hub_download(about.hf_hub_id, file, local_files_only=True)
-    except OSError:
-        require_hub(name, _OFFLINE)
-        path = hf_hub_download(about.hf_hub_id, file)
-    return {"file": path, "custom_load": False}
+    load = partial(hf_hub_download, about.hf_hub_id, about.hf_hub_filename or "model.safetensors")
+    return {"file": from_hub(load, name, _OFFLINE), "custom_load": False}
 
 
 def _load(network: Any, path: Path, channels: int) -> None:

@@ -7,7 +7,8 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mlabench.errors import UserError
 
@@ -23,12 +24,17 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def require_hub(name: str, remedy: str) -> None:
-    """Checks that the Hugging Face hub answers, where ``name`` is wanted; its own client retries for most of a minute.
+def from_hub(load: Callable[..., Any], name: str, remedy: str) -> Any:
+    """What ``load`` finds in the local cache or, if the hub answers, on the hub."""
+    try:
+        return load(local_files_only=True)
+    except OSError:
+        require_hub(name, remedy)
+        return load()
 
-    Raises:
-        UserError: If ``HF_HUB_OFFLINE`` is set or the hub does not answer.
-    """
+
+def require_hub(name: str, remedy: str) -> None:
+    """Checks that the Hugging Face hub answers; its own client retries for most of a minute."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise UserError(f"{name!r} is not in the local cache, and HF_HUB_OFFLINE is set.", remedy=remedy)
     endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT)

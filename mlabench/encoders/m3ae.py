@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlabench.encoders.augmentation import PictureInput
+from mlabench.encoders.augmentation import Augment, PictureInput
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.transformer import Block, grid_positions, initialise, sequence_positions
 from mlabench.encoders.waveforms import masked_mean
@@ -64,13 +64,7 @@ _AXES = {"channels_last": (0, 2, 4, 3, 5, 1), "channels_first": (0, 2, 4, 1, 3, 
 
 
 class Tower(nn.Module):
-    """The encoder for one modality.
-
-    Args:
-        embedding: Embeds the inputs. ``[n, T, ...]`` to ``[n, T, width]``
-        positions: Position embeddings, which are fixed. ``[T, width]``
-        variant: Which of :data:`VARIANTS`.
-    """
+    """The encoder for one modality: an embedding to ``[n, T, width]``, fixed ``positions [T, width]``, and blocks."""
 
     positions: Tensor
 
@@ -126,9 +120,7 @@ class M3AE(BackboneEncoder):
             default="channels_last",
             description="Order of a patch's values: as the checkpoint was trained, or as in the paper's code.",
         )
-        augment: bool = Field(
-            default=True, description="Crop and mirror pictures at random while training; never where frozen."
-        )
+        augment: Augment = True
 
     config: Config
     backbone: Tower  # there is one whenever `represent` is called

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlabench.encoders.augmentation import PictureInput
+from mlabench.encoders.augmentation import Fit, PictureInput
 from mlabench.encoders.contract import Encoder
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
@@ -40,9 +40,7 @@ class CNN(Encoder):
 
         width: int = Field(default=128, ge=8, multiple_of=8, description="Width of the output.")
         size: int = Field(default=64, ge=16, description="Side of a picture or frame in pixels.")
-        fit: Literal["stretch", "contain", "cover"] = Field(
-            default="stretch", description="How a picture is made square: distorted, padded or cut."
-        )
+        fit: Fit = "stretch"
         augment: bool = Field(default=True, description="Crop and mirror pictures and frames at random while training.")
         frames: int = Field(default=3, ge=1, description="Frames of a video, evenly spread.")
         seconds: float = Field(default=3.0, ge=0.1, description="Length of a sound; longer ones are cut.")

@@ -13,11 +13,7 @@ MLP_RATIO = 4
 class Block(nn.Module):
     """Self-attention, then a multi-layer perceptron, each on normed tokens and added to them (Dosovitskiy et al. 2021).
 
-    Args:
-        width: Width ``d`` of a token.
-        heads: Number of attention heads; it divides ``width``.
-        epsilon: Added to the variance by the layer norms.
-        gelu: ``"none"`` for the exact GELU, ``"tanh"`` for its approximation.
+    ``epsilon`` is added to the variance by the norms; ``gelu`` is ``"none"`` (exact) or ``"tanh"`` (approximated).
     """
 
     def __init__(self, width: int, heads: int, epsilon: float, gelu: str) -> None:

@@ -27,9 +27,6 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors`` file, or in one that ``torch.save`` wrote, on the CPU.
 
     It may be part of a larger checkpoint, under a usual name; the prefix that ``DataParallel`` leaves is removed.
-
-    Raises:
-        UserError: If there is no such file, or it holds anything but tensors by name.
     """
     path = path.expanduser()
     if not path.is_file():
@@ -52,13 +49,11 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    nested = next((content[key] for key in _NESTED if key in content), None) if isinstance(content, Mapping) else None
-    state = nested if isinstance(nested, Mapping) else content
-    if (
-        not isinstance(state, Mapping)
-        or not state
-        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
-    ):
+    if isinstance(content, Mapping):
+        nested = next((content[key] for key in _NESTED if key in content), None)
+        content = nested if isinstance(nested, Mapping) else content
+    state = content if isinstance(content, Mapping) else {}
+    if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
         raise UserError("holds no state dict of tensors by name.", remedy=_REMEDY, file=str(path))
     prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
     return {name.removeprefix(prefix): value for name, value in state.items()}
@@ -68,9 +63,6 @@ def load_into(network: nn.Module, weights: Mapping[str, Tensor], path: Path, unu
     """Puts ``weights`` of the file ``path`` into ``network``; every name and shape must fit.
 
     Names that start with one of the prefixes ``unused``, such as a classifier's, need not be in the network.
-
-    Raises:
-        UserError: If names or shapes differ; it lists the first of them.
     """
     own = network.state_dict()
     given = {name: value for name, value in weights.items() if name in own or not name.startswith(tuple(unused))}

@@ -33,12 +33,7 @@ def require(condition: object, wrong: str) -> None:
 
 @dataclass(frozen=True)
 class Subject:
-    """A method under test, and the tasks and batches that it can do.
-
-    Attributes:
-        kind: The class.
-        options: Hyper-parameters that differ from the defaults.
-    """
+    """A method under test with options that differ from the defaults, and the tasks and batches that it can do."""
 
     kind: type[Method]
     options: Mapping[str, Any]
