@@ -21,63 +21,47 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Started:
-    """A trial has begun."""
+class Event:
+    """Something that happened to a trial."""
 
     trial_id: str
+
+
+class Started(Event):
+    """It has begun."""
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """A trial has finished ``done`` of ``total`` epochs."""
+class Progressed(Event):
+    """It has finished ``done`` of ``total`` epochs."""
 
-    trial_id: str
     stage: str
     done: int
     total: int
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """Another process is working on a trial; it comes up again later."""
-
-    trial_id: str
+class Waiting(Event):
+    """Another process is working on it; it comes up again later."""
 
 
-@dataclass(frozen=True)
-class Suspended:
-    """A trial was stopped and saved; it resumes from its last epoch."""
-
-    trial_id: str
+class Suspended(Event):
+    """It was stopped and saved; it resumes from its last epoch."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A trial has a record now.
+class Finished(Event):
+    """It has a record now, made here or ``by_another`` process; ``problem`` is why it failed, empty if it did not."""
 
-    Attributes:
-        trial_id: The trial.
-        problem: Why it failed, in one line; empty if it did not.
-        seconds: Wall-clock seconds it took.
-        by_another: Another process has done it.
-    """
-
-    trial_id: str
     problem: str
     seconds: float
     by_another: bool = False
 
 
-Event = Started | Progressed | Waiting | Suspended | Finished
 Tell = Callable[[Event], None]
 
 
 class EventLog:
-    """Appends to the log of one run. A log that cannot be written, on a full disk say, stops no trial.
-
-    Args:
-        root: The results folder.
-    """
+    """Appends to the log of one run. A log that cannot be written, on a full disk say, stops no trial."""
 
     def __init__(self, root: Path) -> None:
         self._path = root / "events" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}.jsonl"

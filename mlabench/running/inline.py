@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from mlabench.processes import environment
 from mlabench.record import Failure
 from mlabench.running.events import Finished, Suspended, Tell, Waiting
-from mlabench.running.queue import JobQueue
-from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, record_death, run_job
+from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, JobQueue, record_death, run_job
 from mlabench.store import Store
 from mlabench.training import Job, RunOptions
 
@@ -28,7 +27,6 @@ def run_inline(
                 time.sleep(LOOK_SECONDS)
                 continue
             job, start = queue.ready.popleft(), time.monotonic()
-            event: Finished | Waiting | Suspended
             try:
                 event = run_job(job, store, options, tell, should_stop)
             except SystemExit as error:  # as when a worker dies, it costs the trial only

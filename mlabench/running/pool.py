@@ -23,8 +23,7 @@ from mlabench.errors import UserError
 from mlabench.processes import environment
 from mlabench.record import Failure
 from mlabench.running.events import Event, Finished, Started, Suspended, Tell, Waiting
-from mlabench.running.queue import JobQueue
-from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, Unwritable, record_death, work
+from mlabench.running.worker import ENVIRONMENT, LOOK_SECONDS, JobQueue, record_death, work
 from mlabench.store import Store, release_of
 from mlabench.training import SIGNALS, Job, RunOptions
 from mlabench.words import duration
@@ -49,16 +48,11 @@ class _Worker:
     @property
     def seconds(self) -> float:
         """How long it has been on its trial; starting the process does not count."""
-        return 0.0 if self.job is None or self.started is None else time.monotonic() - self.started
+        return 0.0 if self.started is None else time.monotonic() - self.started
 
 
 def run_in_workers(
-    jobs: Sequence[Job],
-    store: Store,
-    options: RunOptions,
-    tell: Tell,
-    should_stop: Callable[[], bool],
-    workers: int,
+    jobs: Sequence[Job], store: Store, options: RunOptions, tell: Tell, should_stop: Callable[[], bool], workers: int
 ) -> None:
     """Runs ``jobs`` in order on ``workers`` processes; none of them is left when this ends, even by an exception.
 
@@ -70,7 +64,7 @@ def run_in_workers(
     """
     pool = _Pool(JobQueue(jobs, store, wait_for_others=options.wait_for_others), store, options, should_stop)
     try:
-        while pool.queue or pool.running:
+        while pool.queue or pool.busy:
             if should_stop():
                 pool.ask_to_stop()
             pool.assign_jobs(workers)
@@ -92,34 +86,46 @@ class _Pool:
     workers: list[_Worker] = field(default_factory=list)
 
     @property
-    def running(self) -> list[_Worker]:
-        """The workers that have a job."""
+    def busy(self) -> list[_Worker]:
         return [worker for worker in self.workers if worker.job]
 
     def ask_to_stop(self) -> None:
         """Has the trials under way saved; a second signal to a worker does no harm."""
         self.queue.clear()
-        for worker in self.running:
+        for worker in self.busy:
             worker.process.terminate()
 
     def assign_jobs(self, most: int) -> None:
         """Gives every free worker a job, and spawns workers while there are jobs for them."""
         self.queue.refill()
-        while len(self.workers) < min(most, len(self.queue.ready) + len(self.running)):
-            self.workers.append(_spawn(self.store, self.options, [worker.gpu for worker in self.workers]))
+        while len(self.workers) < min(most, len(self.queue.ready) + len(self.busy)):
+            self.workers.append(self._spawn())
         for worker in self.workers:
             if worker.job is None and self.queue.ready:
-                worker.job, worker.started = self.queue.ready.popleft(), None
+                worker.job = self.queue.ready.popleft()
                 with suppress(OSError):  # it has just died, as the next reading of its connection will tell
                     worker.connection.send(worker.job)
+
+    def _spawn(self) -> _Worker:
+        """A new worker, on the GPU that the fewest others are on."""
+        gpu = min(self.options.gpus, key=[worker.gpu for worker in self.workers].count, default=None)
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        with environment({**ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
+            # A daemon may not have the further processes that a trial on several devices needs.
+            daemon = self.options.devices_per_trial == 1
+            process = context.Process(target=work, args=(theirs, self.store.root, self.options), daemon=daemon)
+            process.start()
+        theirs.close()
+        return _Worker(process, ours, gpu)
 
     def receive(self) -> Iterator[Event]:
         """What workers say, within a time after which something else has to be looked at."""
         waits = [LOOK_SECONDS]
         if (limit := self.options.trial_timeout) is not None:
             waits += [max(0.0, limit - worker.seconds) for worker in self.workers if not worker.timed_out]
-        for ready in wait([worker.connection for worker in self.workers], min(waits)):
-            worker = next(worker for worker in self.workers if worker.connection is ready)
+        talking = wait([worker.connection for worker in self.workers], min(waits))
+        for worker in [worker for worker in self.workers if worker.connection in talking]:
             job, event = worker.job, self._receive(worker)
             if isinstance(event, Waiting) and job is not None:
                 self.queue.put_off(job)
@@ -131,15 +137,15 @@ class _Pool:
     def _receive(self, worker: _Worker) -> Event | None:
         """What a worker says. One that has died leaves the pool: None if it had not begun its job."""
         try:
-            answer: Event | Unwritable = worker.connection.recv()
+            answer: Event | UserError = worker.connection.recv()
         except (EOFError, OSError):
             self.workers.remove(worker)
             self._join(worker)
             if worker.job is None or worker.had_not_begun or self.should_stop():
                 return None
-            return record_death(worker.job, self.store, _why_dead(worker, self.options), worker.seconds)
-        if isinstance(answer, Unwritable):
-            raise UserError(answer.problem)
+            return record_death(worker.job, self.store, self._why_dead(worker), worker.seconds)
+        if isinstance(answer, UserError):
+            raise answer
         if isinstance(answer, Started):
             worker.started = time.monotonic()
         if isinstance(answer, Waiting | Suspended | Finished):
@@ -147,10 +153,18 @@ class _Pool:
             worker.answers += 1
         return answer
 
+    def _why_dead(self, worker: _Worker) -> Failure:
+        if worker.timed_out:
+            return Failure(kind="TimedOut", message=f"it took longer than {duration(self.options.trial_timeout or 0)}")
+        code = worker.process.exitcode or 0
+        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+        return Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
+
     def kill_timed_out(self) -> None:
         """Kills the workers whose trial takes too long; their connections then say that they are dead."""
         limit = self.options.trial_timeout
-        for worker in self.workers:
+        for worker in self.busy:
             if limit is not None and not worker.timed_out and worker.seconds >= limit:
                 worker.timed_out = True
                 worker.process.kill()
@@ -170,26 +184,3 @@ class _Pool:
         worker.process.join()
         if worker.job is not None and worker.process.pid is not None:
             release_of(self.store.root, worker.job.trial.id, worker.process.pid)
-
-
-def _why_dead(worker: _Worker, options: RunOptions) -> Failure:
-    code = worker.process.exitcode or 0
-    if worker.timed_out and options.trial_timeout is not None:
-        return Failure(kind="TimedOut", message=f"it took longer than {duration(options.trial_timeout)}")
-    how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-    return Failure(kind="WorkerDied", message=f"the worker process {how}{hint}")
-
-
-def _spawn(store: Store, options: RunOptions, taken: Sequence[str | None]) -> _Worker:
-    """A new worker, on the GPU that the fewest others are on."""
-    gpu = min(options.gpus, key=taken.count, default=None)
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    with environment({**ENVIRONMENT, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}):
-        # A daemon may not have the further processes that a trial on several devices needs.
-        daemon = options.devices_per_trial == 1
-        process = context.Process(target=work, args=(theirs, store.root, options), daemon=daemon)
-        process.start()
-    theirs.close()
-    return _Worker(process, ours, gpu)

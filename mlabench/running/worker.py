@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +19,7 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.record import Failure, Record
 from mlabench.registry import register
 from mlabench.running.events import Event, Finished, Progressed, Started, Suspended, Tell, Waiting
-from mlabench.store import Store, held
+from mlabench.store import Store, held, is_held
 from mlabench.training import Job, RunOptions, StopRequest, SuspendedError
 
 #: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
@@ -37,44 +37,31 @@ LOOK_SECONDS = 1.0
 LEAK_BYTES = 2**30
 
 
-@dataclass(frozen=True)
-class Unwritable:
-    """The results folder cannot be written any more, not even the record of a failure."""
+class JobQueue:
+    """The jobs that are left, in order; those that other processes are on come last, in case these die."""
 
-    problem: str
+    def __init__(self, jobs: Iterable[Job], store: Store, *, wait_for_others: bool) -> None:
+        self.ready, self._waiting = deque(jobs), deque[Job]()
+        self._store, self._wait_for_others = store, wait_for_others
 
+    def __bool__(self) -> bool:
+        return bool(self.ready or self._waiting)
 
-def work(connection: Connection, root: Path, options: RunOptions) -> None:
-    """The life of a worker: takes jobs from ``connection`` and answers with events, until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    with StopRequest() as should_stop:
-        import torch  # noqa: F401  (slow; a worker is spawned to be warm)
+    def refill(self) -> None:
+        """If nothing is ready, makes the jobs ready that no other process is on any more."""
+        for _ in range(0 if self.ready else len(self._waiting)):
+            job = self._waiting.popleft()
+            (self._waiting if is_held(self._store.root, job.trial.id) else self.ready).append(job)
 
-        register(options.plugins)
-        store = Store(root)
-        memory: list[int] = []
-        while not memory or memory[-1] - memory[0] <= LEAK_BYTES:
-            try:
-                job: Job = connection.recv()
-            except EOFError:
-                return
-            answer: Event | Unwritable
-            try:
-                answer = run_job(job, store, options, partial(_send, connection), should_stop, _output_to)
-            except UserError as error:
-                answer = Unwritable(str(error))
-            _send(connection, answer)
-            if isinstance(answer, Unwritable | Suspended):
-                return
-            memory.append(psutil.Process().memory_info().rss)
+    def put_off(self, job: Job) -> None:
+        """Another process is on this job."""
+        if self._wait_for_others:
+            self._waiting.append(job)
 
-
-def _send(connection: Connection, what: Event | Unwritable) -> None:
-    """Tells the parent. If it was killed, so ends this process: the trial has not failed, it will run again."""
-    try:
-        connection.send(what)
-    except OSError:
-        raise SystemExit(1) from None
+    def clear(self) -> None:
+        """Drops all jobs."""
+        self.ready.clear()
+        self._waiting.clear()
 
 
 def run_job(
@@ -84,8 +71,8 @@ def run_job(
     tell: Tell,
     should_stop: Callable[[], bool],
     output_to: Callable[[Path], AbstractContextManager[object]] = nullcontext,
-) -> Finished | Waiting | Suspended:
-    """Runs one job, unless another process does, or has done so since the job was made.
+) -> Event:
+    """Runs one job, unless another process does, or has done so since the job was made. Returns what became of it.
 
     Within ``output_to``, given the path of the trial's log, what the trial prints goes there.
     """
@@ -128,7 +115,7 @@ def done_by_another(job: Job, store: Store) -> Record | None:
     return record if complete and (is_new or not job.retrain) else None
 
 
-def record_death(job: Job, store: Store, failure: Failure, seconds: float) -> Finished:
+def record_death(job: Job, store: Store, failure: Failure, seconds: float) -> Event:
     """Records a trial that took its process with it."""
     store.write_failure(Record(trial=job.trial, status="failed", failure=failure))
     return Finished(job.trial.id, failure.message, seconds)
@@ -136,6 +123,46 @@ def record_death(job: Job, store: Store, failure: Failure, seconds: float) -> Fi
 
 def _problem(record: Record) -> str:
     return record.failure.summary if record.failure else ""
+
+
+# -- a worker process ----------------------------------------------------------------------------
+
+
+def work(connection: Connection, root: Path, options: RunOptions) -> None:
+    """The life of a worker: takes jobs from ``connection`` and answers with events, until the other end closes.
+
+    A UserError as the answer says that the results folder takes nothing any more, not even the record of a failure.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
+    tell = partial(_send, connection)
+    with StopRequest() as should_stop:
+        import torch  # noqa: F401  (slow; a worker is spawned to be warm)
+
+        register(options.plugins)
+        store = Store(root)
+        memory: list[int] = []
+        while not memory or memory[-1] - memory[0] <= LEAK_BYTES:
+            try:
+                job: Job = connection.recv()
+            except EOFError:
+                return
+            answer: Event | UserError
+            try:
+                answer = run_job(job, store, options, tell, should_stop, _output_to)
+            except UserError as error:
+                answer = error
+            tell(answer)
+            if isinstance(answer, UserError | Suspended):
+                return
+            memory.append(psutil.Process().memory_info().rss)
+
+
+def _send(connection: Connection, what: Event | UserError) -> None:
+    """Tells the parent. If it was killed, so ends this process: the trial has not failed, it will run again."""
+    try:
+        connection.send(what)
+    except OSError:
+        raise SystemExit(1) from None
 
 
 @contextmanager

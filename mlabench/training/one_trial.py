@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bdb import BdbQuit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,7 +82,7 @@ def run_trial(
         record = record.model_copy(update={"cost": {**record.cost, **clock.seconds}})
         store.write(record, arrays, weights)
         checkpoints.clear()
-    except SuspendedError:
+    except (SuspendedError, BdbQuit):  # BdbQuit: `q` in a debugger ends the run, the trial has not failed
         raise
     except Exception as error:
         environment, cost = describe_environment(trial, options.device), dict(clock.seconds)

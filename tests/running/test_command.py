@@ -181,7 +181,7 @@ def test_a_corrupt_record_is_set_aside_and_run_again(suite: Path, small_copy: Pa
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept weights", "trained again"])
-def test_new_test_patterns_are_added_to_a_record(suite: Path, small_copy: Path, kept: bool):
+def test_new_test_patterns_are_added_to_a_record(suite: Path, small_copy: Path, tmp_path: Path, kept: bool):
     store = Store(small_copy)
     before = next(record for record in store.records() if record.trial.id.startswith("stamps-mla-balanced-0.5-seed0"))
     if not kept:
@@ -193,6 +193,9 @@ def test_new_test_patterns_are_added_to_a_record(suite: Path, small_copy: Path, 
     assert after.curves == before.curves
     assert len(after.evaluations) == 1 + 7
     assert after.evaluations["balanced-0.5"] == before.evaluations["balanced-0.5"]
+    unbroken = tmp_path / "unbroken"  # asked for all patterns from the start
+    assert invoke("run", suite, "--results", unbroken, "--jobs", "0", *ONE, *both).returncode == 0
+    assert lasting(unbroken) == {before.trial.id: lasting(small_copy)[before.trial.id]}
 
 
 def test_status_and_plan_count_from_the_store(suite: Path, small_results: Path, tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from bdb import BdbQuit
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_what_goes_wrong_is_a_failed_record(store: Store, monkeypatch: pytest.Mo
     events = events_of(wanted, fast, RunOptions("cpu", fail_fast=True))
     assert kinds(events) == [Started, Finished]
     assert len(fast.ids()) == 1
+
+
+def test_quitting_the_debugger_ends_the_run_and_no_trial_has_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlabench.training import one_trial
+
+    def quit_debugger(trial: Trial) -> object:
+        raise BdbQuit
+
+    monkeypatch.setattr(one_trial, "load_data", quit_debugger)
+    with pytest.raises(BdbQuit):
+        events_of([job()], store)
+    assert store.ids() == []
+    assert not list((store.root / "leases").iterdir())
 
 
 def test_asked_to_stop_it_saves_the_trial_and_resumes_to_the_same_result(store: Store) -> None:
