@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 _Name = TypeVar("_Name", bound=str)
@@ -40,13 +41,9 @@ def split_groups(groups: Sequence[str], labels: Sequence[str], shares: Mapping[_
 
 
 def _split_at(position: float, shares: Mapping[_Name, float]) -> _Name:
-    *first, last = shares
-    end = 0.0
-    for split in first:
-        end += shares[split]
-        if position < end:
-            return split
-    return last
+    *_, last = shares
+    ends = zip(shares, accumulate(shares.values()), strict=True)
+    return next((split for split, end in ends if position < end), last)
 
 
 def join_groups(keys: Mapping[str, Sequence[str]]) -> dict[str, str]:

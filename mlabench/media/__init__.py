@@ -5,7 +5,7 @@ Datasets list items, encoders choose a preprocessing, training applies it to all
 """
 
 from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video, identity
-from mlabench.media.packages import missing_package, needed_packages
+from mlabench.media.packages import needed_packages
 from mlabench.media.texts import decode_text, one_line, read_text
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Video",
     "decode_text",
     "identity",
-    "missing_package",
     "needed_packages",
     "one_line",
     "read_text",

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlabench.errors import UserError, missing_extra
-
-
-def missing_package(error: ImportError) -> UserError:
-    """The error to raise where a decoder or a network's package is not installed."""
-    return missing_extra(str(error.name), "prepare")
+from mlabench.errors import missing_extra
 
 
 @contextmanager
@@ -19,4 +14,4 @@ def needed_packages() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise missing_package(error) from error
+        raise missing_extra(str(error.name), "prepare") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.media import Audio, Image, Text, Video, missing_package
+from mlabench.media import Audio, Image, Text, Video, needed_packages
 from mlabench.media.items import identity
 
 
@@ -62,5 +62,8 @@ def test_a_file_that_has_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_what_to_install() -> None:
-    error = missing_package(ModuleNotFoundError("No module named 'av'", name="av"))
-    assert str(error).startswith("this needs the package 'av', which is not installed. Run `pip install")
+    with (
+        pytest.raises(UserError, match=r"^this needs the package 'av', which is not installed\. Run `pip install"),
+        needed_packages(),
+    ):
+        raise ModuleNotFoundError("No module named 'av'", name="av")

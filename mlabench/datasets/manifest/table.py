@@ -98,21 +98,19 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The line where it begins, and the cells, of every record that has any."""
     first = text.lstrip("\n").partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise UserError(
-                f"is not well-formed CSV ({error}).",
-                remedy="Double the quotes inside of quoted cells, and close each cell's quotes.",
-                file=str(path),
-                line=line,
-            ) from error
-        if cells is None:
-            return
-        if cells:
-            yield line, cells
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"is not well-formed CSV ({error}).",
+            remedy="Double the quotes inside of quoted cells, and close each cell's quotes.",
+            file=str(path),
+            line=line,
+        ) from error
 
 
 def _from_parquet(path: Path, data: bytes, wanted: Collection[str]) -> Table:

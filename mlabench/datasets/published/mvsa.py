@@ -64,7 +64,6 @@ class MVSA(TextImageDataset):
         modalities: ImageText = ("text", "image")
 
     config: Config
-    title = "MVSA-Single"
     source = "MVSA-Single (Niu et al., MMM 2016), tweets, for research only."
     obtain = (
         "Get MVSA-Single from https://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/ or "
@@ -97,7 +96,7 @@ class MVSA(TextImageDataset):
                 continue
             with listing.counting():
                 label = pair_label(*pair, rule=self.config.labels)
-                text = plain_text(read_tweet(Path(texts[name].path))) if name in texts else None
+                text = plain_text(read_tweet(texts[name])) if name in texts else None
                 split = published.get(name, "train")
                 listing.samples.append(make_sample(name, label, split, pictures.get(name), text, "no text file"))
         self._assign_splits(listing)

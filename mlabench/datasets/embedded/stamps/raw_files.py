@@ -58,31 +58,16 @@ class Stamp:
 
 @dataclass(frozen=True)
 class SpokenStamp:
-    """A stamp in one language, which is one sample."""
+    """A stamp in one language, which is one sample; ``id`` is e.g. ``animals/marsupials/kangaroo:fr``."""
 
+    id: str
+    label: str
+    concept: str
     stamp: Stamp
     language: str
+    #: What the recording says.
+    text: str
     speech: Path
-
-    @property
-    def id(self) -> str:
-        """Readable and stable, e.g. ``animals/marsupials/kangaroo:fr``."""
-        return f"{self.stamp.name}:{self.language}"
-
-    @property
-    def text(self) -> str:
-        """The description in the sample's language, which is what the recording says."""
-        return self.stamp.texts[self.language]
-
-    @property
-    def label(self) -> str:
-        """The stamp's class."""
-        return self.stamp.label
-
-    @property
-    def concept(self) -> str:
-        """The stamp's concept."""
-        return self.stamp.concept
 
 
 def find_stamps(root: Path | None = None) -> Path:
@@ -121,7 +106,8 @@ def _spoken(folder: Path, stamp: Stamp, language: str) -> SpokenStamp:
         raise LeftOutError("empty recording")
     if language not in stamp.texts:
         raise LeftOutError("no text in this language")
-    return SpokenStamp(stamp, language, speech)
+    name = f"{stamp.name}:{language}"
+    return SpokenStamp(name, stamp.label, stamp.concept, stamp, language, stamp.texts[language], speech)
 
 
 def _names(folder: Path) -> list[str]:
