@@ -21,18 +21,16 @@ from mlabench.suite.sections import (
     read_encoders,
     read_methods,
     read_training,
-    repeated,
+    refuse_repeated,
 )
-from mlabench.suite.validation import Mistakes, listed, read_by
+from mlabench.suite.validation import listed, read_by
 from mlabench.trial import Component, Training
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    with Mistakes() as mistakes:
-        for at in repeated(seeds):
-            mistakes.add(f"duplicate trial: the seed {seeds[at]} is listed twice.", field=(at,))
+    refuse_repeated(seeds, "seed", seeds)
     return seeds
 
 

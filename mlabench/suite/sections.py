@@ -278,15 +278,17 @@ def check_missing(missing: MissingSection, info: ValidationInfo) -> MissingSecti
         keys = [condition.key for condition in missing.conditions()]
     except UserError as error:
         raise mistake(error, field=("file",)) from None
-    with Mistakes() as mistakes:
-        for at in repeated(keys):
-            mistakes.add(f"duplicate trial: the rate {missing.rates[at]} is listed twice.", field=("rates", at))
+    refuse_repeated(keys, "rate", missing.rates, "rates")
     return missing
 
 
-def repeated(values: Sequence[object]) -> list[int]:
-    """The places of values that stand further up already."""
-    return [at for at, value in enumerate(values) if value in values[:at]]
+def refuse_repeated(keys: Sequence[object], what: str, written: Sequence[object], *field: str) -> None:
+    """Refuses what is ``written`` if the same key stands further up already."""
+    with Mistakes() as mistakes:
+        for at, key in enumerate(keys):
+            if key in keys[:at]:
+                problem = f"duplicate trial: the {what} {written[at]} is listed twice."
+                mistakes.add(problem, field=(*field, at))
 
 
 # -- methods -----------------------------------------------------------------------------------------

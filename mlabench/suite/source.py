@@ -63,11 +63,6 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else os.fspath(value)  # NumPy; paths, or a TypeError
 
 
-def parse(text: str, source: str, *, numbered: bool = True) -> Document:
-    """Parses the YAML text of a file or a flag; ``numbered``: whether its lines mean anything to the reader."""
-    return _Parser(source, numbered=numbered).parse(text)
-
-
 class _Loader(yaml.SafeLoader):
     """Composes nodes with YAML 1.2's core types and refuses duplicate keys."""
 
@@ -97,61 +92,51 @@ for _name, _pattern, _first in [
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), _first)
 
 
-class _Parser:
-    def __init__(self, source: str, *, numbered: bool) -> None:
-        self.source = source
-        self.numbered = numbered
-        self.count = 0
-        self.origins: dict[Keys, Origin] = {}
+def parse(text: str, source: str, *, numbered: bool = True) -> Document:
+    """Parses the YAML text of a file or a flag; ``numbered``: whether its lines mean anything to the reader."""
+    origins: dict[Keys, Origin] = {}
 
-    def parse(self, text: str) -> Document:
-        try:
-            loader = _Loader(text)
-            self.flatten = loader.flatten_mapping
-            root = loader.get_single_node()
-            if root is None:
-                return Document.of(None, self.at(0))
-            return Document(self.build(root, root.start_mark.line, ()), self.origins)
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position)
-            problem = f"holds the character {chr(int(error.character))!r}, which YAML does not allow."
-            raise self.at(line).error(problem) from error
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problem = f"is not valid YAML: {error.problem or error.context}."
-            remedy = "Indent with spaces, not tabs." if "'\\t'" in problem else ""
-            raise self.at(mark.line if mark else 0).error(problem, remedy) from error
-        except RecursionError as error:
-            raise self.at(0).error("is nested too deeply.") from error
+    def at(line: int) -> Origin:
+        return Origin(source, line + 1 if numbered else None)
 
-    def at(self, line: int) -> Origin:
-        return Origin(self.source, line + 1 if self.numbered else None)
-
-    def build(self, node: yaml.Node, line: int, path: Keys) -> Any:
+    def build(node: yaml.Node, line: int, path: Keys) -> Any:
         """The value of a node; ``line``, counted from 0, is where its key or list item begins."""
-        origin = self.origins[path] = self.at(line)
+        origin, field = at(line), dotted(path) or None
+        origins[path] = origin
+        if len(path) > _DEEPEST or len(origins) > _LARGEST:
+            raise origin.error("is nested too deeply or too large for a suite.", field=field)
         try:
-            return self.value(node, path)
+            if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+                loader.flatten_mapping(node)
+                return {
+                    _text(key.value): build(value, key.start_mark.line, (*path, key.value)) for key, value in node.value
+                }
+            if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+                return [build(item, item.start_mark.line, (*path, place)) for place, item in enumerate(node.value)]
+            if isinstance(node, yaml.ScalarNode):
+                return _scalar(node)
         except UserError as error:
             if error.file:
                 raise
-            raise origin.error(error.problem, error.remedy, dotted(path) or None) from error
+            raise origin.error(error.problem, error.remedy, field) from error
+        raise origin.error(f"the YAML tag {node.tag!r} is not allowed.", field=field)
 
-    def value(self, node: yaml.Node, path: Keys) -> Any:
-        self.count += 1
-        if len(path) > _DEEPEST or self.count > _LARGEST:
-            raise UserError("is nested too deeply or too large for a suite.")
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
-            self.flatten(node)
-            return {
-                _text(key.value): self.build(value, key.start_mark.line, (*path, key.value))
-                for key, value in node.value
-            }
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return [self.build(item, item.start_mark.line, (*path, at)) for at, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
-        raise UserError(f"the YAML tag {node.tag!r} is not allowed.")
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return Document(build(root, root.start_mark.line, ()), origins) if root else Document.of(None, at(0))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        raise at(line).error(
+            f"holds the character {chr(int(error.character))!r}, which YAML does not allow."
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = f"is not valid YAML: {error.problem or error.context}."
+        remedy = "Indent with spaces, not tabs." if "'\\t'" in problem else ""
+        raise at(mark.line if mark else 0).error(problem, remedy) from error
+    except RecursionError as error:
+        raise at(0).error("is nested too deeply.") from error
 
 
 def _scalar(node: yaml.ScalarNode) -> bool | int | float | str | None:
