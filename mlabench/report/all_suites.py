@@ -11,7 +11,7 @@ import numpy as np
 from mlabench.report import wording
 from mlabench.report.answer import Chart
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Row, Table, measure, unranked
 
 #: What is ranked over.
 _OVER = "pairs of dataset and missing rate"
@@ -134,7 +134,7 @@ def _ranked_table(labels: Sequence[str], ranked: Sequence[Block], caption: str) 
         note="Fused accuracy in percent, mean ± standard deviation over seeds.",
         conditions=caption,
         heads=("Dataset", "Missing", "Suite"),
-        columns=tuple(Column(label, ranked=False) for label in labels),
+        columns=unranked(*labels),
         rows=tuple(
             Row((block.dataset, block.setting, block.suite), tuple(block.cells[label] for label in labels))
             for block in ranked

@@ -17,7 +17,7 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.record import Record
 from mlabench.report.files import write_text
 from mlabench.report.results import MULTIMODAL, load, read_all
-from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
+from mlabench.report.table import TERMINAL_ROWS, Cell, Row, Table, measure, unranked
 from mlabench.report.tables import formats
 from mlabench.statistics import Comparison, Outcomes, compare, difference_of_means, holm
 from mlabench.store import Store
@@ -292,8 +292,9 @@ def _table(
 ) -> Table | None:
     if not rows:
         return None
-    shown = tuple(Column(column, ranked=False) for column in columns)
-    return Table(name, title, note, conditions, heads, shown, tuple(rows), detail=len(rows) > TERMINAL_ROWS)
+    return Table(
+        name, title, note, conditions, heads, unranked(*columns), tuple(rows), detail=len(rows) > TERMINAL_ROWS
+    )
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -104,6 +104,11 @@ class Column:
     ranked: bool = True
 
 
+def unranked(*names: str) -> tuple[Column, ...]:
+    """Columns of numbers of which none is the best."""
+    return tuple(Column(name, ranked=False) for name in names)
+
+
 @dataclass(frozen=True)
 class Row:
     """A row: its headings and one cell per column. Rows compete within their ``group``."""

@@ -12,7 +12,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.mla_parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Row, Table, unranked
 from mlabench.statistics import Comparison, contrast
 from mlabench.suite import Plan
 
@@ -65,12 +65,9 @@ def answer(evidence: Evidence) -> Answer | None:
     fusible = [setting for setting in settings if _fusible(results, setting)]
     effects = _effects(evidence, design, settings, fusible)
     main = {part: effects[_POOLED, MULTIMODAL, part] for part in (HGM, DF)}
-    (p_values,) = common.corrected(main)
+    (family,) = common.corrected(main)
     averaged = f"averaged over missing rates ({', '.join(fusible) or 'none'})"
-    deciding = tuple(
-        common.finding(f"Effect of {part} on the fused accuracy, {averaged}", main[part], p_values[part])
-        for part in main
-    )
+    deciding = tuple(family.finding(part, f"Effect of {part} on the fused accuracy, {averaged}") for part in main)
     weights = certainty.measure_weights(evidence, design.both, settings)
     fusions = certainty.Fusions.of(evidence, design.labels, fusible)
     measured = [test.difference for test in main.values() if test]
@@ -154,7 +151,7 @@ def _table(results: Results, effects: Effects, labels: Sequence[str], settings: 
         "test time only, and on no unimodal prediction: what it shows there comes from the choice of another epoch.",
         conditions=wording.conditions(results.plan, axis),
         heads=("Missing", "Prediction"),
-        columns=tuple(Column(part, ranked=False) for part in _WEIGHTS),
+        columns=unranked(*_WEIGHTS),
         rows=tuple(rows),
     )
 

@@ -14,7 +14,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import Comparison
 from mlabench.words import counted
 
@@ -77,7 +77,7 @@ def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -
         suite=plan.name,
         dataset=common.dataset(plan),
         claim=_CLAIM,
-        verdict=_verdict(harm.verdict, contrast.verdict),
+        verdict=common.overall([harm, contrast]),
         rule=_rule(mla, rival or "QMF"),
         headline=contrast.statement,
         effect=contrast.effect,
@@ -183,12 +183,6 @@ def _rule(mla: str, rival: str) -> str:
     )
 
 
-def _verdict(harm: Verdict, contrast: Verdict) -> Verdict:
-    if "contradicted" in (harm, contrast):
-        return "contradicted"
-    return harm if harm == contrast else "not decided"
-
-
 def _slope_table(results: Results, measured: Mapping[str, Slopes], mla: str, rival: str | None) -> Table:
     first, second = measured[mla], measured.get(rival or "", Slopes({}))
 
@@ -211,7 +205,7 @@ def _slope_table(results: Results, measured: Mapping[str, Slopes], mla: str, riv
         "training (slope of the least-squares line of each seed), with its 95 % interval over seeds.",
         conditions=wording.conditions(results.plan, results.scores),
         heads=("Observed", "Missing in training"),
-        columns=tuple(Column(name, ranked=False) for name in (*measured, *([f"{mla} minus {rival}"] if rival else []))),
+        columns=unranked(*measured, *([f"{mla} minus {rival}"] if rival else [])),
         rows=tuple(rows),
     )
 

@@ -15,7 +15,7 @@ from mlabench.report.answer import Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, Outcomes, contrast, summarise
 from mlabench.training import softmax
 from mlabench.words import counted
@@ -115,7 +115,7 @@ class Fusions:
             "difference in points with its 95 % interval. A variant's epoch was selected under its own way of fusing.",
             conditions=wording.conditions(results.plan, _rows(results, self.outcomes)),
             heads=("Missing", "Trained as"),
-            columns=(Column("Average", ranked=False), Column("Dynamic", ranked=False), Column("Dynamic − average")),
+            columns=(*unranked("Average", "Dynamic"), Column("Dynamic − average")),
             rows=tuple(rows),
         )
 
@@ -300,10 +300,7 @@ def tables(evidence: Evidence, guides: Guides, label: str) -> Iterator[Table]:
             "calibration error in percent, 15 bins, over all samples that have the modality.",
             conditions=wording.conditions(results.plan, _rows(results, [(setting, label) for setting in guides])),
             heads=("Missing", "Prediction"),
-            columns=tuple(
-                Column(name, ranked=False)
-                for name in ("Weight", "Accuracy", "AUROC", "Correlation", "Right over wrong", "ECE")
-            ),
+            columns=unranked("Weight", "Accuracy", "AUROC", "Correlation", "Right over wrong", "ECE"),
             rows=tuple(rows),
         )
 

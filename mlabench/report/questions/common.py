@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from statistics import fmean
 
 import pandas as pd
 
 from mlabench.report import wording
-from mlabench.report.answer import Finding, Series, Verdict
+from mlabench.report.answer import Answer, Finding, Series, Verdict
 from mlabench.report.evidence import Evidence
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, measure
@@ -104,12 +104,7 @@ def p_value(value: float) -> str:
 
 
 def verdict(interval: Interval, p: float | None = None) -> Verdict:
-    """What a difference says about the claim that it is above zero.
-
-    Args:
-        interval: The difference.
-        p: Its p-value, corrected for the number of tests; None if there was no test.
-    """
+    """What a difference says about the claim that it is above zero; ``p`` is corrected, None without a test."""
     if p is None or p < LEVEL:
         if interval.low > 0:
             return "supported"
@@ -128,14 +123,7 @@ def compared(evidence: Evidence, first: str, second: str, setting: str, target: 
 def paired(
     first: Outcomes | None, second: Outcomes | None, per_seed: Mapping[int, float], other_per_seed: Mapping[int, float]
 ) -> Comparison | None:
-    """A difference in pairs over seeds and test samples where both outcomes are known, else over seeds alone.
-
-    Args:
-        first: Outcomes of the first.
-        second: Outcomes of the second.
-        per_seed: The first's mean per seed, in percent.
-        other_per_seed: The second's.
-    """
+    """In pairs over seeds and test samples where both outcomes are known, else over the numbers per seed alone."""
     if first is not None and second is not None and set(first.seeds) & set(second.seeds):
         return compare(first, second)
     return over_seeds(per_seed, other_per_seed)
@@ -148,32 +136,50 @@ def over_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> Compa
     return difference_of_means(first, second)
 
 
-def corrected(*families: Mapping[str, Comparison | None]) -> list[dict[str, float | None]]:
-    """The p-values after Holm's correction over all the tests that could be made; None for the others.
+@dataclass(frozen=True)
+class Family:
+    """Comparisons by name, None where one could not be made, and their p-values after Holm's correction."""
 
-    Args:
-        families: Tests by name; one correction covers them all.
-    """
-    made = [test.p_value for family in families for test in family.values() if test is not None]
+    tests: Mapping[str, Comparison | None]
+    p_values: Mapping[str, float | None]
+
+    def finding(self, name: str, what: str) -> Finding:
+        """What a comparison says about the claim that ``what``, e.g. *Accuracy of A minus that of B*, is above zero."""
+        comparison, p = self.tests[name], self.p_values[name]
+        if comparison is None or p is None:
+            return Finding(f"{what}: not measured: no seeds in common.", "not decided")
+        statement = (
+            f"{what}: {points(comparison.difference)}, {p_value(p)} after Holm's correction; smallest detectable "
+            f"difference {number(comparison.detectable)} points ({basis(comparison)})."
+        )
+        return Finding(statement, verdict(comparison.difference, p), comparison.difference, p)
+
+    def headline(self, what: str, method: str, best: str | None) -> str:
+        """How far the method in question is from the strongest other one; None if none was measured."""
+        if best is None:
+            return f"{what}: no other method than {method} has been measured yet."
+        return self.finding(best, f"{what}: {method} minus the strongest other method, {best}").statement
+
+    def effect(self, name: str | None) -> Interval | None:
+        """The difference, if that was measured."""
+        test = None if name is None else self.tests[name]
+        return None if test is None else test.difference
+
+    def cells(self, name: str) -> tuple[Cell, Cell, Cell]:
+        """Of a row of a table: difference, p-value, smallest detectable difference; dashes where there are none."""
+        test = self.tests.get(name)
+        detectable = Cell(text=number(test.detectable) if test else "—")
+        return difference_cell(test), p_cell(self.p_values.get(name)), detectable
+
+
+def corrected(*families: Mapping[str, Comparison | None]) -> list[Family]:
+    """The families, with one correction over all the tests that could be made."""
+    made = [test.p_value for tests in families for test in tests.values() if test is not None]
     adjusted = iter(holm(made))
-    return [{name: None if test is None else next(adjusted) for name, test in family.items()} for family in families]
-
-
-def finding(what: str, comparison: Comparison | None, p: float | None) -> Finding:
-    """What a comparison says about the claim that ``what`` is above zero.
-
-    Args:
-        what: What was compared, e.g. ``Accuracy of A minus that of B``.
-        comparison: The comparison; None if it could not be made.
-        p: Its corrected p-value.
-    """
-    if comparison is None or p is None:
-        return Finding(f"{what}: not measured: no seeds in common.", "not decided")
-    statement = (
-        f"{what}: {points(comparison.difference)}, {p_value(p)} after Holm's correction; smallest detectable "
-        f"difference {number(comparison.detectable)} points ({basis(comparison)})."
-    )
-    return Finding(statement, verdict(comparison.difference, p), comparison.difference, p)
+    return [
+        Family(tests, {name: None if test is None else next(adjusted) for name, test in tests.items()})
+        for tests in families
+    ]
 
 
 def basis(comparison: Comparison) -> str:
@@ -187,33 +193,6 @@ def strongest(means: Mapping[str, float]) -> str | None:
     """The method with the highest mean; None if none has a number."""
     measured = {label: mean for label, mean in means.items() if not isnan(mean)}
     return max(measured, key=lambda label: measured[label]) if measured else None
-
-
-def headline(
-    what: str,
-    method: str,
-    best: str | None,
-    tests: Mapping[str, Comparison | None],
-    p_values: Mapping[str, float | None],
-) -> str:
-    """How far the method in question is from the strongest other one.
-
-    Args:
-        what: What was compared, in plain words.
-        method: The method in question.
-        best: The strongest other method; None if none was measured.
-        tests: The comparisons with all others.
-        p_values: Their corrected p-values.
-    """
-    if best is None:
-        return f"{what}: no other method than {method} has been measured yet."
-    return finding(f"{what}: {method} minus the strongest other method, {best}", tests[best], p_values[best]).statement
-
-
-def effect(best: str | None, tests: Mapping[str, Comparison | None]) -> Interval | None:
-    """How far the method in question is from the strongest other one, if that was measured."""
-    test = tests[best] if best is not None else None
-    return test.difference if test is not None else None
 
 
 def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
@@ -285,9 +264,9 @@ def series(label: str, x: Sequence[float] | Sequence[str], cells: Sequence[Cell]
     return Series(label, x, y, low, high, text)
 
 
-def overall(findings: Sequence[Finding]) -> Verdict:
-    """Contradicted if one finding is; supported if all are; not decided otherwise."""
-    verdicts = {finding.verdict for finding in findings}
+def overall(parts: Iterable[Finding | Answer]) -> Verdict:
+    """Contradicted if one part is; supported if all are; not decided otherwise."""
+    verdicts = {part.verdict for part in parts}
     if "contradicted" in verdicts:
         return "contradicted"
     return "supported" if verdicts == {"supported"} else "not decided"

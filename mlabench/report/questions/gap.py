@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlabench.report.answer import Answer, Verdict
+from mlabench.report.answer import Answer
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import absence, common, modality_gap
 
@@ -12,15 +12,15 @@ from mlabench.report.questions import absence, common, modality_gap
 def answer(evidence: Evidence) -> Answer | None:
     """The answer to the half of the question, or to both, that the suite is made for; None without either."""
     tests = {"gap": modality_gap.compared(evidence), "absence": absence.compared(evidence)}
-    (p_values,) = common.corrected(tests)
-    first = modality_gap.answer(evidence, tests["gap"], p_values["gap"])
-    second = absence.answer(evidence, tests["absence"], p_values["absence"])
+    (family,) = common.corrected(tests)
+    first = modality_gap.answer(evidence, tests["gap"], family.p_values["gap"])
+    second = absence.answer(evidence, tests["absence"], family.p_values["absence"])
     if first is None or second is None:
         return first or second
     return replace(
         first,
         claim=f"{first.claim} {second.claim}",
-        verdict=_together(first.verdict, second.verdict),
+        verdict=common.overall([first, second]),
         rule=f"{first.rule} {second.rule} Together: contradicted if either half is; supported if both are; "
         "not decided otherwise.",
         headline=f"{first.headline} {second.headline}",
@@ -29,9 +29,3 @@ def answer(evidence: Evidence) -> Answer | None:
         charts=(*first.charts, *second.charts),
         caveats=tuple(dict.fromkeys((*first.caveats, *second.caveats))),
     )
-
-
-def _together(first: Verdict, second: Verdict) -> Verdict:
-    if "contradicted" in (first, second):
-        return "contradicted"
-    return first if first == second else "not decided"

@@ -14,7 +14,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Column, Row, Table, unranked
 from mlabench.statistics import Comparison, shapley, summarise
 from mlabench.suite import Plan
 
@@ -36,12 +36,7 @@ CLAIM = (
 
 @dataclass(frozen=True)
 class _Gap:
-    """How a method's modality compares with the same encoder trained alone, method minus alone.
-
-    Attributes:
-        readout: The difference in the accuracy of the unimodal prediction, as the method itself makes it.
-        probe: The difference in the accuracy of a linear probe on the frozen encoder.
-    """
+    """A method's modality minus the same encoder trained alone: its own predictions, and a linear probe of it."""
 
     readout: Comparison | None
     probe: Comparison | None
@@ -63,12 +58,9 @@ def answer(evidence: Evidence) -> Answer | None:
     fused = {other: common.compared(evidence, method, other, COMPLETE, MULTIMODAL) for other in others}
     gaps = {label: _gaps(evidence, label) for label in plan.labels}
     lazy = {modality: gap.judged for modality, gap in gaps[method].items()}
-    fused_p, lazy_p = common.corrected(fused, lazy)
-    beats = [
-        common.finding(f"Fused accuracy of {method} minus that of {other}", fused[other], fused_p[other])
-        for other in others
-    ]
-    keeps = [_kept(results, method, modality, gap, lazy_p[modality]) for modality, gap in gaps[method].items()]
+    beaten, learning = common.corrected(fused, lazy)
+    beats = [beaten.finding(other, f"Fused accuracy of {method} minus that of {other}") for other in others]
+    keeps = [_kept(results, method, modality, gap, learning) for modality, gap in gaps[method].items()]
     best = common.strongest({other: results.at(other, COMPLETE, MULTIMODAL)["accuracy"].mean() for other in others})
     return Answer(
         question="Q1",
@@ -77,11 +69,11 @@ def answer(evidence: Evidence) -> Answer | None:
         claim=CLAIM,
         verdict=common.overall([*beats, *keeps]),
         rule=_rule(others, plan.modalities, _alone(plan)),
-        headline=common.headline("Fused accuracy", method, best, fused, fused_p),
-        effect=common.effect(best, fused),
+        headline=beaten.headline("Fused accuracy", method, best),
+        effect=beaten.effect(best),
         findings=(*beats, *keeps),
         tables=(
-            _fused_table(evidence, method, fused, fused_p),
+            _fused_table(evidence, method, beaten),
             _laziness_table(results, gaps),
             *_shapley_table(evidence),
         ),
@@ -130,7 +122,7 @@ def _gaps(evidence: Evidence, label: str) -> dict[str, _Gap]:
     }
 
 
-def _kept(results: Results, method: str, modality: str, gap: _Gap, p: float | None) -> Finding:
+def _kept(results: Results, method: str, modality: str, gap: _Gap, learning: common.Family) -> Finding:
     """Whether a modality of the method is as good as trained alone."""
     alone, judged = _alone(results.plan), gap.judged
     if alone is None:
@@ -138,7 +130,7 @@ def _kept(results: Results, method: str, modality: str, gap: _Gap, p: float | No
             f"Laziness of {modality}: not measured, since the suite trains no modality alone.", "not decided"
         )
     what = "linear probe" if gap.probe else "unimodal accuracy"
-    found = common.finding(f"Laziness of {modality}: {what} of {method} minus that of {alone}", judged, p)
+    found = learning.finding(modality, f"Laziness of {modality}: {what} of {method} minus that of {alone}")
     if judged is None:
         return found
     if judged.difference.low > -MARGIN:
@@ -152,21 +144,12 @@ def _complete(results: Results) -> pd.DataFrame:
     return results.scores[results.scores["setting"] == COMPLETE]
 
 
-def _fused_table(
-    evidence: Evidence, method: str, tests: Mapping[str, Comparison | None], p_values: Mapping[str, float | None]
-) -> Table:
+def _fused_table(evidence: Evidence, method: str, beaten: common.Family) -> Table:
     results = evidence.results
     rows = []
     for label in results.labels:
-        test = tests.get(label)
-        cells = (
-            common.accuracy_cell(evidence, label, COMPLETE, MULTIMODAL),
-            common.difference_cell(test),
-            common.p_cell(p_values.get(label)),
-            Cell(text=common.number(test.detectable) if test else "—"),
-            common.shortfall_cell(results, label),
-        )
-        rows.append(Row((label,), cells))
+        accuracy = common.accuracy_cell(evidence, label, COMPLETE, MULTIMODAL)
+        rows.append(Row((label,), (accuracy, *beaten.cells(label), common.shortfall_cell(results, label))))
     return Table(
         name="fused",
         title="Fused accuracy, all modalities present",
@@ -177,10 +160,7 @@ def _fused_table(
         heads=("Method",),
         columns=(
             Column("Fused accuracy"),
-            Column(f"{method} minus it", ranked=False),
-            Column("p (Holm)", ranked=False),
-            Column("Detectable", ranked=False),
-            Column("Not there", ranked=False),
+            *unranked(f"{method} minus it", "p (Holm)", "Detectable", "Not there"),
         ),
         rows=tuple(rows),
     ).with_best()
@@ -209,10 +189,8 @@ def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
         "for all methods, paired over seeds. Brackets: 95 % interval. —: not recorded, or fewer than two seeds.",
         conditions=wording.conditions(results.plan, _complete(results)),
         heads=("Method",),
-        columns=tuple(
-            Column(f"{modality}, {kind}", ranked=False)
-            for modality in results.plan.modalities
-            for kind in ("read-out", "probe")
+        columns=unranked(
+            *(f"{modality}, {kind}" for modality in results.plan.modalities for kind in ("read-out", "probe"))
         ),
         rows=tuple(rows),
     )
@@ -241,7 +219,7 @@ def _shapley_table(evidence: Evidence) -> Iterator[Table]:
         f"{common.number(100 * chance)} %. From tests with whole modalities removed.",
         conditions=wording.conditions(results.plan, _complete(results)),
         heads=("Method",),
-        columns=tuple(Column(modality, ranked=False) for modality in modalities),
+        columns=unranked(*modalities),
         rows=tuple(rows),
     )
 

@@ -16,7 +16,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common, ranking
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import (
     Comparison,
     Interval,
@@ -74,9 +74,9 @@ def answer(evidence: Evidence) -> Answer | None:
     }
     means = {label: curve.accuracies.mean(axis=0) for label, curve in curves.items() if curve.areas}
     ranked = list(means), np.array(list(means.values())).T
-    (p_values,) = common.corrected(areas)
+    (beaten,) = common.corrected(areas)
     findings = [
-        *(common.finding(f"Area of {method} minus that of {other}", areas[other], p_values[other]) for other in others),
+        *(beaten.finding(other, f"Area of {method} minus that of {other}") for other in others),
         _nowhere_above(method, by_rate),
     ]
     best = common.strongest({other: float(np.mean(list(curves[other].areas.values()) or nan)) for other in others})
@@ -87,11 +87,11 @@ def answer(evidence: Evidence) -> Answer | None:
         claim=CLAIM,
         verdict=common.overall(findings),
         rule=_rule(len(others), len(rates)),
-        headline=common.headline("Mean fused accuracy over the missing rates", method, best, areas, p_values),
-        effect=common.effect(best, areas),
+        headline=beaten.headline("Mean fused accuracy over the missing rates", method, best),
+        effect=beaten.effect(best),
         findings=tuple(findings),
         tables=(
-            _area_table(evidence, method, curves, areas, p_values),
+            _area_table(evidence, method, curves, beaten),
             _difference_table(results, method, others, rates, by_rate),
             *_pattern_tables(evidence, rates),
             *ranking.tables(*ranked, _conditions(results, list(rates))),
@@ -138,9 +138,9 @@ def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
     corrected = common.corrected(*by_rate.values())
     above = [
         f"{other} at {setting} ({common.points(test.difference)}, {common.p_value(p)})"
-        for (setting, tests), p_values in zip(by_rate.items(), corrected, strict=True)
-        for other, test in tests.items()
-        if test is not None and (p := p_values[other]) is not None
+        for setting, family in zip(by_rate, corrected, strict=True)
+        for other, test in family.tests.items()
+        if test is not None and (p := family.p_values[other]) is not None
         if common.verdict(test.difference, p) == "contradicted"
     ]
     if above:
@@ -154,24 +154,16 @@ def _conditions(results: Results, settings: Sequence[str]) -> str:
     return wording.conditions(results.plan, results.scores[results.scores["setting"].isin(settings)])
 
 
-def _area_table(
-    evidence: Evidence,
-    method: str,
-    curves: Mapping[str, _Curve],
-    tests: Mapping[str, Comparison | None],
-    p_values: Mapping[str, float | None],
-) -> Table:
+def _area_table(evidence: Evidence, method: str, curves: Mapping[str, _Curve], beaten: common.Family) -> Table:
     results = evidence.results
     rows = []
     for label in results.labels:
-        curve, test = curves[label], tests.get(label)
+        curve = curves[label]
         own, drops = curves[method].accuracies, [100 * (1 - row[-1] / row[0]) for row in curve.accuracies if row[0] > 0]
         cells = (
             _area_cell(results, label, curve),
-            common.difference_cell(test),
-            common.p_cell(p_values.get(label)),
-            Cell(text=common.number(test.detectable) if test else "—"),
-            _probability(own, curve.accuracies) if label in tests else Cell(text="—"),
+            *beaten.cells(label),
+            _probability(own, curve.accuracies) if label in beaten.tests else Cell(text="—"),
             Cell(interval=interquartile_mean(curve.accuracies)) if len(curve.areas) > 1 else Cell(text="—"),
             Cell(summarise(drops)),
             common.shortfall_cell(results, label),
@@ -191,13 +183,8 @@ def _area_table(
         heads=("Method",),
         columns=(
             Column("Area"),
-            Column(f"{method} minus it", ranked=False),
-            Column("p (Holm)", ranked=False),
-            Column("Detectable", ranked=False),
-            Column(f"P({method} better)", ranked=False),
-            Column("Interquartile mean", ranked=False),
-            Column("Relative drop", ranked=False),
-            Column("Not there", ranked=False),
+            *unranked(f"{method} minus it", "p (Holm)", "Detectable", f"P({method} better)"),
+            *unranked("Interquartile mean", "Relative drop", "Not there"),
         ),
         rows=tuple(rows),
     ).with_best()
@@ -227,7 +214,7 @@ def _difference_table(
         "by linear interpolation of the differences; in doubt unless both neighbouring intervals exclude 0.",
         conditions=_conditions(results, list(rates)),
         heads=(f"{method} minus",),
-        columns=(*(Column(setting, ranked=False) for setting in rates), Column("Crossing", ranked=False)),
+        columns=unranked(*rates, "Crossing"),
         rows=tuple(rows),
     )
 

@@ -10,7 +10,7 @@ from mlabench.report.answer import Answer, Chart, Finding, Panel, Series
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, Interval, summarise
 from mlabench.words import counted
 
@@ -151,9 +151,9 @@ def _table(results: Results, measured: Mapping[str, Gaps], concat: str) -> Table
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == _SETTING]),
         heads=("Method",),
         columns=(
-            *(Column(name, ranked=False) for name in columns),
+            *unranked(*columns),
             Column("Multimodal"),
-            Column("Not there", ranked=False),
+            *unranked("Not there"),
         ),
         rows=tuple(rows),
     ).with_best()

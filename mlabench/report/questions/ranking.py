@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.report.answer import Chart, Panel, Series
 from mlabench.report.questions import common
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Row, Table, unranked
 from mlabench.statistics import critical_difference, win_rates
 
 Floats = NDArray[np.floating[Any]]
@@ -45,7 +45,7 @@ def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
         f"{_DEPENDENT}",
         conditions=conditions,
         heads=("Method",),
-        columns=(Column("Mean rank", ranked=False), Column("Indistinguishable from", ranked=False)),
+        columns=unranked("Mean rank", "Indistinguishable from"),
         rows=tuple(rows),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from mlabench.record import Record
 from mlabench.report import wording
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Row, Table, unranked
 from mlabench.statistics import summarise
 
 _RATIO, _MEMORY = "z.2f", "training_memory_mib"
@@ -53,7 +53,7 @@ def cost_table(results: Results) -> Iterator[Table]:
         f"{reference}.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
         heads=("Method",),
-        columns=tuple(Column(name, ranked=False) for name in _COLUMNS),
+        columns=unranked(*_COLUMNS),
         rows=tuple(rows),
     )
 

@@ -11,7 +11,7 @@ from mlabench.report.charts import CROWD, HIGHLIGHT
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table
+from mlabench.report.table import Cell, Row, Table, unranked
 from mlabench.report.tables.cost import relative_times
 from mlabench.report.tables.variants import AVERAGE, pair, reference
 
@@ -47,8 +47,8 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     order = sorted(whole, key=lambda label: -(whole[label].number or 0.0))
     best, *others = order
     tests = {label: pair(evidence, label, best, AVERAGE, MULTIMODAL).comparison for label in others}
-    (p_values,) = common.corrected(tests)
-    distinct = {label: p is not None and p < common.LEVEL for label, p in p_values.items()}
+    (family,) = common.corrected(tests)
+    distinct = {label: p is not None and p < common.LEVEL for label, p in family.p_values.items()}
     shown = {
         label: replace(common.with_interval(cell, cell.outcomes), best=cell.complete and not distinct.get(label))
         for label, cell in cells.items()
@@ -56,9 +56,9 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     rows = [Row(("1", best), (shown[best], Cell(text="—"), Cell(text="—"), Cell(text="best")))]
     for label in others:
         rank = 1 + sum((whole[other].number or 0.0) > (whole[label].number or 0.0) for other in order)
-        words = "yes" if distinct[label] else "no"
-        found = common.difference_cell(tests[label]), common.p_cell(p_values[label]), Cell(text=words)
-        rows.append(Row((str(rank), label), (shown[label], *found)))
+        difference, p, _ = family.cells(label)
+        words = Cell(text="yes" if distinct[label] else "no")
+        rows.append(Row((str(rank), label), (shown[label], difference, p, words)))
     nothing = (Cell(text="—"),) * 3
     rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
     over = f", averaged over the missing rates {common.listed(results.settings)}" if len(results.settings) > 1 else ""
@@ -72,10 +72,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         "the same numbers, which flatters it. Methods that lack a run have no rank.",
         conditions=conditions,
         heads=("Rank", "Method"),
-        columns=tuple(
-            Column(name, ranked=False)
-            for name in ("Accuracy", "Behind the best", "p (Holm)", "Distinguishable from it")
-        ),
+        columns=unranked("Accuracy", "Behind the best", "p (Holm)", "Distinguishable from it"),
         rows=tuple(rows),
     )
     chart = Chart(

@@ -10,7 +10,7 @@ from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure
+from mlabench.report.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure, unranked
 from mlabench.report.tables.cost import cost_table
 from mlabench.report.tables.variants import variant_tables
 from mlabench.report.tables.verification import verification_tables
@@ -66,8 +66,7 @@ def main_table(evidence: Evidence) -> Table:
         columns=(
             *_target_columns(results),
             Column("Macro-F1"),
-            Column("Oracle gap", ranked=False),
-            *([Column("Of Bayes", ranked=False)] if known else []),
+            *unranked("Oracle gap", *(["Of Bayes"] if known else [])),
         ),
         rows=tuple(rows),
     )

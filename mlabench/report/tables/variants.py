@@ -12,7 +12,7 @@ from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, averaged
 from mlabench.suite import Plan
 
@@ -101,14 +101,21 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
     for setting, target in places:
         labels = common.asked_for(results, results.labels, results.settings if setting == AVERAGE else [setting])
         pairs = {label: pair(evidence, label, first, setting, target) for label in labels if label != first}
-        (p_values,) = common.corrected({label: own.comparison for label, own in pairs.items()})
+        (family,) = common.corrected({label: own.comparison for label, own in pairs.items()})
         heads = (setting, target) if unimodal else (setting,)
         for label, own in pairs.items():
             if setting == AVERAGE:
                 runs = common.mean_cell(evidence, label)
             else:
                 runs = measure(results.at(label, setting, target))
-            rows.append(Row((*heads, label), _cells(own, p_values[label], runs), " ".join(heads)))
+            difference, *test = family.cells(label)
+            difference = replace(
+                Cell(text="same") if own.same else difference,
+                planned=runs.planned,
+                failed=runs.failed,
+                missing=runs.missing,
+            )
+            rows.append(Row((*heads, label), (difference, *test), " ".join(heads)))
     return Table(
         name=name,
         title=title,
@@ -119,15 +126,7 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
         "unimodal accuracies where another epoch was selected.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
         heads=("Missing", "Modality", "Variant") if unimodal else ("Missing", "Variant"),
-        columns=tuple(Column(column, ranked=False) for column in ("Difference", "p", "Detectable")),
+        columns=unranked("Difference", "p", "Detectable"),
         rows=tuple(rows),
         detail=unimodal,
     )
-
-
-def _cells(own: Pair, p: float | None, runs: Cell) -> tuple[Cell, ...]:
-    """A difference, what is not there of the variant's ``runs``, the p-value, and what would have been found."""
-    test = own.comparison
-    difference = Cell(text="same") if own.same else common.difference_cell(test)
-    difference = replace(difference, planned=runs.planned, failed=runs.failed, missing=runs.missing)
-    return difference, common.p_cell(p), Cell(text="—" if test is None else common.number(test.detectable))

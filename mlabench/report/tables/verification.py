@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,14 +16,12 @@ from mlabench.report.questions.common import (
     LEVEL,
     compared,
     corrected,
-    difference_cell,
     over_seeds,
-    p_cell,
     p_value,
     verdict,
 )
 from mlabench.report.results import MULTIMODAL, Results
-from mlabench.report.table import Cell, Column, Row, Table, measure
+from mlabench.report.table import Cell, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, contrast, holm, summarise
 from mlabench.words import counted
 
@@ -77,7 +75,9 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
         checks += [_withstands(evidence, reference, label) for label in others if WITHSTANDS in claims[label]]
     if not checks:
         return
-    shown = dict.fromkeys(check.claim for check in checks)
+    by_claim: dict[str, list[_Check]] = {}
+    for check in checks:
+        by_claim.setdefault(check.claim, []).append(check)
     measures = {
         _OWN: f"Predictions: the accuracy of those from {weak} alone, with {complete} missing, in percent. ",
         _PROBE: f"Encoder: the accuracy of a linear probe on {weak}'s frozen encoder, in percent. ",
@@ -85,36 +85,26 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
         f"missing, in points; a method that is below {reference} at {incomplete} all the same has not held. ",
     }
     rows, held = [], 0
-    for check, p in zip(checks, _p_values(checks), strict=True):
-        word = _word(check, p)
-        held += word == "held"
-        cells = (
-            Cell(summarise(check.reference.values())),
-            Cell(summarise(check.own.values())),
-            difference_cell(check.gain),
-            p_cell(p),
-            Cell(text=word),
-        )
-        rows.append(Row((check.claim, check.label), cells, group=check.claim))
+    for claim, own in by_claim.items():
+        (family,) = corrected({check.label: check.gain for check in own})
+        for check in own:
+            word = _word(check, family.p_values[check.label])
+            held += word == "held"
+            means = Cell(summarise(check.reference.values())), Cell(summarise(check.own.values()))
+            gain, p, _ = family.cells(check.label)
+            rows.append(Row((claim, check.label), (*means, gain, p, Cell(text=word)), group=claim))
     yield Table(
         name="claims",
         title=f"Verification: what the methods' sources claim, against {reference}",
-        note=f"{held} of {counted(len(checks), 'check')} held. {''.join(measures[claim] for claim in shown)}"
+        note=f"{held} of {counted(len(checks), 'check')} held. {''.join(measures[claim] for claim in by_claim)}"
         "Gain: by how much the method is better, in points, with a 95 % interval over seeds and test samples (over "
         "seeds alone for the encoder). Held (not held): it lies above (below) 0, and p, corrected by Holm's method "
         "for the methods with the same claim, is below 0.05.",
         conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
         heads=("Claim", "Method"),
-        columns=tuple(Column(name, ranked=False) for name in (reference, "Method", "Gain", "p", "Verdict")),
+        columns=unranked(reference, "Method", "Gain", "p", "Verdict"),
         rows=tuple(rows),
     )
-
-
-def _p_values(checks: Sequence[_Check]) -> Iterator[float | None]:
-    """Corrected over the methods of which the same is claimed, in the order of the checks."""
-    for claim in dict.fromkeys(check.claim for check in checks):
-        (corrected_values,) = corrected({check.label: check.gain for check in checks if check.claim == claim})
-        yield from corrected_values.values()
 
 
 def _word(check: _Check, p: float | None) -> str:
@@ -184,7 +174,7 @@ def _bounds_table(results: Results) -> Table:
         "percent.",
         conditions=wording.conditions(results.plan, known),
         heads=("Method",),
-        columns=tuple(Column(head, ranked=False) for head in (*heads, "Bound")),
+        columns=unranked(*heads, "Bound"),
         rows=tuple(rows),
     )
 
