@@ -21,13 +21,8 @@ _OVER = "pairs of dataset and missing rate"
 class Block:
     """One dataset at one missing rate, as one suite measured it.
 
-    Attributes:
-        dataset: The dataset, with its modalities.
-        setting: The missing rate.
-        suite: The suite.
-        patterns: What is missing, exactly, in training and at test.
-        cells: Fused accuracy by method, of those whose planned runs are all there.
-        partial: Methods of which a run failed or is missing.
+    ``patterns`` is what is missing, exactly, in training and at test; ``cells`` holds the fused accuracy of the methods
+    whose planned runs are all there, ``partial`` names the others.
     """
 
     dataset: str
@@ -40,14 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class AllSuites:
-    """What is said about several suites together.
-
-    Attributes:
-        folder: Where its files lie.
-        tables: The ranks, and what was ranked.
-        charts: The critical-difference diagram and the win rates.
-        notes: What was left out, and why.
-    """
+    """What is said about several suites together; ``notes`` say what was left out, and why."""
 
     folder: Path
     tables: tuple[Table, ...]
@@ -70,15 +58,7 @@ def blocks(results: Results) -> Iterator[Block]:
 
 
 def rank_all(suites: Sequence[Results], folder: Path) -> AllSuites | None:
-    """Ranks the methods over the blocks that share them.
-
-    Args:
-        suites: The results of each suite.
-        folder: Where the files will lie.
-
-    Returns:
-        None if no two datasets share two methods.
-    """
+    """Ranks the methods over the blocks that share them; None if no two datasets share two methods."""
     from mlabench.report.questions import ranking  # with SciPy's statistics, which take a moment to import
 
     distinct, doubled = _distinct([block for results in suites for block in blocks(results)])

@@ -22,16 +22,10 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Series:
-    """One method's, or one group's, points of a chart.
+    """One method's, or one group's, points of a chart; methods have the same colour in all charts.
 
-    Attributes:
-        label: Its name; methods have the same colour in all charts.
-        x: Numbers, or names of categories.
-        y: Numbers; NaN where there is none.
-        low: Lower ends of the intervals, or nothing.
-        high: Upper ends of the intervals, or nothing.
-        text: What to show on hovering, point by point, beyond the numbers; or nothing.
-        marks: What else is known at an x, each an open circle: single seeds, or selected epochs.
+    ``y`` is NaN where there is nothing; ``low`` and ``high`` are the ends of intervals, ``text`` is shown on hovering,
+    ``marks`` are open circles at an x (single seeds, or selected epochs); each of these may be empty.
     """
 
     label: str
@@ -45,14 +39,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes.
-
-    Attributes:
-        title: One line; empty for none.
-        series: What is drawn.
-        reference: A horizontal line at this value, e.g. zero; None for none.
-        diagonal: Whether to draw the line y = x.
-    """
+    """One pair of axes; ``reference`` is a horizontal line, ``diagonal`` the line y = x."""
 
     title: str
     series: tuple[Series, ...]
@@ -64,17 +51,9 @@ class Panel:
 class Chart:
     """A figure, apart from how it is drawn.
 
-    Attributes:
-        name: Name of its files.
-        title: One line.
-        caption: All that one must know to read it.
-        kind: Lines over numbers; bars or dots with intervals over categories; points; rows, one for each series, with
-            its dot and interval along the horizontal axis; or a grid of numbers, whose series are its rows and whose
-            x are its columns.
-        x: Title of the horizontal axes.
-        y: Title of the vertical axes.
-        panels: Side by side, with the same axes.
-        subtitle: What a picture that stands alone must say: data, seeds, warnings. The caption says it, too.
+    ``kind``: lines over numbers; bars or dots with intervals over categories; points; rows, one for each series, with
+    its dot and interval along the horizontal axis; or a grid of numbers (series are its rows, x its columns).
+    ``subtitle`` is what a picture that stands alone must say (data, seeds, warnings); the caption says it, too.
     """
 
     name: str
@@ -89,14 +68,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Finding:
-    """One checkable statement on the way to a verdict.
-
-    Attributes:
-        statement: One sentence with its numbers.
-        verdict: What it says about the claim.
-        effect: The number it rests on, if it is one.
-        p_value: After Holm's correction over the question's tests, if there was a test.
-    """
+    """One checkable statement, with its numbers, on the way to a verdict; ``p_value`` is corrected by Holm."""
 
     statement: str
     verdict: Verdict
@@ -106,21 +78,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question answered on one suite.
+    """A question answered on one suite: whether the results support what the paper claims.
 
-    Attributes:
-        question: Which one.
-        suite: Name of the suite.
-        dataset: Name of its dataset, with what it stands in for.
-        claim: What the paper claims, in one sentence.
-        verdict: Whether the results support it.
-        rule: How the findings decide the verdict, written so that a reader can check it.
-        headline: One sentence: the verdict's main number and its interval.
-        effect: That number; None if nothing was measured.
-        findings: What the verdict rests on, the most important first.
-        tables: The evidence.
-        charts: The evidence.
-        caveats: What a sceptic would object.
+    ``rule`` says how the findings decide the verdict, so that a reader can check it; ``headline`` says ``effect``, the
+    verdict's main number, in a sentence; ``caveats`` are what a sceptic would object.
     """
 
     question: Question

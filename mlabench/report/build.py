@@ -33,13 +33,7 @@ _VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "re
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
-
-    Attributes:
-        out: The folder.
-        suites: The suites.
-        page: The page about all suites; None if there was nothing to report.
-    """
+    """What was written; ``page`` is about all suites, None if there was nothing to report."""
 
     out: Path
     suites: tuple[SuiteReport, ...]

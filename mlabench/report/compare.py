@@ -49,19 +49,9 @@ class _Side(NamedTuple):
 
 
 def compare_folders(a: Path, b: Path, out: Path | None, console: Console) -> int:
-    """Prints how two results folders differ, and writes it to ``out``: HTML, Markdown, and tables as CSV.
+    """Prints how ``b`` differs from ``a``, and writes it to ``out``, if given: HTML, Markdown, and tables as CSV.
 
-    Args:
-        a: A results folder.
-        b: Another, which is held against ``a``.
-        out: Folder to write to; None to print only.
-        console: Where to print.
-
-    Returns:
-        1 if a trial did not come out the same on two CPUs, else 0.
-
-    Raises:
-        UserError: If a folder has no results, or ``out`` cannot be written.
+    Returns 1 if a trial did not come out the same on two CPUs, else 0.
     """
     sides = _read("A", a), _read("B", b)
     repeated = _repeated(*(side.records for side in sides))

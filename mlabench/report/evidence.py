@@ -28,25 +28,17 @@ _UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One target's predictions by one trained model, for the samples that have it.
+    """One target's predictions by one trained model, for the ``n`` samples that have it."""
 
-    Attributes:
-        logits: ``[n, C]``
-        labels: ``[n]``
-    """
-
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]  # [n, C]
+    labels: NDArray[np.int64]  # [n]
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How one trained model weighted the modalities of each test sample, and which of them were right.
+    """How one trained model weighted the modalities of each test sample. ``[N, M]`` each
 
-    Attributes:
-        present: Which modalities a sample has. ``[N, M]``
-        weight: Their weights in the fusion. ``[N, M]``
-        correct: Whether a modality's own prediction is right; of no meaning where it is absent. ``[N, M]``
+    ``correct``: whether a modality's own prediction is right; of no meaning where it is absent.
     """
 
     present: NDArray[np.bool_]
@@ -56,11 +48,9 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """One trained model under one test pattern: which predictions are right. A fraction of the logits' size.
+    """One trained model under one test pattern: a fraction of the logits' size.
 
-    Attributes:
-        present: Which modalities a sample has. ``[N, M]``
-        correct: By target, whether its prediction is right; of no meaning where the modality is absent. ``[N]`` each
+    ``present`` is ``[N, M]``; ``correct`` is ``[N]`` by target, of no meaning where the modality is absent.
     """
 
     present: NDArray[np.bool_]
@@ -79,15 +69,8 @@ class Evidence:
     """Reads the stored predictions behind a suite's results.
 
     Only what is asked for is read, once. Runs that failed, are missing or could not be read are left out; numbers
-    are in percent. Rates and settings are called as in :class:`Results`.
-
-    Args:
-        results: The plan and its records.
-        store: Where the predictions lie; None to do without them, so that there are numbers per seed alone.
-
-    Attributes:
-        results: As given.
-        problems: Trials whose predictions are of no use, by id, with the reason. Filled as predictions are read.
+    are in percent. Rates and settings are called as in :class:`Results`. Without a store all numbers are per seed.
+    ``problems`` holds trials whose predictions are of no use, with the reason; it fills as predictions are read.
     """
 
     def __init__(self, results: Results, store: Store | None) -> None:
@@ -101,15 +84,9 @@ class Evidence:
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
         """Which samples a method gets right at one point of the missing-rate axis.
 
-        Args:
-            label: The method's label.
-            setting: The point.
-            target: A modality, for the samples that have it, or ``multimodal``.
-
-        Returns:
-            Outcomes of exactly the seeds that :meth:`per_seed` has, or None if that is impossible: there is no such
-            seed, or of one of them no predictions were kept or they are about other samples (then :attr:`problems`
-            says so).
+        Of a modality, over the samples that have it, and of exactly the seeds that :meth:`per_seed` has. None if that
+        is impossible: there is no such seed, or the predictions of one were not kept or are about other samples (then
+        :attr:`problems` says so).
         """
         key = (label, setting, target)
         if key not in self._outcomes:
@@ -124,15 +101,7 @@ class Evidence:
         return self._outcomes[key]
 
     def per_seed(self, label: str, setting: str, target: str, score: str = "accuracy") -> dict[int, float]:
-        """A score of each finished run, in percent, by seed.
-
-        Args:
-            label: The method's label.
-            setting: A point of the missing-rate axis.
-            target: A modality or ``multimodal``.
-            score: A column of :attr:`Results.scores` that is a share: ``accuracy``, ``macro_f1``, ``uar``, ``ece``,
-                ``oracle_gap``.
-        """
+        """A score of each finished run, a column of :attr:`Results.scores` that is a share, in percent, by seed."""
         found: dict[int, list[float]] = {}
         for run in self._at(label, setting, target, score):
             found.setdefault(run.seed, []).append(run.score)
@@ -140,10 +109,9 @@ class Evidence:
         return {seed: 100.0 * float(np.mean(scores)) for seed, scores in found.items()}
 
     def probe(self, label: str, setting: str) -> dict[str, dict[int, float]]:
-        """Accuracy of a linear probe on each frozen encoder, in percent, per modality and seed.
+        """Accuracy of a linear probe on each frozen encoder, complete test samples, in percent, per modality and seed.
 
-        It is measured on complete test samples. Modalities without a probe are left out: ``{}`` where none was
-        recorded.
+        Modalities without a probe are left out.
         """
         found: dict[str, dict[int, float]] = {}
         for seed, trial, _, _ in self._at(label, setting, MULTIMODAL):
@@ -163,10 +131,9 @@ class Evidence:
         return found
 
     def presence(self, label: str, setting: str) -> NDArray[np.bool_] | None:
-        """Which modalities the test samples have at one point of the missing-rate axis. ``[N, M]``
+        """Which modalities the columns of the multimodal :meth:`outcomes` have. ``[N, M]``
 
-        The rows are the columns of the multimodal :meth:`outcomes`; None if the seeds' patterns differ, or no
-        predictions were kept.
+        None if the seeds' patterns differ, or no predictions were kept.
         """
         found = None
         for _, trial, test, _ in self._at(label, setting, MULTIMODAL):
@@ -276,7 +243,7 @@ class Evidence:
         return None if ids is None else _Split(ids, np.arange(len(ids)))
 
     def _read(self, trial: str, names: Sequence[str]) -> Arrays:
-        """The labels and those of the named arrays of a trial that are there, in the order of the split's ids.
+        """The labels and the named arrays, as far as they are there, in the order of the split's ids.
 
         Nothing if they are not of the split's samples.
         """

@@ -43,12 +43,7 @@ def write_tables(tables: Mapping[str, Table], of: str, folder: Path) -> None:
 
 
 def draw(charts: Sequence[tuple[Chart, Path]], styles: Mapping[str, Style]) -> list[str]:
-    """Draws charts as PNG, as PDF for papers and, returned, as SVG for the HTML page.
-
-    Args:
-        charts: Each with the path of its files, without their endings.
-        styles: A style for every name in them.
-    """
+    """Draws charts, each to a path without ending, as PNG, as PDF and, returned, as SVG for the page."""
     processes = min(usable_cores(), 8) if len(charts) >= _MANY else 1
     broken = UserError(
         "a process that drew charts died; the machine may be out of memory.",

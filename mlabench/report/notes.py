@@ -19,12 +19,7 @@ def heading(plan: Plan) -> str:
 
 
 def shortfalls(results: Results, unused: Mapping[str, str] | None = None) -> list[str]:
-    """One sentence for each kind of thing that is not in the tables.
-
-    Args:
-        results: The numbers.
-        unused: Trials whose stored predictions are of no use, by id, with the reason.
-    """
+    """A sentence for each kind of thing not in the tables; ``unused``: trials without usable predictions, and why."""
     planned = {cell.trial.id for cell in results.plan.cells} - set(results.left_out)
     status = {
         kind: results.scores.loc[results.scores["status"] == kind, "trial"].nunique() for kind in ("failed", "missing")

@@ -93,13 +93,7 @@ class Results:
 
 
 def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
-    """Reads each record of a plan once and lays its numbers out.
-
-    Args:
-        plan: What was asked for.
-        store: Where the records are.
-        include_limited: Whether trials made with a limit on the samples count.
-    """
+    """Reads each record of a plan once and lays its numbers out; without those made with a limit, unless asked for."""
     already_set_aside = len(store.set_aside)
     cells = [cell for cell in plan.cells if include_limited or cell.trial.limit is None]
     trials = dict.fromkeys(cell.trial.id for cell in cells)

@@ -21,18 +21,7 @@ from mlabench.suite import Plan
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """What is reported about one suite.
-
-    Attributes:
-        results: The numbers.
-        folder: Where its files lie.
-        tables: The tables.
-        charts: Charts about the suite as a whole.
-        answers: What the results say about the suite's questions, with tables and charts of their own.
-        shortfalls: What is not there, in sentences.
-        caveats: What to keep in mind, in sentences.
-        environment: Versions, device, commit: one line each.
-    """
+    """What is reported about one suite, into ``folder``; answers have tables and charts of their own."""
 
     results: Results
     folder: Path
@@ -70,15 +59,7 @@ class SuiteReport:
 def report_suite(
     plan: Plan, store: Store, folder: Path, *, include_limited: bool = False, published: Sequence[Number] = ()
 ) -> SuiteReport:
-    """Reads and answers everything about one suite.
-
-    Args:
-        plan: What was asked for.
-        store: Where the records are.
-        folder: Where the files will lie.
-        include_limited: Whether trials made with a limit on the samples count.
-        published: Numbers to set beside ours.
-    """
+    """Reads and answers everything about one suite."""
     from mlabench.report.evidence import Evidence  # with SciPy, which takes a moment to import
     from mlabench.report.questions import answers
     from mlabench.report.tables.leaderboard import leaderboard

@@ -203,13 +203,7 @@ def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
 
 
 def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | None = None) -> Cell:
-    """One cell from the rows (one per run) of a score in [0, 1].
-
-    Args:
-        rows: The rows.
-        score: Which column.
-        outcomes: What stands behind it sample by sample, if it is known.
-    """
+    """One cell from the rows (one per run) of a score in [0, 1], and its outcomes if they are known."""
     status = rows["status"].tolist()
     return Cell(
         summary=summarise(100.0 * rows[score]),

@@ -53,18 +53,7 @@ _ICONS: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class PageContent:
-    """The page.
-
-    Attributes:
-        title: Its title.
-        version: Version of mlabench that made it.
-        suites: The suites, in order.
-        together: What is said about all suites together; None if there is nothing.
-        drawings: SVG of each chart by (suite, name of the chart).
-        commands: The commands that made the results and the page.
-        records: Address of the folder of trials as seen from the page.
-        definitions: How the numbers are made, one sentence each.
-    """
+    """What the page about all suites shows; ``drawings`` are SVG by suite (or :data:`TOGETHER`) and chart."""
 
     title: str
     version: str
@@ -128,15 +117,7 @@ def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
 def render_comparison(
     folders: tuple[str, str], verdict: Sequence[str], shortfalls: Sequence[str], tables: Sequence[Table], version: str
 ) -> str:
-    """The page about two results folders; the same content gives the same text.
-
-    Args:
-        folders: A and B.
-        verdict: What was reproduced and what was changed, in sentences.
-        shortfalls: What could not be compared, in sentences.
-        tables: The evidence.
-        version: Version of mlabench that made it.
-    """
+    """The page that sets two results folders side by side."""
     return (
         environment()
         .get_template("compare.html")

@@ -76,22 +76,12 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Number:
-    """One cell of a published table.
+    """One cell of a published table, in percent; the README says what the columns mean.
 
-    Attributes:
-        table: The study, a hyphen, its table, e.g. ``MLA-Table1``.
-        dataset: Its name here if it has one (:data:`DATASETS`), else as published.
-        method: Its name here if it has one (:data:`METHODS`), else as published.
-        target: A modality or ``multimodal``; another metric as published.
-        rate: Missing rate in percent; None for :data:`ALL_RATES`.
-        accuracy: In percent; None if it was not found.
-        shown: The same, with the digits that were published.
-        origin: ``paper`` (MLA's own table), ``re-run`` (of a method that is not the study's own), ``proposed``
-            (the study's own method) or ``quoted`` (a re-run that is probably a copy of another's number).
-        venue: Where the study appeared.
-        protocol: What is known of how it was measured.
-        source: Where the number was read.
-        confidence: One of :data:`CONFIDENCES`.
+    ``dataset`` and ``method`` are our names if there are any (:data:`DATASETS`, :data:`METHODS`), else those published;
+    ``rate`` is None for :data:`ALL_RATES`, ``accuracy`` None if not found; ``shown`` has the digits as published.
+    ``origin`` is ``paper`` (MLA's own table), ``re-run`` (of a method that is not the study's own), ``proposed`` (the
+    study's own method) or ``quoted`` (a re-run that is probably a copy of another's number).
     """
 
     table: str
@@ -119,14 +109,10 @@ class Number:
 
 
 def load_published(extra: Path | None = None) -> tuple[Number, ...]:
-    """The published numbers.
+    """The published numbers, with those of a CSV file of the same columns.
 
-    Args:
-        extra: A CSV file of the same columns. A cell that is there already is replaced, another is added, and an
-            empty one changes nothing.
-
-    Raises:
-        UserError: If the file cannot be read, or with all mistakes in it, each with line and column.
+    Its cells replace those that are there already, or are added; an empty one changes nothing. A :class:`UserError` has
+    all mistakes in it, each with line and column.
     """
     text = resources.files("mlabench.report.published").joinpath("numbers.csv").read_text(encoding="utf-8")
     numbers = {number.key: number for number in _read("numbers.csv", text)}

@@ -24,18 +24,7 @@ _NOT_SOURCED = "not sourced"
 
 @dataclass(frozen=True)
 class _Line:
-    """A cell of the published tables that one of our labels fills.
-
-    Attributes:
-        dataset: Its name in the literature.
-        label: Our label.
-        method: The name under which published numbers know it.
-        target: A modality or ``multimodal``.
-        setting: The missing rate.
-        paper: MLA's own number, if it is known.
-        reruns: Independent measurements.
-        ours: What was measured here.
-    """
+    """A cell of the published tables that one of our labels fills: MLA's own number, independent ones, and ours."""
 
     dataset: str
     label: str

@@ -33,9 +33,7 @@ _MEAN = "mean of all pairs"
 class Slopes:
     """How a method's unimodal accuracies change with the other modalities' missing rate in training.
 
-    Attributes:
-        pairs: Per observed and missing modality and per seed, the slope of the least-squares line, in points of
-            accuracy per 10 points of missing rate.
+    Per observed and missing modality and seed: the slope of the least-squares line, in points per 10 points of rate.
     """
 
     pairs: Mapping[tuple[str, str], Mapping[int, float]]
@@ -57,13 +55,7 @@ def compared(evidence: Evidence) -> Comparison | None:
 
 
 def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -> Answer | None:
-    """The answer; None if the suite has no MLA trained with one modality missing at a time.
-
-    Args:
-        evidence: The results.
-        comparison: What :func:`compared` returned.
-        p: Its p-value after Holm's correction over the question's tests.
-    """
+    """The answer; None if the suite has no MLA trained with one modality missing at a time; ``p`` is corrected."""
     results = evidence.results
     plan = results.plan
     mla, rival = _rivals(results)

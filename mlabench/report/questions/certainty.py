@@ -31,14 +31,9 @@ Bools = NDArray[np.bool_]
 
 
 def average_and_dynamic(unimodal: Floats, present: Bools) -> tuple[Floats, Floats]:
-    """Fused logits by a plain average and by entropy, as :mod:`mlabench.fusion` defines them, in float64.
+    """Fused logits ``[N, C]`` by a plain average and by entropy, as :mod:`mlabench.fusion` defines them, in float64.
 
-    Args:
-        unimodal: Logits; anything at absent modalities. ``[N, M, C]``
-        present: ``[N, M]``
-
-    Returns:
-        Both fused logits. ``[N, C]`` each
+    Of unimodal logits ``[N, M, C]``, whatever they hold where a modality is absent, ``[N, M]``.
     """
     logits = np.where(present[:, :, None], unimodal, 0.0).astype(np.float64)
     probability = softmax(logits.reshape(-1, logits.shape[2])).reshape(logits.shape)
@@ -51,11 +46,7 @@ def average_and_dynamic(unimodal: Floats, present: Bools) -> tuple[Floats, Float
 
 @dataclass(frozen=True)
 class Fusions:
-    """What both ways of fusing make of the same unimodal predictions.
-
-    Attributes:
-        outcomes: Of the average and of dynamic fusion, by setting and label.
-    """
+    """Outcomes of both ways of fusing the same unimodal predictions, average and dynamic, by setting and label."""
 
     outcomes: Mapping[tuple[str, str], tuple[Outcomes, Outcomes]]
 
@@ -155,12 +146,9 @@ def _rows(results: Results, places: Iterable[tuple[str, str]]) -> pd.DataFrame:
 class Guide:
     """How well the weights of one training tell right from wrong, where at least two modalities are present.
 
-    Attributes:
-        weight: The weight of each prediction, by modality.
-        correct: Whether it is right.
-        concordance: Of all pairs of a right and a wrong prediction on one sample, the share in which the right one
-            has the larger weight (ties count half); NaN without such a pair.
-        by_modality: The same if each modality always had its mean weight: what is known without looking at a sample.
+    ``weight`` and ``correct`` hold each prediction, by modality. ``concordance``: of all pairs of a right and a wrong
+    prediction on one sample, the share in which the right one has the larger weight (ties count half), NaN without
+    such a pair. ``by_modality``: the same if each modality always had its mean weight.
     """
 
     weight: Mapping[str, Floats]
@@ -170,14 +158,7 @@ class Guide:
 
 
 def guide(modalities: Sequence[str], present: Bools, weight: Floats, correct: Bools) -> Guide:
-    """Of one training.
-
-    Args:
-        modalities: Names of the columns.
-        present: ``[N, M]``
-        weight: ``[N, M]``
-        correct: Whether each modality's own prediction is right. ``[N, M]``
-    """
+    """Of one training; each array ``[N, M]``, ``correct`` for each modality's own prediction."""
     # A modality on its own has all the weight, whatever it says.
     shown = present & (present.sum(axis=1, keepdims=True) > 1)
     right, wrong = shown & correct, shown & ~correct

@@ -44,12 +44,9 @@ ByRate = Mapping[str, Mapping[str, Comparison | None]]
 
 @dataclass(frozen=True)
 class _Curve:
-    """A method's fused accuracy against the missing rate.
+    """A method's fused accuracy in percent against the missing rate, of the seeds that have all rates ``[S, R]``.
 
-    Attributes:
-        accuracies: In percent, one row per seed that has all rates. ``[S, R]``
-        areas: The normalised area per such seed.
-        outcomes: The area sample by sample, where predictions are stored for all rates.
+    The area is normalised: per seed, and sample by sample where predictions are stored for all rates.
     """
 
     accuracies: Floats

@@ -43,13 +43,7 @@ def compared(evidence: Evidence) -> Comparison | None:
 
 
 def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -> Answer | None:
-    """The answer; None if the suite does not train both MLA and a concatenation on complete data.
-
-    Args:
-        evidence: The results.
-        comparison: What :func:`compared` returned.
-        p: Its p-value after Holm's correction over the question's tests.
-    """
+    """The answer; None unless the suite trains MLA and a concatenation on complete data; ``p`` is corrected."""
     results = evidence.results
     rivals = _rivals(results)
     if rivals is None:

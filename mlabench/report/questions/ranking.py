@@ -20,14 +20,7 @@ _DEPENDENT = "Missing rates on one dataset are not independent, so this is a des
 
 
 def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates") -> Iterator[Table]:
-    """The mean ranks, if there are two methods or more.
-
-    Args:
-        labels: The methods.
-        scores: Their mean accuracies. ``[R tasks, M methods]``
-        conditions: What the caption says about data, seeds and selection.
-        over: What the tasks are.
-    """
+    """The mean ranks of two methods or more; ``scores``: their mean accuracies ``[R tasks, M methods]``."""
     if len(labels) < 2:
         return
     ranks = critical_difference(scores)

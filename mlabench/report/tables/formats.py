@@ -109,14 +109,7 @@ def _csv_parts(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 
 def latex(table: Table, label: str) -> str:
-    r"""The table as a LaTeX float; needs the packages ``booktabs`` and ``graphicx``.
-
-    A table wider than the line is scaled down to it.
-
-    Args:
-        table: The table.
-        label: For ``\ref``.
-    """
+    """The table as a LaTeX float; needs ``booktabs`` and ``graphicx``. One wider than the line is scaled down to it."""
     columns = "l" * len(table.heads) + "r" * len(table.columns)
     heads = [*table.heads, *(column.name for column in table.columns)]
     lines = [

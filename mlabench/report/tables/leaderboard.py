@@ -18,12 +18,7 @@ from mlabench.report.tables.variants import AVERAGE, pair, reference
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranking of a suite's methods.
-
-    Attributes:
-        table: Ranks, accuracies, distances from the best.
-        charts: The accuracies in the same order, and against the time of training where that was measured.
-    """
+    """The ranking of a suite's methods: its table, and charts in the same order and against the time of training."""
 
     table: Table
     charts: tuple[Chart, ...]
@@ -32,8 +27,7 @@ class Leaderboard:
 def leaderboard(evidence: Evidence) -> Leaderboard | None:
     """Ranks the methods by their fused accuracy, averaged over the missing rates.
 
-    Returns:
-        None with fewer than two methods that have all their runs, and for suites about the variants of one method.
+    None with fewer than two methods that have all their runs, and for suites about the variants of one method.
     """
     results = evidence.results
     cells = {
@@ -90,14 +84,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
 
 
 def _against_time(results: Results, shown: Mapping[str, Cell], over: str, conditions: str) -> Iterator[Chart]:
-    """What the accuracy of each method costs; nothing if that was measured of fewer than two.
-
-    Args:
-        results: With the costs.
-        shown: Accuracies by method, the best first.
-        over: What they are averaged over.
-        conditions: What to keep in mind.
-    """
+    """What the accuracy of each method, the best first, costs; nothing if that was measured of fewer than two."""
     measured, times = relative_times(results)
     points = {label: (times[label], cell.number or 0.0) for label, cell in shown.items() if label in times}
     if len(points) < 2:

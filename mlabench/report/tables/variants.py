@@ -56,27 +56,14 @@ def variant_tables(evidence: Evidence) -> Iterator[Table]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A variant and the reference under one condition.
-
-    Attributes:
-        comparison: The accuracy of the variant minus that of the reference; None if they share no run.
-        same: Whether both are right on the same samples, so that there is nothing to test.
-    """
+    """A variant minus the reference, None if they share no run; ``same`` if both are right on the same samples."""
 
     comparison: Comparison | None
     same: bool = False
 
 
 def pair(evidence: Evidence, label: str, first: str, setting: str, target: str) -> Pair:
-    """A variant against the reference.
-
-    Args:
-        evidence: The results.
-        label: The variant.
-        first: The reference.
-        setting: A point of the missing-rate axis, or ``average`` over all of them, for ``multimodal`` only.
-        target: A modality or ``multimodal``.
-    """
+    """A variant against the reference at one setting; for ``multimodal`` also on ``average`` over all of them."""
     points = evidence.results.settings if setting == AVERAGE else [setting]
     own, other = (averaged([evidence.outcomes(one, point, target) for point in points]) for one in (label, first))
     if (

@@ -42,15 +42,10 @@ def verification_tables(evidence: Evidence) -> Iterator[Table]:
 
 @dataclass(frozen=True)
 class _Check:
-    """A claim of one method and what was measured.
+    """A claim of one method, and what it and the suite's first method reach or lose, by seed.
 
-    Attributes:
-        claim: The claim, and where it is looked for.
-        label: The method.
-        reference: What the suite's first method reaches, or loses, by seed.
-        own: What the method reaches, or loses.
-        gain: By how much it is better; None if they share no run.
-        hollow: Whether the method does worse all the same, as one that has learned nothing has nothing to lose.
+    ``gain`` is by how much the method is better, None if they share no run. ``hollow``: it does worse all the same, as
+    one that has learned nothing has nothing to lose.
     """
 
     claim: str
