@@ -62,16 +62,12 @@ def speaker_of(utterance: str) -> str:
 
 def is_release(folder: Path) -> bool:
     """Whether a folder holds sessions with evaluations; an error if it cannot be read."""
-    return any(map(_evaluations, _session_folders(folder)))
+    return any(_evaluations(folder / f"Session{number}") for number in SESSIONS)
 
 
 def read_sessions(release: Path) -> list[Session]:
     """What the sessions in a release hold, in the order of their numbers; sessions may be absent."""
-    return [_read_session(folder) for folder in _session_folders(release)]
-
-
-def _session_folders(release: Path) -> list[Path]:
-    return [release / f"Session{number}" for number in SESSIONS]
+    return [_read_session(release / f"Session{number}") for number in SESSIONS]
 
 
 def _read_session(folder: Path) -> Session:

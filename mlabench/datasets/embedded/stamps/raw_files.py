@@ -45,15 +45,11 @@ class Stamp:
     """One stamp; ``name`` is its path without a suffix, e.g. ``animals/marsupials/kangaroo``."""
 
     name: str
+    label: str
     picture: Path
     english: str
     texts: Mapping[str, str]
     concept: str
-
-    @property
-    def label(self) -> str:
-        """The class: the top folder."""
-        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def _stamp(folder: Path, name: str) -> Stamp:
-    if name.partition("/")[0] not in CLASSES:
+    label = name.partition("/")[0]
+    if label not in CLASSES:
         raise LeftOutError("stamp outside the ten classes")
     # A PNG has its pixels fixed, whereas an SVG's depend on the renderer.
     pictures = [folder / f"{name}.png", folder / f"{name}.svg"]
@@ -131,7 +128,7 @@ def _stamp(folder: Path, name: str) -> Stamp:
     texts = _read_texts(folder / f"{name}.txt")
     if "en" not in texts:
         raise LeftOutError("stamp without a description")
-    return Stamp(name, picture, texts["en"], texts, concept="")
+    return Stamp(name, label, picture, texts["en"], texts, concept="")
 
 
 def _read_texts(path: Path) -> dict[str, str]:
