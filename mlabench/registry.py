@@ -64,6 +64,7 @@ class About(BaseModel):
     #: The JSON schema of its ``Config``, and the options that have a default.
     config_schema: dict[str, Any]
     defaults: dict[str, Any]
+    #: Differs between versions of its source (:func:`source_hash`).
     source_hash: str
 
     @property
@@ -136,11 +137,6 @@ class Entry:
         return About.model_validate(self._answers.get("about", self._describe))
 
     @property
-    def source_hash(self) -> str:
-        """Tells versions of its source apart."""
-        return self.about.source_hash
-
-    @property
     def search_space(self) -> dict[str, Values]:
         """What may be tried for its options, by name."""
         found: dict[str, Values] = {}
@@ -152,11 +148,7 @@ class Entry:
         return found
 
     def complete(self, options: Mapping[str, Any]) -> Options:
-        """Checks options as strictly as JSON and fills in the defaults.
-
-        Raises:
-            ValidationError: What the ``Config`` says about wrong ones.
-        """
+        """Checks options as strictly as JSON and fills in the defaults; raises pydantic's ``ValidationError``."""
 
         def ask() -> dict[str, Any]:
             fields = self.config.model_fields.items()
@@ -477,7 +469,7 @@ def parse_name(kind: Kind, name: str) -> tuple[Entry, str]:
     return entry, model
 
 
-def suggest(name: str, known: dict[str, Any] | list[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` for the nearest of the ``known`` spellings, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, [*known], n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else ""

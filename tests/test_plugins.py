@@ -154,10 +154,10 @@ def test_a_registered_class_is_the_one_in_the_file(write: Write, clean: None) ->
     assert (kind.__name__, kind.title) == ("TwinOfConcat", entry.about.title)
     assert kind is registry.get("methods", "twin_of_concat").load()
     assert (entry.path, entry.package) == (path.resolve(), str(path.resolve()))
-    before = entry.source_hash
+    before = entry.about.source_hash
     write(MINE.replace('"Twin"', '"Twins"'))
     (changed, *_) = registry.read(path.resolve())
-    assert changed.source_hash != before
+    assert changed.about.source_hash != before
 
 
 # -- mistakes ----------------------------------------------------------------------------------------

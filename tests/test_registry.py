@@ -509,15 +509,15 @@ CODE = [
 @pytest.mark.parametrize(("old", "new"), PROSE)
 def test_comments_docstrings_and_layout_do_not_count(old: str, new: str, write: Write) -> None:
     assert old in METHOD
-    before = write().source_hash
+    before = write().about.source_hash
     assert len(before) == 12
-    assert write(METHOD.replace(old, new)).source_hash == before
+    assert write(METHOD.replace(old, new)).about.source_hash == before
 
 
 @pytest.mark.parametrize(("old", "new"), CODE)
 def test_code_counts(old: str, new: str, write: Write) -> None:
     assert old in METHOD
-    assert write(METHOD.replace(old, new)).source_hash != write().source_hash
+    assert write(METHOD.replace(old, new)).about.source_hash != write().about.source_hash
 
 
 @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ def test_code_counts(old: str, new: str, write: Write) -> None:
 def test_neighbours_that_are_imported_count(line: str, write: Write) -> None:
     text = f"{METHOD}\n{line}\n"
     hashes = {
-        state: write(text, helper=helper, stranger=stranger).source_hash
+        state: write(text, helper=helper, stranger=stranger).about.source_hash
         for state, helper, stranger in [
             ("start", "def double(x): return 2 * x", "x = 1"),
             ("neighbour changed", "def double(x): return x + x", "x = 1"),
@@ -549,7 +549,7 @@ def test_neighbours_that_are_imported_count(line: str, write: Write) -> None:
 def test_neighbours_of_neighbours_count(write: Write) -> None:
     text = f"{METHOD}\nfrom .helper import double\n"
     hashes = {
-        write(text, helper="from .deep import x as double\nfrom .mine import Mine", deep=f"x = {x}").source_hash
+        write(text, helper="from .deep import x as double\nfrom .mine import Mine", deep=f"x = {x}").about.source_hash
         for x in (1, 2)
     }
     assert len(hashes) == 2
@@ -591,5 +591,5 @@ def test_what_is_inherited_from_fusion_counts(
 
 
 def test_hashes_tell_methods_apart() -> None:
-    hashes = {name: entry.source_hash for name, entry in registry.entries("methods").items()}
+    hashes = {name: entry.about.source_hash for name, entry in registry.entries("methods").items()}
     assert len(set(hashes.values())) == len(hashes)

@@ -134,9 +134,8 @@ def run(
     loggers = tuple(choice("--logger", name, LOGGERS) for name in dict.fromkeys(logger or ()))
     require_loggers(loggers)
     plugins = use_plugins(plugin)
-    strategy = Overwrite(choice("--overwrite", overwrite, tuple(map(str, Overwrite))))
-    if retry_failed:
-        strategy = Overwrite.FAILED
+    choice("--overwrite", overwrite, tuple(map(str, Overwrite)))
+    strategy = Overwrite.FAILED if retry_failed else Overwrite(overwrite)
     plans = load_plans(suites, changes)
     console, store = make_console(quiet=quiet), Store(results)
     command = shlex.join(["mlabench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()

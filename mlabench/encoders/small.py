@@ -52,20 +52,14 @@ class CNN(Encoder):
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
         self.picture = PictureInput(augment=config.augment)
-        channels = (*_CHANNELS, config.width)
-        # A sound's first convolution halves the time twice, since its picture is much higher than wide.
-        first = (
-            nn.Conv2d(1, channels[0], kernel_size=(5, 3), stride=(4, 2), padding=(2, 1), bias=False)
-            if len(shape) == 2
-            else nn.Conv2d(3, channels[0], kernel_size=3, stride=2, padding=1, bias=False)
-        )
-        layers: list[nn.Module] = [first, nn.GroupNorm(channels[0] // _GROUP, channels[0]), nn.ReLU()]
-        for before, after in pairwise(channels):
-            layers += [
-                nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(after // _GROUP, after),
-                nn.ReLU(),
-            ]
+        sound = len(shape) == 2
+        layers: list[nn.Module] = []
+        for before, after in pairwise((1 if sound else 3, *_CHANNELS, config.width)):
+            # A sound's first convolution halves the time twice, since its picture is much higher than wide.
+            high = sound and not layers
+            kernel, stride, padding = ((5, 3), (4, 2), (2, 1)) if high else ((3, 3), (2, 2), (1, 1))
+            layers.append(nn.Conv2d(before, after, kernel, stride, padding, bias=False))
+            layers += [nn.GroupNorm(after // _GROUP, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.width = config.width
 

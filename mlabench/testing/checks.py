@@ -6,7 +6,7 @@ Each is a few lines on tiny networks and random numbers; none knows what the met
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, get_args
 from unittest import SkipTest
@@ -20,26 +20,15 @@ from mlabench.testing.check import Check, ContractError, Subject, Which, require
 from mlabench.testing.fitting import adam, fit, parameters, predict
 from mlabench.testing.toys import fill_absent, make_batch, make_task, only, take
 
-_checks: list[Check] = []
 #: Steps in which a method learns a small batch, at the rate of :func:`_fast`.
 _STEPS = 60
 _fast = partial(adam, lr=0.03)
 
 
-def _check(why: str) -> Callable[[Callable[[Subject], None]], Check]:
-    """Makes a function a check, and one of :data:`CHECKS`."""
-
-    def register(run: Callable[[Subject], None]) -> Check:
-        _checks.append(Check(run, why))
-        return _checks[-1]
-
-    return register
-
-
 # -- training ------------------------------------------------------------------------------------
 
 
-@_check("otherwise the learning curves and the check for divergence have nothing to go by")
+@partial(Check, why="otherwise the learning curves and the check for divergence have nothing to go by")
 def takes_steps_and_logs_them(subject: Subject) -> None:
     """A training step moves parameters and returns finite, detached scalars."""
     method = subject.build()
@@ -56,7 +45,7 @@ def takes_steps_and_logs_them(subject: Subject) -> None:
     require(_changed(method, before), "moves no parameter in a training step")
 
 
-@_check("a method that cannot overfit a dozen samples does not follow its loss")
+@partial(Check, why="a method that cannot overfit a dozen samples does not follow its loss")
 def learns_a_small_batch(subject: Subject) -> None:
     """Training on 16 complete samples ends with all of them classified."""
     method, batch = subject.build(), make_batch(subject.task, 16)
@@ -66,7 +55,7 @@ def learns_a_small_batch(subject: Subject) -> None:
     require(right == 16, f"gets {right} of 16 samples right after {_STEPS} steps on them")
 
 
-@_check("a method that fails on incomplete samples cannot be compared where modalities are missing")
+@partial(Check, why="a method that fails on incomplete samples cannot be compared where modalities are missing")
 def learns_from_incomplete_samples(subject: Subject) -> None:
     """With modalities missing from a small batch, the complete samples are learned, and most of all."""
     subject.skip_unless_able("missing in training")
@@ -79,7 +68,7 @@ def learns_from_incomplete_samples(subject: Subject) -> None:
     require(number > 8, f"gets {number} of 16 samples right, some of them incomplete, after {_STEPS} steps")
 
 
-@_check("what is absent is unknown, so whatever depends on it means nothing")
+@partial(Check, why="what is absent is unknown, so whatever depends on it means nothing")
 def ignores_absent_inputs(subject: Subject) -> None:
     """Losses, weights and predictions are the same, bit by bit, with zeros and with NaN in absent inputs."""
     subject.skip_unless_able("missing in training", "missing at test")
@@ -98,7 +87,7 @@ def ignores_absent_inputs(subject: Subject) -> None:
     require(prediction["fused logits"].isfinite().all(), "predicts numbers that are not finite")
 
 
-@_check("at high missing rates some batches lack a modality altogether")
+@partial(Check, why="at high missing rates some batches lack a modality altogether")
 def bears_one_modality(subject: Subject) -> None:
     """A batch in which no sample has the others trains and predicts, and leaves the encoders of the others alone."""
     subject.skip_unless_able("missing in training", "missing at test")
@@ -124,7 +113,7 @@ def bears_one_modality(subject: Subject) -> None:
     require(learned or not subject.able("missing in training"), "moves no encoder with batches of one modality")
 
 
-@_check("the last batch of an epoch may be that small")
+@partial(Check, why="the last batch of an epoch may be that small")
 def bears_one_sample(subject: Subject) -> None:
     """A batch of one sample trains and predicts."""
     method = subject.build()
@@ -134,7 +123,7 @@ def bears_one_sample(subject: Subject) -> None:
     _require_finite(method, predict(method, test), test, "when a batch has one sample")
 
 
-@_check("results could not be reproduced, nor runs resumed")
+@partial(Check, why="results could not be reproduced, nor runs resumed")
 def repeats_itself(subject: Subject) -> None:
     """The same seed gives the same weights, and the same batch the same prediction."""
     states = []
@@ -152,7 +141,7 @@ def repeats_itself(subject: Subject) -> None:
 # -- prediction ----------------------------------------------------------------------------------
 
 
-@_check("the evaluation reads these tensors without looking")
+@partial(Check, why="the evaluation reads these tensors without looking")
 def predicts_in_the_right_form(subject: Subject) -> None:
     """Shapes, types and order are those of :class:`mlabench.method.Prediction`; weights are shares."""
     for count in subject.counts:
@@ -175,7 +164,7 @@ def predicts_in_the_right_form(subject: Subject) -> None:
             require((weight[~batch.present] == 0).all(), "gives an absent modality a weight")
 
 
-@_check("scores would depend on the batch size and the order of the evaluation")
+@partial(Check, why="scores would depend on the batch size and the order of the evaluation")
 def predicts_sample_by_sample(subject: Subject) -> None:
     """A sample's prediction does not depend on what shares its batch, nor on its place in it."""
     if not subject.kind.predicts_per_sample:
@@ -189,7 +178,7 @@ def predicts_sample_by_sample(subject: Subject) -> None:
         _require_same(_readable(predict(method, part), part.present), expected, when, rtol=1e-4, atol=1e-5)
 
 
-@_check("a method that sees the answer does not predict it")
+@partial(Check, why="a method that sees the answer does not predict it")
 def predicts_without_labels(subject: Subject) -> None:
     """The prediction is the same, bit by bit, when labels and positions in the split are hidden."""
     method, batch = subject.trained(12)
@@ -198,7 +187,7 @@ def predicts_without_labels(subject: Subject) -> None:
     _require_same(without, with_labels, "when labels and positions in the split are hidden")
 
 
-@_check("test samples must leave no trace, and one test pattern must not change the next")
+@partial(Check, why="test samples must leave no trace, and one test pattern must not change the next")
 def predicts_without_side_effects(subject: Subject) -> None:
     """Predicting changes no weight and no statistic."""
     method, _ = subject.trained(30, normalise=True)
@@ -209,7 +198,7 @@ def predicts_without_side_effects(subject: Subject) -> None:
         require(False, f"changes {key!r} while predicting")
 
 
-@_check("unimodal accuracy is said to be that of one modality alone")
+@partial(Check, why="unimodal accuracy is said to be that of one modality alone")
 def keeps_modalities_apart(subject: Subject) -> None:
     """Unimodal logits do not change with other modalities' inputs; fused logits depend on the inputs."""
     method, batch = subject.trained(12, missing=0.0)
@@ -227,7 +216,7 @@ def keeps_modalities_apart(subject: Subject) -> None:
 # -- weights and arithmetic ----------------------------------------------------------------------
 
 
-@_check("kept weights are evaluated later, under new test patterns, in another process")
+@partial(Check, why="kept weights are evaluated later, under new test patterns, in another process")
 def reloads_its_weights(subject: Subject) -> None:
     """In each stage, a new object with the saved state predicts the same, bit by bit."""
     method = subject.build()
@@ -245,7 +234,7 @@ def reloads_its_weights(subject: Subject) -> None:
         _require_same(actual, expected, "from saved weights, as not all that it needs is in its state_dict")
 
 
-@_check("suites may ask for bf16-mixed precision")
+@partial(Check, why="suites may ask for bf16-mixed precision")
 def computes_in_bfloat16(subject: Subject) -> None:
     """Under autocast it trains, keeps its weights in float32, and predicts about the same as in float32."""
     method = subject.build()
@@ -265,7 +254,7 @@ def computes_in_bfloat16(subject: Subject) -> None:
 # -- description ---------------------------------------------------------------------------------
 
 
-@_check("listings, plans and tables show this")
+@partial(Check, why="listings, plans and tables show this")
 def describes_itself(subject: Subject) -> None:
     """Title, docstring sections, link to the paper and described options."""
     kind, about = subject.kind, subject.about
@@ -286,7 +275,7 @@ def describes_itself(subject: Subject) -> None:
 # -- all of them ---------------------------------------------------------------------------------
 
 #: Every check, in an order in which the first failures explain later ones.
-CHECKS: tuple[Check, ...] = tuple(_checks)
+CHECKS: tuple[Check, ...] = tuple(value for value in [*globals().values()] if isinstance(value, Check))
 
 
 def check_method(which: Which, **options: Any) -> dict[str, str]:

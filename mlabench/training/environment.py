@@ -18,7 +18,7 @@ _PACKAGES = ("torch", "lightning-fabric", "numpy", "safetensors", "pydantic")
 
 def method_source(trial: Trial) -> str:
     """Hash of the source of a trial's method, by which a record or a checkpoint of other code is recognised."""
-    return registry.get("methods", trial.method.name).source_hash
+    return registry.get("methods", trial.method.name).about.source_hash
 
 
 def describe_environment(trial: Trial, device: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def record(trial: Trial, **cost: float) -> Record:
-    source = registry.get("methods", trial.method.name).source_hash
+    source = registry.get("methods", trial.method.name).about.source_hash
     return make_record(trial).model_copy(update={"environment": {"method_source": source}, "cost": cost})
 
 

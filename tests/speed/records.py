@@ -42,7 +42,7 @@ def write_records(plan: Plan, store: Store, *, large: bool) -> None:
     with patch("mlabench.store.records._sync"):  # a disk that is slow to write is not what is measured
         for cell in plan.cells:
             own = record(cell.trial, cell.label, cell.tests)
-            source = {"method_source": registry.get("methods", cell.trial.method.name).source_hash}
+            source = {"method_source": registry.get("methods", cell.trial.method.name).about.source_hash}
             store.write(own.model_copy(update={"environment": source}), arrays, model)
 
 

@@ -306,7 +306,7 @@ def test_the_record_tells_cost_and_surroundings(store: Store) -> None:
     assert environment["packages"]["numpy"] == np.__version__
     assert torch.__version__.startswith(environment["packages"]["torch"])
     assert environment["device"] == "cpu"
-    assert environment["method_source"] == registry.get("methods", "mla").source_hash
+    assert environment["method_source"] == registry.get("methods", "mla").about.source_hash
     assert "stands in for IEMOCAP" in record.notes[0]
     # Per modality an encoder with 16 hidden and 8 output units, and one head for 10 classes.
     inputs = 130 + 1280 + 1024
