@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from mlabench import __version__, registry
+from mlabench import __version__
 from mlabench.cli.options import DEVICES, AsJson, PluginOption, Results, choice, use_plugins
 from mlabench.errors import UserError, cannot_write
 
@@ -69,6 +69,8 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
 
 
 def _check_name(name: str) -> None:
+    from mlabench import registry
+
     problem, remedy = "", "Choose another."
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         problem = f"{name!r} cannot be a method's name."
@@ -119,6 +121,7 @@ def doctor(
 
 def examine(results: Path, device: str | None) -> Iterator[tuple[str, str, str]]:
     """Part, what and state of all to know before a run or from a bug report; imports torch only to try a device."""
+    from mlabench import registry
     from mlabench.cli.listings import data_state
 
     yield "program", "mlabench", __version__
@@ -134,6 +137,7 @@ def examine(results: Path, device: str | None) -> Iterator[tuple[str, str, str]]
 def _machine(results: Path) -> Iterator[tuple[str, str, str]]:
     import psutil
 
+    from mlabench.registry import cache_folder
     from mlabench.running import default_jobs
 
     yield "machine", "cores", f"{os.cpu_count()}, of which {default_jobs('cpu')} may be used"
@@ -142,7 +146,7 @@ def _machine(results: Path) -> Iterator[tuple[str, str, str]]:
     yield "machine", "NVIDIA GPUs", gpus
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         yield "machine", name, f"{os.environ.get(name, 'not set')}; a worker has one thread whatever it says"
-    for what, folder in (("results", results), ("cache", registry.cache_folder())):
+    for what, folder in (("results", results), ("cache", cache_folder())):
         there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
         writable = "" if os.access(there, os.W_OK) else "; NOT WRITABLE"
         yield "disk", what, f"{_gib(shutil.disk_usage(there).free)} free at {folder}{writable}"
