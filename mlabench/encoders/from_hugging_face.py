@@ -206,22 +206,17 @@ def _network(config: HuggingFaceEncoder.Config, about: Any) -> Any:
 
     if hasattr(about, "apply_spec_augment"):
         about.apply_spec_augment = False  # it draws from NumPy's generator, and fails on short waveforms
-    if config.pretrained is False:
-        return _without_pooler(AutoModel.from_config(about))
     source = _source(config)
-    network, report = _fetch("AutoModel", source, config=about, output_loading_info=True)
-    _without_pooler(network)
-    missing = sorted(set(report["missing_keys"]) & set(network.state_dict()))
-    if missing:
+    if config.pretrained is False:
+        network, missing = AutoModel.from_config(about), set()
+    else:
+        network, report = _fetch("AutoModel", source, config=about, output_loading_info=True)
+        network, missing = network.float(), set(report["missing_keys"])
+    if "add_pooling_layer" in inspect.signature(type(network)).parameters:
+        network.pooler = None  # on top of the first token; checkpoints often lack it, and nothing here reads it
+    if lacking := sorted(missing & set(network.state_dict())):
         raise UserError(
-            f"the weights of {source!r} lack {len(missing)} tensors of the network, e.g. {missing[0]}.",
+            f"the weights of {source!r} lack {len(lacking)} tensors of the network, e.g. {lacking[0]}.",
             remedy="Save the whole model with save_pretrained.",
         )
-    return network.float()
-
-
-def _without_pooler(network: Any) -> Any:
-    """Drops the layer on top of the first token, which checkpoints often lack and nothing here reads."""
-    if "add_pooling_layer" in inspect.signature(type(network)).parameters:
-        network.pooler = None
     return network
