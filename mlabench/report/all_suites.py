@@ -59,7 +59,7 @@ def blocks(results: Results) -> Iterator[Block]:
 
 def rank_all(suites: Sequence[Results], folder: Path) -> AllSuites | None:
     """Ranks the methods over the blocks that share them; None if no two datasets share two methods."""
-    from mlabench.report.questions import ranking  # with SciPy's statistics, which take a moment to import
+    from mlabench.report.questions.ranking import ranking  # with SciPy's statistics, which take a moment to import
 
     distinct, doubled = _distinct([block for results in suites for block in blocks(results)])
     labels, ranked = _shared(distinct)
@@ -67,10 +67,11 @@ def rank_all(suites: Sequence[Results], folder: Path) -> AllSuites | None:
         return None
     scores = np.array([[block.cells[label].number for label in labels] for block in ranked], dtype=float)
     caption = _conditions(suites)
+    tables, charts = ranking(labels, scores, caption, _OVER)
     return AllSuites(
         folder=folder,
-        tables=(*ranking.tables(labels, scores, caption, _OVER), _ranked_table(labels, ranked, caption)),
-        charts=tuple(ranking.charts(labels, scores, caption, _OVER)),
+        tables=(*tables, _ranked_table(labels, ranked, caption)),
+        charts=tuple(charts),
         notes=tuple(_notes(labels, ranked, distinct, doubled)),
     )
 

@@ -22,6 +22,8 @@ from mlabench.store import PREDICTIONS, Arrays, Store
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"
 
+_BESIDE_THE_AXIS = ("label", "train_setting", "test_setting", "target")
+
 #: What may come of reading an archive that was damaged or removed after its record was verified.
 _UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
 
@@ -88,22 +90,16 @@ class Evidence:
         is impossible: there is no such seed, or the predictions of one were not kept or are about other samples (then
         :attr:`problems` says so).
         """
-        key = (label, setting, target)
-        if key not in self._outcomes:
-            self._outcomes[key] = self._outcomes_of(self._at(*key), target)
-        return self._outcomes[key]
+        return self._outcomes_at(label, setting, target)
 
     def outcomes_under(self, label: str, train_setting: str, test_setting: str, target: str) -> Outcomes | None:
         """The same of a method trained under one setting and tested under another."""
-        key = (label, train_setting, test_setting, target)
-        if key not in self._outcomes:
-            self._outcomes[key] = self._outcomes_of(self._under(*key), target)
-        return self._outcomes[key]
+        return self._outcomes_at(label, train_setting, test_setting, target)
 
     def per_seed(self, label: str, setting: str, target: str, score: str = "accuracy") -> dict[int, float]:
         """A score of each finished run, a column of :attr:`Results.scores` that is a share, in percent, by seed."""
         found: dict[int, list[float]] = {}
-        for run in self._at(label, setting, target, score):
+        for run in self._at(label, setting, target, score=score):
             found.setdefault(run.seed, []).append(run.score)
         # Runs may differ in the seed of their patterns alone.
         return {seed: 100.0 * float(np.mean(scores)) for seed, scores in found.items()}
@@ -162,25 +158,26 @@ class Evidence:
         Of the run trained on complete data; None if there is none, or they were not recorded.
         """
         names = {modality: f"{_COMPLETE}/projection/{modality}" for modality in self.results.plan.modalities}
-        for own, trial, _, _ in self._under(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL):
+        for own, trial, _, _ in self._at(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL):
             if own == seed and (arrays := self._read(trial, list(names.values()))).keys() >= set(names.values()):
                 return {modality: arrays[name] for modality, name in names.items()}
         return None
 
-    def _at(self, label: str, setting: str, target: str, score: str = "accuracy") -> list[_Run]:
-        """The runs of one method at one point of the missing-rate axis, by seed."""
-        return self._finished(("label", "setting", "target"), score).get((label, setting, target), [])
+    def _at(self, *place: str, score: str = "accuracy") -> list[_Run]:
+        """The runs that have a score at a place, by seed.
 
-    def _under(self, label: str, train: str, test: str, target: str) -> list[_Run]:
-        """The runs of one method trained under one setting and tested under another, by seed."""
-        place = ("label", "train_setting", "test_setting", "target")
-        return self._finished(place, "accuracy").get((label, train, test, target), [])
+        A place is a label, a point of the missing-rate axis and a target; or a label, the settings of training and
+        test, and a target.
+        """
+        columns = ("label", "setting", "target") if len(place) == 3 else _BESIDE_THE_AXIS
+        if (columns, score) not in self._runs:
+            self._runs[columns, score] = _finished(self.results.scores, columns, score)
+        return self._runs[columns, score].get(place, [])
 
-    def _finished(self, place: tuple[str, ...], score: str) -> dict[tuple[str, ...], list[_Run]]:
-        """All runs that have a score, by the columns of ``place``, and then by seed."""
-        if (place, score) not in self._runs:
-            self._runs[place, score] = _finished(self.results.scores, place, score)
-        return self._runs[place, score]
+    def _outcomes_at(self, *place: str) -> Outcomes | None:
+        if place not in self._outcomes:
+            self._outcomes[place] = self._outcomes_of(self._at(*place), place[-1])
+        return self._outcomes[place]
 
     def _outcomes_of(self, runs: Sequence[_Run], target: str) -> Outcomes | None:
         seeds = tuple(run.seed for run in runs)

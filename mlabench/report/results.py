@@ -220,20 +220,10 @@ def _status(record: Record | None, *, measured: bool) -> tuple[str, str]:
 def _curve_rows(cell: PlannedTrial, record: Record | None, naming: _Naming) -> list[tuple[object, ...]]:
     if record is None or record.status != "ok" or not record.curves:
         return []
-    last_stage = record.curves[-1].stage
+    place = cell.label, naming.name(cell.trial.missing), cell.trial.seed
     return [
-        (
-            cell.label,
-            naming.name(cell.trial.missing),
-            cell.trial.seed,
-            target,
-            point.epoch,
-            accuracy,
-            selected,
-            cell.trial.id,
-        )
+        (*place, target, point.epoch, accuracy, point.epoch == record.selected_epoch, cell.trial.id)
         for point in record.curves
-        if point.stage == last_stage
-        for selected in (point.epoch == record.selected_epoch,)
+        if point.stage == record.curves[-1].stage
         for target, accuracy in point.validation.items()
     ]

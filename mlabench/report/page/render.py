@@ -80,17 +80,14 @@ def render_page(report: PageContent) -> str:
     contents.append(("How the numbers are made", "definitions"))
     if report.commands:
         contents.append(("How this page was made", "commands"))
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            title=report.title,
-            version=report.version,
-            contents=contents,
-            commands=report.commands,
-            lacking=[f"{suite.name}: {sentence}" for suite in report.suites for sentence in suite.shortfalls],
-            report=report,
-        )
+    return _filled(
+        "report.html",
+        title=report.title,
+        version=report.version,
+        contents=contents,
+        commands=report.commands,
+        lacking=[f"{suite.name}: {sentence}" for suite in report.suites for sentence in suite.shortfalls],
+        report=report,
     )
 
 
@@ -99,17 +96,14 @@ def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
     plan, fence = suite.results.plan, "```"
     while fence in plan.source:
         fence += "`"
-    page = (
-        environment()
-        .get_template("report.md")
-        .render(
-            suite=suite,
-            plan=plan,
-            tables=map(formats.markdown, tables),
-            figures={name: f"{chart.title}. {chart.caption}" for name, chart in suite.all_charts()},
-            failures=list(failures(suite.results)),
-            fence=fence,
-        )
+    page = _filled(
+        "report.md",
+        suite=suite,
+        plan=plan,
+        tables=map(formats.markdown, tables),
+        figures={name: f"{chart.title}. {chart.caption}" for name, chart in suite.all_charts()},
+        failures=list(failures(suite.results)),
+        fence=fence,
     )
     return page.rstrip("\n") + "\n"
 
@@ -118,20 +112,21 @@ def render_comparison(
     folders: tuple[str, str], verdict: Sequence[str], shortfalls: Sequence[str], tables: Sequence[Table], version: str
 ) -> str:
     """The page that sets two results folders side by side."""
-    return (
-        environment()
-        .get_template("compare.html")
-        .render(
-            title="mlabench: two results folders side by side",
-            version=version,
-            contents=[("Summary", "summary"), ("Tables", "tables"), ("How this page was made", "commands")],
-            commands=[f"mlabench report --compare {' '.join(folders)}"],
-            folders=folders,
-            verdict=verdict,
-            shortfalls=shortfalls,
-            shown=tables,
-        )
+    return _filled(
+        "compare.html",
+        title="mlabench: two results folders side by side",
+        version=version,
+        contents=[("Summary", "summary"), ("Tables", "tables"), ("How this page was made", "commands")],
+        commands=[f"mlabench report --compare {' '.join(folders)}"],
+        folders=folders,
+        verdict=verdict,
+        shortfalls=shortfalls,
+        shown=tables,
     )
+
+
+def _filled(template: str, **values: object) -> str:
+    return environment().get_template(template).render(**values)
 
 
 @cache

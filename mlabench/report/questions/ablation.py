@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
@@ -13,7 +12,7 @@ from mlabench.report.mla_parts import DF, HGM, OFF
 from mlabench.report.questions import certainty, common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Row, Table, unranked
-from mlabench.statistics import Comparison, contrast
+from mlabench.statistics import Comparison
 from mlabench.suite import Plan
 
 _CLAIM = "Gradient modification (HGM) and dynamic fusion (DF) each raise MLA's fused accuracy."
@@ -112,18 +111,10 @@ def effect(evidence: Evidence, design: Design, name: str, settings: Sequence[str
     Paired over seeds and test samples where all predictions are stored, else over seeds alone. The interaction is
     the effect of HGM with DF minus that without it. Of a modality, only one setting has the same samples throughout.
     """
-    places = list(product(settings, design.labels))
-    if not places:
+    if not settings:
         return None
-    weights = [weight / len(settings) for weight in _WEIGHTS[name]] * len(settings)
-    outcomes = [evidence.outcomes(label, setting, target) for setting, label in places]
-    known = [one for one in outcomes if one is not None]
-    if len(known) == len(places) and set.intersection(*(set(one.seeds) for one in known)):
-        return contrast(known, weights)
-    runs = [evidence.per_seed(label, setting, target) for setting, label in places]
-    seeds = set.intersection(*(set(run) for run in runs))
-    sums = {seed: sum(weight * run[seed] for weight, run in zip(weights, runs, strict=True)) for seed in seeds}
-    return common.over_seeds(sums, dict.fromkeys(sums, 0.0))
+    places = [(label, setting, target) for setting in settings for label in design.labels]
+    return common.contrasted(evidence, places, [weight / len(settings) for weight in _WEIGHTS[name]] * len(settings))
 
 
 def _headline(main: Mapping[str, Comparison | None], averaged: str) -> str:

@@ -22,6 +22,7 @@ from mlabench.statistics import (
     accuracy_interval,
     averaged,
     compare,
+    contrast,
     difference_of_means,
     holm,
     summarise,
@@ -113,11 +114,26 @@ def verdict(interval: Interval, p: float | None = None) -> Verdict:
     return "not decided"
 
 
+def contrasted(
+    evidence: Evidence, places: Sequence[tuple[str, str, str]], weights: Sequence[float]
+) -> Comparison | None:
+    """A weighted sum of the accuracies at places (label, setting and target), whose weights add up to 0.
+
+    In pairs over seeds and test samples where all outcomes are known, else over seeds alone; None if they share no run.
+    """
+    outcomes = [evidence.outcomes(*place) for place in places]
+    known = [one for one in outcomes if one is not None]
+    if len(known) == len(places) and set.intersection(*(set(one.seeds) for one in known)):
+        return contrast(known, weights)
+    per_seed = [evidence.per_seed(*place) for place in places]
+    seeds = sorted(set.intersection(*map(set, per_seed)))
+    sums = {seed: sum(weight * own[seed] for weight, own in zip(weights, per_seed, strict=True)) for seed in seeds}
+    return over_seeds(sums, dict.fromkeys(sums, 0.0))
+
+
 def compared(evidence: Evidence, first: str, second: str, setting: str, target: str) -> Comparison | None:
     """The difference of two methods' accuracies, first minus second; None if they share no run."""
-    one, other = (evidence.outcomes(label, setting, target) for label in (first, second))
-    own, others = (evidence.per_seed(label, setting, target) for label in (first, second))
-    return paired(one, other, own, others)
+    return contrasted(evidence, [(first, setting, target), (second, setting, target)], (1.0, -1.0))
 
 
 def paired(
@@ -203,29 +219,28 @@ def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> 
 
 
 def mean_cell(evidence: Evidence, label: str, target: str = MULTIMODAL) -> Cell:
-    """The mean over rates of each seed, then over seeds; a seed that lacks a rate counts as failed or missing."""
-    settings = evidence.results.settings
-    points = [evidence.results.at(label, setting, target) for setting in settings]
-    if any(point.empty for point in points):  # not asked for at every rate: no mean to compare with others
+    """The mean over rates of each seed, then over seeds; nothing where a method is not asked for at every rate."""
+    results = evidence.results
+    if any(results.at(label, setting, target).empty for setting in results.settings):
         return Cell()
-    status: dict[int, set[str]] = {}
-    accuracy: dict[int, list[float]] = {}
-    for point in points:
-        for seed, own, value in zip(*(point[name].tolist() for name in ("seed", "status", "accuracy")), strict=True):
-            status.setdefault(seed, set()).add(own)
-            accuracy.setdefault(seed, []).append(value)
-    failed = {seed for seed, found in status.items() if "failed" in found}
-    missing = {seed for seed, found in status.items() if "missing" in found} - failed
-    return Cell(
-        summary=summarise(100.0 * fmean(accuracy[seed]) for seed in sorted(status.keys() - failed - missing)),
-        planned=len(status),
-        failed=len(failed),
-        missing=len(missing),
-        # At different rates a modality is there in different samples: its mean is not one over samples.
-        outcomes=averaged([evidence.outcomes(label, setting, target) for setting in settings])
-        if target == MULTIMODAL
-        else None,
+    rows = pd.concat([results.at(label, setting, target) for setting in results.settings])
+    whole = rows.groupby("seed").filter(lambda own: own["status"].eq("ok").all())
+    means = whole.groupby("seed")["accuracy"].agg(fmean)
+    # At different rates a modality is there in different samples: its mean is not one over samples.
+    outcomes = [evidence.outcomes(label, setting, target) for setting in results.settings]
+    return replace(
+        runs(rows),
+        summary=summarise(100.0 * mean for mean in means),
+        outcomes=averaged(outcomes) if target == MULTIMODAL else None,
     )
+
+
+def runs(rows: pd.DataFrame) -> Cell:
+    """How many seeds there are; one that lacks any of its rows counts as failed or missing."""
+    by_seed = rows.groupby("seed")["status"].agg(set)
+    failed = sum("failed" in status for status in by_seed)
+    missing = sum("failed" not in status and "missing" in status for status in by_seed)
+    return Cell(planned=len(by_seed), failed=failed, missing=missing)
 
 
 def with_interval(cell: Cell, outcomes: Outcomes | None) -> Cell:

@@ -9,12 +9,14 @@ from math import nan
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel
 from mlabench.report.evidence import Evidence
-from mlabench.report.questions import common, ranking
+from mlabench.report.questions import common
+from mlabench.report.questions.ranking import ranking
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import (
@@ -64,13 +66,16 @@ def answer(evidence: Evidence) -> Answer | None:
     if method is None or not others or len(rates) < 2 or not common.asked_for(results, [method], rates):
         return None
     curves = {label: _curve(evidence, label, rates) for label in plan.labels}
-    areas = {other: _difference(curves[method], curves[other]) for other in others}
+    own = curves[method]
+    areas = {
+        other: common.paired(own.outcomes, curves[other].outcomes, own.areas, curves[other].areas) for other in others
+    }
     by_rate = {
         setting: {other: common.compared(evidence, method, other, setting, MULTIMODAL) for other in others}
         for setting in rates
     }
     means = {label: curve.accuracies.mean(axis=0) for label, curve in curves.items() if curve.areas}
-    ranked = list(means), np.array(list(means.values())).T
+    ranks, rank_charts = ranking(list(means), np.array(list(means.values())).T, _conditions(results, list(rates)))
     (beaten,) = common.corrected(areas)
     findings = [
         *(beaten.finding(other, f"Area of {method} minus that of {other}") for other in others),
@@ -91,9 +96,9 @@ def answer(evidence: Evidence) -> Answer | None:
             _area_table(evidence, method, curves, beaten),
             _difference_table(results, method, others, rates, by_rate),
             *_pattern_tables(evidence, rates),
-            *ranking.tables(*ranked, _conditions(results, list(rates))),
+            *ranks,
         ),
-        charts=(_curve_chart(evidence, rates), *ranking.charts(*ranked, _conditions(results, list(rates)))),
+        charts=(_curve_chart(evidence, rates), *rank_charts),
         caveats=(*common.caveats(evidence), *_caveats(evidence, rates)),
     )
 
@@ -124,10 +129,6 @@ def _curve(evidence: Evidence, label: str, rates: Mapping[str, float]) -> _Curve
     weights = [area_under_curve(tuple(rates.values()), unit) for unit in np.eye(len(rates)).tolist()]
     outcomes = [evidence.outcomes(label, setting, MULTIMODAL) for setting in rates]
     return _Curve(np.array(rows).reshape(-1, len(rates)), areas, averaged(outcomes, weights))
-
-
-def _difference(first: _Curve, second: _Curve) -> Comparison | None:
-    return common.paired(first.outcomes, second.outcomes, first.areas, second.areas)
 
 
 def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
@@ -231,15 +232,8 @@ def _crossings(rates: Sequence[float], tests: Sequence[Comparison | None]) -> st
 
 
 def _area_cell(results: Results, label: str, curve: _Curve) -> Cell:
-    """The area; a seed that lacks a rate counts as failed or missing."""
-    rows = results.scores[
-        results.scores["label"].eq(label) & results.scores["setting"].isin(list(missing_rates(results)))
-    ]
-    by_seed = rows.groupby("seed")["status"].agg(set)
-    failed = sum("failed" in status for status in by_seed)
-    missing = sum("failed" not in status and "missing" in status for status in by_seed)
-    cell = Cell(summarise(curve.areas.values()), planned=len(by_seed), failed=failed, missing=missing)
-    return common.with_interval(cell, curve.outcomes)
+    rows = pd.concat([results.at(label, setting, MULTIMODAL) for setting in missing_rates(results)])
+    return common.with_interval(replace(common.runs(rows), summary=summarise(curve.areas.values())), curve.outcomes)
 
 
 def _pattern_tables(evidence: Evidence, rates: Mapping[str, float]) -> Iterator[Table]:

@@ -62,7 +62,9 @@ def answer(evidence: Evidence, comparison: Comparison | None, p: float | None) -
         effect=finding.effect,
         findings=(finding,),
         tables=(_table(results, measured, rivals[1]),),
-        charts=tuple(_charts(evidence, measured)) if measured else (),
+        charts=(_by_method(measured), _against_accuracy(evidence, measured), *_projections(evidence, measured))
+        if measured
+        else (),
         caveats=(*common.caveats(evidence), *_caveats(measured)),
     )
 
@@ -157,12 +159,6 @@ def _pairs(measured: Mapping[str, Gaps]) -> tuple[str, ...]:
     """The pairs of modalities that any model has a gap for."""
     found = (pair for seeds in measured.values() for pairs in seeds.values() for pair in pairs)
     return tuple(dict.fromkeys(pair for pair in found if pair != _MEAN))
-
-
-def _charts(evidence: Evidence, measured: Mapping[str, Gaps]) -> Iterator[Chart]:
-    yield _by_method(measured)
-    yield _against_accuracy(evidence, measured)
-    yield from _projections(evidence, measured)
 
 
 def _by_method(measured: Mapping[str, Gaps]) -> Chart:

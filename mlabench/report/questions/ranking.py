@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import nan
 from typing import Any
 
@@ -19,17 +19,23 @@ Floats = NDArray[np.floating[Any]]
 _DEPENDENT = "Missing rates on one dataset are not independent, so this is a description rather than a test."
 
 
-def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates") -> Iterator[Table]:
-    """The mean ranks of two methods or more; ``scores``: their mean accuracies ``[R tasks, M methods]``."""
+def ranking(
+    labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates"
+) -> tuple[list[Table], list[Chart]]:
+    """The mean ranks of two methods or more, as a table and as a critical-difference diagram; and their win rates.
+
+    ``scores`` are mean accuracies ``[R tasks, M methods]``; the tasks are called ``over``.
+    """
     if len(labels) < 2:
-        return
+        return [], []
     ranks = critical_difference(scores)
+    order = np.argsort(ranks.mean_ranks, kind="stable")
     rows = []
-    for place in np.argsort(ranks.mean_ranks, kind="stable"):
+    for place in order:
         peers = sorted({peer for group in ranks.groups if place in group for peer in group} - {place})
         told = ", ".join(labels[peer] for peer in peers) or "none"
         rows.append(Row((labels[place],), (Cell(text=f"{ranks.mean_ranks[place]:.2f}"), Cell(text=told))))
-    yield Table(
+    table = Table(
         name="ranks",
         title=f"Ranks of the methods over the {over}",
         note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} {over}; 1 is best. "
@@ -41,17 +47,9 @@ def tables(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
         columns=unranked("Mean rank", "Indistinguishable from"),
         rows=tuple(rows),
     )
-
-
-def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates") -> Iterator[Chart]:
-    """The critical-difference diagram and the matrix of win rates, if there are two methods or more; as above."""
-    if len(labels) < 2:
-        return
-    ranks = critical_difference(scores)
     half = ranks.critical_difference / 2
-    order = np.argsort(ranks.mean_ranks, kind="stable")
     means = [ranks.mean_ranks[place] for place in order]
-    yield Chart(
+    diagram = Chart(
         name="ranks",
         title="Critical-difference diagram",
         caption=f"Mean rank over {ranks.tasks} {over}, 1 is best; bars: half the critical difference to either "
@@ -72,7 +70,7 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
     )
     wins = 100 * win_rates(scores)
     np.fill_diagonal(wins, nan)
-    yield Chart(
+    grid = Chart(
         name="win_rates",
         title="How often one method beats another",
         caption=f"Share of the {over} at which the row's method has a higher mean fused accuracy than the column's, in "
@@ -84,3 +82,4 @@ def charts(labels: Sequence[str], scores: Floats, conditions: str, over: str = "
             Panel("", tuple(Series(label, labels, row) for label, row in zip(labels, wins.tolist(), strict=True))),
         ),
     )
+    return [table], [diagram, grid]
