@@ -59,12 +59,13 @@ def submit_plans(
         store.write_plan(plan)
         names.append(plan.name)
         for job in jobs_to_run(survey(plan, store), overwrite):
-            asked = jobs[job.trial.id].tests if job.trial.id in jobs else ()
-            jobs[job.trial.id] = replace(job, tests=tuple({test.key: test for test in (*asked, *job.tests)}.values()))
+            tests = (*jobs.get(job.trial.id, job).tests, *job.tests)  # those of all plans that share the trial
+            jobs[job.trial.id] = replace(job, tests=tuple({test.key: test for test in tests}.values()))
     if not jobs:
         console.print(f"{', '.join(names)}: nothing to run.", markup=False)
         return
-    job_file = JobFile.of(names, list(jobs.values()), replace(options, wait_for_others=False), processes)
+    options = replace(options, wait_for_others=False)
+    job_file = JobFile(suites=tuple(names), jobs=tuple(jobs.values()), options=options, processes=processes)
     submission = submit(job_file, resources, store.root)
     count = counted(submission.states["submitted"], "job")
     console.print(f"Submitted {count} for {counted(len(jobs), 'trial')} as the Slurm array {submission.array}.")
@@ -74,12 +75,10 @@ def submit_plans(
 
 def print_submissions(results: Path, console: Console) -> None:
     """One line for each array of Slurm jobs that works for a results folder, or will."""
-    if not (results / "slurm").is_dir():
-        return
     from mlabench.running import submissions
 
     try:
-        active = [submission for submission in submissions(results) if submission.states]
+        active = submissions(results)
     except UserError as error:
         typer.echo(f"warning: {error}", err=True)
         return
@@ -130,7 +129,7 @@ def cancel(
     files = [Path(suite) for suite in suites or () if Path(suite).suffix in (".yaml", ".yml")]
     wanted = {suite for suite in suites or () if Path(suite) not in files}
     wanted |= {plan.name for plan in load_plans(files).values()}
-    active = [submission for submission in submissions(results) if submission.states]
+    active = submissions(results)
     known = {name for submission in active for name in submission.suites}
     if unknown := sorted(wanted - known):
         raise UserError(

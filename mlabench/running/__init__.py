@@ -6,12 +6,10 @@ cluster start such pools. Free of torch, except where trials run.
 """
 
 from mlabench.running.devices import default_jobs, visible_gpus
-from mlabench.running.job_file import JobFile
 from mlabench.running.progress import Bars
 from mlabench.running.session import Session, prepare_inputs, run_jobs, run_plan
-from mlabench.running.slurm import SlurmResources, cancel, parse_resources, require_slurm, submissions, submit
-from mlabench.running.standing import Overwrite, estimate_seconds, jobs_to_run, survey
-from mlabench.running.status import find_status
+from mlabench.running.slurm import JobFile, SlurmResources, cancel, parse_resources, require_slurm, submissions, submit
+from mlabench.running.standing import Overwrite, estimate_seconds, find_status, jobs_to_run, survey
 
 __all__ = [
     "Bars",

@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -25,7 +26,11 @@ from mlabench.words import duration
 class _Display:
     """Bars that are drawn for the length of a ``with`` block."""
 
-    _bars: Progress
+    def __init__(self, console: Console, *columns: ProgressColumn, bars: bool) -> None:
+        disable = not (bars and console.is_terminal) or console.quiet
+        self._console = console
+        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=console, disable=disable)
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -39,23 +44,13 @@ class Watch(_Display):
     """Shows the events of a run: bars on a terminal, if wanted, else one line per finished trial."""
 
     def __init__(self, console: Console, total: int, *, bars: bool = True) -> None:
-        self._console = console
+        count, left = TextColumn("{task.fields[count]}/{task.total:.0f}"), TextColumn("left")
+        remaining = TimeRemainingColumn(elapsed_when_finished=False)
+        super().__init__(console, count, TimeElapsedColumn(), left, remaining, bars=bars)
         self._total = total
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[count]}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
-            disable=not (bars and console.is_terminal) or console.quiet,
-        )
-        self._overall: TaskID = self._bars.add_task("all trials", total=total, count=0)
-        self._tasks: dict[str, TaskID] = {}
+        self._overall = self._bars.add_task("all trials", total=total, count=0)
         self._start = time.monotonic()
-        self.problems: list[Finished] = []
-        self.finished = 0
+        self.finished = self.failed = 0
 
     def see(self, event: Event) -> None:
         """Shows one event."""
@@ -82,7 +77,7 @@ class Watch(_Display):
             self._bars.remove_task(self._tasks.pop(event.trial_id))
         self._advance()
         if event.problem:
-            self.problems.append(event)
+            self.failed += 1
             # In one print: bars may be redrawn between two.
             line = Text.assemble(("failed", "red"), f" {event.trial_id}: {event.problem}")
             console = Console(stderr=True, highlight=False) if self._console.quiet else self._console
@@ -106,16 +101,7 @@ class Bars(_Display):
     """One progress bar per stage of a preparation; where there is no terminal, one line when a stage is done."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal or console.quiet,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        super().__init__(console, MofNCompleteColumn(), TimeRemainingColumn(), bars=True)
 
     def report(self, stage: str, done: int, total: int) -> None:
         """``done`` of ``total`` items of a stage are finished."""

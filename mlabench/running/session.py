@@ -78,30 +78,24 @@ def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:
     store.write_plan(plan)
     standings = survey(plan, store)
     jobs = jobs_to_run(standings, overwrite)
-    failed = {entry.trial.id for entry in standings if entry.state == State.FAILED}
-    failed -= {job.trial.id for job in jobs}
+    states = Counter(entry.state for entry in standings)
     tidy(store, [entry.trial.id for entry in standings if entry.state == State.DONE])
-    problems = 0
+    failed = 0
     if jobs:
-        problems = run_jobs(plan.name, jobs, len(standings) - len(jobs), session)
-    elif all(entry.state == State.DONE for entry in standings):
+        failed = run_jobs(plan.name, jobs, len(standings) - len(jobs), session)
+    elif states[State.DONE] == len(standings):
         console.print(f"{plan.name}: all {len(standings)} trials are done, nothing to run.")
     else:
-        states = Counter(entry.state for entry in standings)
-        console.print(
-            f"{plan.name}: nothing to run: {', '.join(f'{count} {state}' for state, count in states.items())}."
-        )
-    if failed:
-        console.print(f"{counted(len(failed), 'trial')} failed earlier; `--overwrite failed` runs them again.")
-    return len(failed) + problems
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        console.print(f"{plan.name}: nothing to run: {counts}.")
+    earlier = 0 if overwrite in (Overwrite.FAILED, Overwrite.ALWAYS) else states[State.FAILED]
+    if earlier:
+        console.print(f"{counted(earlier, 'trial')} failed earlier; `--overwrite failed` runs them again.")
+    return earlier + failed
 
 
 def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> int:
-    """Runs jobs, showing progress under the name ``about``. Returns how many of them failed.
-
-    Raises:
-        SuspendedError: If it was asked to stop before all was done.
-    """
+    """Runs jobs, showing progress under the name ``about``. Returns and raises as :func:`run_plan`."""
     store, console, options, should_stop = session.store, session.console, session.options, session.should_stop
     workers, start = min(session.workers, len(jobs)), time.monotonic()
     place = f"on {counted(workers, 'worker')}" if workers else "in this process"
@@ -119,11 +113,11 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
             run_in_workers(jobs, store, options, tell, should_stop, workers)
         else:
             run_inline(jobs, store, options, tell, should_stop)
-    log.write("ended", finished=watch.finished, failed=len(watch.problems))
+    log.write("ended", finished=watch.finished, failed=watch.failed)
     console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
     if should_stop() and watch.finished < len(jobs):
         raise SuspendedError
-    return len(watch.problems)
+    return watch.failed
 
 
 def prepare_inputs(trials: Sequence[InputSpec], console: Console, workers: int, device: str) -> list[Data]:

@@ -1,6 +1,6 @@
 """Runs jobs on a cluster with Slurm, as an array of Slurm jobs that share one job file. Free of torch.
 
-    RESULTS/slurm/<time of submission>/jobs.json     what is to be run (:mod:`mlabench.running.job_file`)
+    RESULTS/slurm/<time of submission>/jobs.json     what is to be run (:class:`JobFile`)
                                        array         the array's id
                                        *_log.out     what each job printed; all else is submitit's
 
@@ -25,16 +25,19 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlabench.errors import UserError, missing_extra
-from mlabench.running.job_file import JobFile
-from mlabench.training import TIME_IS_UP
+from mlabench.errors import UserError, cannot_write, missing_extra
+from mlabench.registry import suggest
+from mlabench.running.worker import done_by_another
+from mlabench.store import Store, write_atomically
+from mlabench.training import TIME_IS_UP, Job, RunOptions
 
 JOBS, ARRAY = "jobs.json", "array"
 #: Jobs of an array at most, unless asked for more.
@@ -46,33 +49,20 @@ exit $status"""
 
 
 class SlurmResources(BaseModel):
-    """What is asked of Slurm; the keys of ``--slurm``.
-
-    Attributes:
-        time: Minutes that a job may take; also as Slurm writes it, as in ``4:00:00`` or ``1-12``.
-        partition: Where it runs; None for the cluster's default.
-        workers: Jobs in the array; None for one per group of trials that run at once, but not many.
-        gpus: GPUs per job.
-        cpus: Cores per job; None for one per trial that runs at once.
-        mem: Memory per job in GB; None for the cluster's default.
-        account: Who pays.
-        qos: Quality of service.
-        constraint: Features that a node must have.
-        notice: Seconds before a job's end at which it is asked to stop; epochs should be shorter.
-    """
+    """What is asked of Slurm; the keys of ``--slurm``, which README.md explains."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    time: int = Field(ge=1)
+    time: int = Field(ge=1)  # minutes
     partition: str | None = None
     workers: int | None = Field(default=None, ge=1)
     gpus: int = Field(default=0, ge=0)
     cpus: int | None = Field(default=None, ge=1)
-    mem: int | None = Field(default=None, ge=1)
+    mem: int | None = Field(default=None, ge=1)  # GB
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    notice: int = Field(default=120, ge=1)
+    notice: int = Field(default=120, ge=1)  # seconds
 
     def processes(self, per_device: int, per_trial: int) -> int:
         """Trials that a job runs at once: ``per_device`` on each ``per_trial`` GPUs, or one on so many cores."""
@@ -81,23 +71,53 @@ class SlurmResources(BaseModel):
 
 @dataclass(frozen=True)
 class Submission:
-    """An array of Slurm jobs for a results folder.
-
-    Attributes:
-        array: Its id.
-        suites: Names of the suites that it is for.
-        states: How many of its jobs are in which state, as ``running``; empty once all have ended.
-    """
+    """An array of Slurm jobs: its id, the suites that it is for, and how many of its jobs are in which state."""
 
     array: str
     suites: tuple[str, ...]
     states: Mapping[str, int]
 
 
+class JobFile(BaseModel):
+    """What Slurm jobs do: ``jobs`` of ``suites``, in order, ``processes`` at once in each Slurm job.
+
+    It says all that they have to know, so that suites may be edited meanwhile. Leases share the jobs out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suites: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    options: RunOptions
+    processes: int
+
+    def write(self, path: Path) -> None:
+        """Writes it as JSON; where data lie is made absolute, since jobs may start in other folders."""
+        located = tuple(replace(job, trial=job.trial.with_absolute_locations()) for job in self.jobs)
+        try:
+            write_atomically(path, self.model_copy(update={"jobs": located}).model_dump_json().encode())
+        except OSError as error:
+            raise cannot_write("a job file", path, error) from error
+
+    @classmethod
+    def read(cls, path: Path) -> JobFile:
+        """Reads one; a UserError if it is missing, damaged or of another version."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"this job file cannot be read ({error.strerror}).", file=str(path)) from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise UserError(
+                "this job file is damaged, or of another version of mlabench.", remedy="Submit again.", file=str(path)
+            ) from error
+
+    def remaining(self, store: Store) -> list[Job]:
+        """The jobs that no process has done since the file was written."""
+        return [job for job in self.jobs if done_by_another(job, store) is None]
+
+
 def parse_resources(text: str) -> SlurmResources:
     """What ``--slurm`` says, as in ``partition=long,gpus=1,time=4:00:00``."""
-    from mlabench.registry import suggest
-
     known, given = list(SlurmResources.model_fields), dict[str, Any]()
     for part in filter(None, map(str.strip, text.split(","))):
         key, _, value = map(str.strip, part.partition("="))
@@ -109,9 +129,8 @@ def parse_resources(text: str) -> SlurmResources:
             raise UserError(f"{key!r} is given twice.", field="--slurm")
         given[key] = _minutes(value) if key == "time" else value
     if "time" not in given:
-        raise UserError(
-            "`time` is missing.", remedy="Say how long a job may take, as in time=4:00:00.", field="--slurm"
-        )
+        remedy = "Say how long a job may take, as in time=4:00:00."
+        raise UserError("`time` is missing.", remedy=remedy, field="--slurm")
     try:
         resources = SlurmResources.model_validate(given)
     except ValidationError as error:
@@ -131,9 +150,8 @@ def _minutes(text: str) -> int:
     """Slurm's ways to write a time, in minutes, rounded up."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
-        raise UserError(
-            f"{text!r} is not a valid time.", remedy="Write 90 (minutes), 4:00:00 or 1-12.", field="--slurm time"
-        )
+        remedy = "Write 90 (minutes), 4:00:00 or 1-12."
+        raise UserError(f"{text!r} is not a valid time.", remedy=remedy, field="--slurm time")
     days, *rest = match.groups()
     first, second, third = (int(part or 0) for part in rest)
     if days is None and rest[2] is None:
@@ -143,17 +161,19 @@ def _minutes(text: str) -> int:
 
 def require_slurm() -> None:
     """Checks that submitit and Slurm are installed."""
-    try:
-        import submitit  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("submitit", "slurm") from error
-    for program in ("sbatch", "srun"):
-        if shutil.which(program) is None:
-            raise UserError(
-                f"the program {program!r} of Slurm is not installed here.",
-                remedy="Run on a machine from which jobs can be submitted; without --launcher, trials run here.",
-                field="--launcher slurm",
-            )
+    if find_spec("submitit") is None:
+        raise missing_extra("submitit", "slurm")
+    remedy = "Run on a machine from which jobs can be submitted; without --launcher, trials run here."
+    for name in ("sbatch", "srun"):
+        _program(name, remedy, field="--launcher slurm")
+
+
+def _program(name: str, remedy: str, field: str | None = None) -> str:
+    """The path of a program of Slurm."""
+    path = shutil.which(name)
+    if path is None:
+        raise UserError(f"the program {name!r} of Slurm is not installed here.", remedy=remedy, field=field)
+    return path
 
 
 def submit(job_file: JobFile, resources: SlurmResources, results: Path) -> Submission:
@@ -192,7 +212,7 @@ def submit(job_file: JobFile, resources: SlurmResources, results: Path) -> Submi
 
 
 def submissions(results: Path) -> list[Submission]:
-    """What was submitted for a results folder, the oldest first."""
+    """The arrays that work for a results folder, or will, the oldest first."""
     paths = sorted((results / "slurm").glob(f"*/{ARRAY}"))
     suites = {path.read_text(encoding="utf-8"): JobFile.read(path.with_name(JOBS)).suites for path in paths}
     states: dict[str, Counter[str]] = {array: Counter() for array in suites}
@@ -201,7 +221,7 @@ def submissions(results: Path) -> list[Submission]:
         array, state = line.split()
         if array in states:
             states[array][state.lower()] += 1
-    return [Submission(array, names, states[array]) for array, names in suites.items()]
+    return [Submission(array, names, states[array]) for array, names in suites.items() if states[array]]
 
 
 def cancel(arrays: list[str]) -> None:
@@ -209,14 +229,10 @@ def cancel(arrays: list[str]) -> None:
     _ask("scancel", *arrays)
 
 
-def _ask(*command: str) -> str:
+def _ask(name: str, *arguments: str) -> str:
     """What a program of Slurm answers."""
-    program = shutil.which(command[0])
-    if program is None:
-        raise UserError(
-            f"the program {command[0]!r} of Slurm is not installed here.", remedy="Ask where jobs were submitted."
-        )
-    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)  # noqa: S603
+    program = _program(name, "Ask where jobs were submitted.")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        raise UserError(f"{command[0]} says: {' '.join(done.stderr.split())}")
+        raise UserError(f"{name} says: {' '.join(done.stderr.split())}")
     return done.stdout

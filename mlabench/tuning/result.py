@@ -14,6 +14,7 @@ from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.store import write_atomically
 from mlabench.suite import Suite, Tuned
+from mlabench.tuning.space import put
 from mlabench.tuning.tries import OBJECTIVE, TuningResult
 from mlabench.words import as_written
 
@@ -40,8 +41,7 @@ def tuned_suite(suite: Suite, searched: Suite, results: Sequence[TuningResult], 
         suite: What was tuned, with all its seeds and missing rates.
         searched: The same with those of the tries.
         results: What was found for each method; at least one try of each must have succeeded.
-        extends: The suite's file as seen from the document, if that says all but the methods; None to write
-            everything down.
+        extends: The suite's file as seen from the document, if that says all but the methods; None to write all down.
     """
     if extends is not None:
         document: dict[str, Any] = {"extends": extends.as_posix()}
@@ -71,11 +71,7 @@ def _entry(written: Mapping[str, Any], label: str, values: Mapping[str, Any]) ->
     """A method's entry as it was written, with ``values``. Its label is spelt out, so that no value changes it."""
     entry = {"name": written["name"], "label": label, **copy.deepcopy({**written, "label": label})}
     for path, value in values.items():
-        *inner, last = path.split(".")
-        place = entry
-        for key in inner:
-            place = place.setdefault(key, {})
-        place[last] = value
+        put(entry, path, value)
     return entry
 
 

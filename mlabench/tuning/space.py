@@ -24,28 +24,16 @@ _LEARNING_RATE, _WEIGHT_DECAY = "training.optimizer.lr", "training.optimizer.wei
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is tuned.
-
-    Attributes:
-        path: The option's name, or a dotted field of the training.
-        values: What may be tried.
-        default: The suite's own value, one of them.
-    """
+    """One thing that is tuned: an option's name or a dotted field of the training, and what may be tried."""
 
     path: str
     values: Values
-    default: Any
+    default: Any  # the suite's own value, one of them
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method with some values in place of its own.
-
-    Attributes:
-        values: What was tried, by path.
-        method: The method with them.
-        training: Its training with them.
-    """
+    """A method and its training, with ``values`` by path in place of their own."""
 
     values: Mapping[str, Any]
     method: Component
@@ -59,35 +47,40 @@ class Tunable:
     entry: LabelledMethod
     dimensions: tuple[Dimension, ...]
 
-    @property
-    def label(self) -> str:
-        """The method's label."""
-        return self.entry.label
-
     def candidate(self, values: Mapping[str, Any]) -> Candidate:
         """The method with ``values``, one for each dimension; a UserError if it does not allow one of them."""
-        method, training = self.entry.method, self.entry.training.model_dump(mode="json")
-        options: dict[str, Any] = {}
+        method = self.entry.method
+        changed: dict[str, Any] = {"training": self.entry.training.model_dump(mode="json")}
         for path, value in values.items():
-            if path.startswith("training."):
-                _set(training, path.split(".")[1:], value)
-            else:
-                options[path] = value
+            put(changed, path, value)
+        training = changed.pop("training")
         try:
             kind = registry.get("methods", method.name).config
-            config = kind(**{**method.options, **options}).model_dump(mode="json", include=set(options))
-            changed = method.model_copy(update={"config": {**method.config, **config}})
-            return Candidate(values, changed, Training.model_validate(training))
+            config = kind(**{**method.options, **changed}).model_dump(mode="json", include=set(changed))
+            method = method.model_copy(update={"config": {**method.config, **config}})
+            return Candidate(values, method, Training.model_validate(training))
         except ValidationError as error:
             what = f"{', '.join(f'{path}={value}' for path, value in values.items())}: {error.errors()[0]['msg']}"
-            raise UserError(f"{self.label} does not allow {what}.", field="tuning.space") from None
+            raise UserError(f"{self.entry.label} does not allow {what}.", field="tuning.space") from None
+
+    def check(self) -> None:
+        """Refuses values that would only fail once they are tried."""
+        defaults = {one.path: one.default for one in self.dimensions}
+        for one in self.dimensions:
+            if not one.values.holds(one.default):
+                raise UserError(
+                    f"the range of {one.path} does not hold {one.default}, the value that {self.entry.label} has.",
+                    remedy="Widen the range: the first try is the suite as it is.",
+                    field="tuning.space",
+                )
+            for value in one.values.ends:
+                self.candidate({**defaults, one.path: value})
 
 
 def tunables(suite: Suite) -> list[Tunable]:
     """The suite's methods, each with what is tuned of it: the options it declares, and of the training what all share.
 
-    Raises:
-        UserError: If a range names nothing, does not hold the suite's own value, or has values that are not allowed.
+    A UserError if a range names nothing, does not hold the suite's own value, or has values that are not allowed.
     """
     found = []
     for at, entry in enumerate(suite.methods):
@@ -95,44 +88,28 @@ def tunables(suite: Suite) -> list[Tunable]:
         dimensions = [Dimension(path, values, entry.method.config[path]) for path, values in options.items()]
         dimensions += _of_training(suite, entry)
         free = (one for one in dimensions if suite.written(["methods", at, *one.path.split(".")]) is None)
-        tunable = Tunable(entry, tuple(free))
-        _check(tunable)
-        found.append(tunable)
+        found.append(Tunable(entry, tuple(free)))
+        found[-1].check()
     return found
 
 
 def _of_training(suite: Suite, entry: LabelledMethod) -> list[Dimension]:
     """By default learning rate and weight decay, around the value that the suite has for the method."""
-    settings = entry.training.model_dump(mode="json")
-    rate, decay = (float(_get(settings, path)) for path in (_LEARNING_RATE, _WEIGHT_DECAY))
+    rate, decay = (float(_get(entry.training, path)) for path in (_LEARNING_RATE, _WEIGHT_DECAY))
     space = suite.tuning.space or {
         _LEARNING_RATE: _around(rate),
         _WEIGHT_DECAY: _around(decay) if decay else Values(choices=_DECAYS),
     }
-    return [Dimension(path, values, _get(settings, path)) for path, values in space.items()]
+    return [Dimension(path, values, _get(entry.training, path)) for path, values in space.items()]
 
 
 def _around(value: float) -> Values:
     return Values(low=value / _AROUND, high=value * _AROUND, log=True)
 
 
-def _check(tunable: Tunable) -> None:
-    """Refuses values that would only fail once they are tried."""
-    defaults = {one.path: one.default for one in tunable.dimensions}
-    for one in tunable.dimensions:
-        if not one.values.holds(one.default):
-            raise UserError(
-                f"the range of {one.path} does not hold {one.default}, the value that {tunable.label} has.",
-                remedy="Widen the range: the first try is the suite as it is.",
-                field="tuning.space",
-            )
-        for value in one.values.ends:
-            tunable.candidate({**defaults, one.path: value})
-
-
-def _get(settings: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path below ``training``."""
-    value: Any = {"training": settings}
+def _get(training: Training, path: str) -> Any:
+    """The value at a dotted path, which begins with ``training``."""
+    value: Any = {"training": training.model_dump(mode="json")}
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
             raise UserError(
@@ -144,7 +121,9 @@ def _get(settings: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _set(settings: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        settings = settings[key]
-    settings[keys[-1]] = value
+def put(document: dict[str, Any], path: str, value: Any) -> None:
+    """Sets the value at a dotted path."""
+    *inner, last = path.split(".")
+    for key in inner:
+        document = document.setdefault(key, {})
+    document[last] = value

@@ -22,10 +22,6 @@ class Study:
 
     Proposals come in generations, whose scores are told in order. So neither the number of workers nor an
     interruption changes what is proposed: after one, the same generations are asked and told again.
-
-    Args:
-        dimensions: What is searched.
-        seed: Seed of the estimator.
     """
 
     def __init__(self, dimensions: Sequence[Dimension], seed: int) -> None:

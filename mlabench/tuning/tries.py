@@ -21,17 +21,11 @@ OBJECTIVE = "multimodal accuracy on the validation split, of the selected epoch"
 
 @dataclass(frozen=True)
 class Try:
-    """A configuration and what it reached.
-
-    Attributes:
-        candidate: The configuration.
-        trials: Its trainings, one for each seed and missing pattern.
-        score: Mean of :data:`OBJECTIVE` over them, in [0, 1]; None if one of them failed.
-    """
+    """A configuration, its trainings (one for each seed and missing pattern), and what it reached."""
 
     candidate: Candidate
     trials: tuple[Trial, ...]
-    score: float | None
+    score: float | None  # mean of OBJECTIVE over the trainings, in [0, 1]; None if one of them failed
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class TuningResult:
     """All tries of a method, in the order in which they were proposed; the first is the suite as it was."""
 
     label: str
-    tries: tuple[Try, ...]
+    tries: list[Try]
 
     @property
     def default(self) -> Try:
@@ -61,8 +55,7 @@ class TuningResult:
 def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> list[TuningResult]:
     """Tries ``suite.tuning.tries`` configurations of each method; all methods advance together.
 
-    A search that was interrupted resumes: its proposals follow from the seed and from the scores of the records, so
-    they are the same again.
+    A search that was interrupted resumes: its proposals follow from the seed and the scores of the records alone.
 
     Args:
         suite: The suite; each try is trained with each of its seeds under each of its training patterns.
@@ -73,21 +66,17 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
         UserError: If the suite cannot be tuned.
     """
     _check(suite)
-    store = session.store
-    methods = tunables(suite)
-    cells = expand(suite).cells
-    trainings = {one.label: [cell.trial for cell in cells if cell.label == one.label] for one in methods}
+    store, total = session.store, suite.tuning.tries
+    methods, cells = tunables(suite), expand(suite).cells
     studies = [Study(one.dimensions, suite.tuning.seed) for one in methods]
-    tries: list[list[Try]] = [[] for _ in methods]
-    for first in range(0, suite.tuning.tries, GENERATION):
-        last = min(first + GENERATION, suite.tuning.tries)
-        proposed = [
-            [
-                (candidate, _trials(candidate, trainings[one.label]))
-                for candidate in map(one.candidate, study.ask(last - first))
-            ]
-            for one, study in zip(methods, studies, strict=True)
-        ]
+    results = [TuningResult(one.entry.label, []) for one in methods]
+    for first in range(0, total, GENERATION):
+        last = min(first + GENERATION, total)
+        proposed = []
+        for one, study in zip(methods, studies, strict=True):
+            trainings = [cell.trial for cell in cells if cell.label == one.entry.label]
+            candidates = [one.candidate(values) for values in study.ask(last - first)]
+            proposed.append([(candidate, _trials(candidate, trainings)) for candidate in candidates])
         trials = {trial.id: trial for method in proposed for _, each in method for trial in each}
         jobs = [
             Job(trial, tests=(), known=store.seal(name))  # without test patterns, it never sees the test split
@@ -95,13 +84,13 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
             if _is_to_run(store.read(name), retry_failed=retry_failed)
         ]
         if jobs:
-            about = f"{suite.name}, tries {first + 1} to {last} of {suite.tuning.tries}"
+            about = f"{suite.name}, tries {first + 1} to {last} of {total}"
             run_jobs(about, jobs, len(trials) - len(jobs), session)
-        for study, method, done in zip(studies, proposed, tries, strict=True):
-            scored = [Try(candidate, each, _score(each, store)) for candidate, each in method]
-            study.tell([one.score for one in scored])
-            done.extend(scored)
-    return [TuningResult(one.label, tuple(done)) for one, done in zip(methods, tries, strict=True)]
+        for study, method, result in zip(studies, proposed, results, strict=True):
+            tries = [Try(candidate, each, _score(each, store)) for candidate, each in method]
+            study.tell([one.score for one in tries])
+            result.tries.extend(tries)
+    return results
 
 
 def _check(suite: Suite) -> None:
@@ -117,8 +106,8 @@ def _check(suite: Suite) -> None:
 
 def _trials(candidate: Candidate, trainings: Sequence[Trial]) -> tuple[Trial, ...]:
     """The trainings with the candidate's method and training in place of their own."""
-    update = {"method": candidate.method, "training": candidate.training}
-    return tuple(Trial(**{**dict(trial), **update}) for trial in trainings)
+    changed = {"method": candidate.method, "training": candidate.training}
+    return tuple(Trial(**{**dict(trial), **changed}) for trial in trainings)
 
 
 def _is_to_run(record: Record | None, *, retry_failed: bool) -> bool:

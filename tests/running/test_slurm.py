@@ -12,8 +12,7 @@ import pytest
 
 from mlabench.errors import UserError
 from mlabench.running import slurm
-from mlabench.running.job_file import JobFile
-from mlabench.running.slurm import SlurmResources, parse_resources
+from mlabench.running.slurm import JobFile, SlurmResources, parse_resources
 from mlabench.store.leases import holders
 from mlabench.store.records import Store
 from mlabench.training.job import Job, RunOptions
@@ -75,7 +74,7 @@ def test_a_job_file_knows_where_the_data_lie_and_what_was_done_before(tmp_path: 
         Job(done, (done.missing,)),
     ]
     options = RunOptions("cpu", plugins=(tmp_path / "mine.py",))
-    JobFile.of(("suite",), jobs, options, 2).write(tmp_path / "jobs.json")
+    JobFile(suites=("suite",), jobs=tuple(jobs), options=options, processes=2).write(tmp_path / "jobs.json")
     store.write(make_record(done))
     job_file = JobFile.read(tmp_path / "jobs.json")
     assert (job_file.suites, job_file.options, job_file.processes) == (("suite",), options, 2)
