@@ -111,17 +111,17 @@ def read_training(written: object, _: object = None) -> Training:
 
 def read_own_training(written: object, shared: Training) -> Training:
     """The training of a method: what is ``written`` in its entry on top of what all methods share."""
-    common = [field for field in Training.model_fields if isinstance(written, dict) and field in written.keys() - _OWN]
+    fields = written if isinstance(written, dict) else {}
+    common = [field for field in Training.model_fields if field in fields.keys() - _OWN]
+    own = {
+        field: _on_top(getattr(shared, field, None), value) for field, value in fields.items() if field not in common
+    }
     with Mistakes() as mistakes:
         for field in common:
             problem = "is the same for all methods of a suite, so that they can be compared."
             mistakes.add(problem, "Set it in the suite's own 'training'.", field=(field,))
         with mistakes.below():
-            own = written
-            if isinstance(written, dict):
-                options = {field: value for field, value in written.items() if field not in common}
-                own = {field: _on_top(getattr(shared, field, None), value) for field, value in options.items()}
-            checked = _check_own(own)
+            checked = _check_own(own if fields else written)
     return shared.model_copy(update={field: getattr(checked, field) for field in checked.model_fields_set})
 
 
