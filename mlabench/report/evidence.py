@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing
@@ -21,8 +19,6 @@ from mlabench.store import PREDICTIONS, Arrays, Store
 
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"
-
-_BESIDE_THE_AXIS = ("label", "train_setting", "test_setting", "target")
 
 #: What may come of reading an archive that was damaged or removed after its record was verified.
 _UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
@@ -80,7 +76,6 @@ class Evidence:
         self.problems: dict[str, str] = {}
         self._store = store
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
-        self._runs: dict[tuple[tuple[str, ...], str], dict[tuple[str, ...], list[_Run]]] = {}
         self._judgements: dict[tuple[str, str], _Judged | None] = {}
 
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
@@ -96,13 +91,13 @@ class Evidence:
         """The same of a method trained under one setting and tested under another."""
         return self._outcomes_at(label, train_setting, test_setting, target)
 
-    def per_seed(self, label: str, setting: str, target: str, score: str = "accuracy") -> dict[int, float]:
-        """A score of each finished run, a column of :attr:`Results.scores` that is a share, in percent, by seed."""
+    def per_seed(self, label: str, setting: str, target: str) -> dict[int, float]:
+        """The accuracy of each finished run, in percent, by seed."""
         found: dict[int, list[float]] = {}
-        for run in self._at(label, setting, target, score=score):
-            found.setdefault(run.seed, []).append(run.score)
+        for run in self._at(label, setting, target):
+            found.setdefault(run.seed, []).append(run.accuracy)
         # Runs may differ in the seed of their patterns alone.
-        return {seed: 100.0 * float(np.mean(scores)) for seed, scores in found.items()}
+        return {seed: 100.0 * float(np.mean(accuracies)) for seed, accuracies in found.items()}
 
     def probe(self, label: str, setting: str) -> dict[str, dict[int, float]]:
         """Accuracy of a linear probe on each frozen encoder, complete test samples, in percent, per modality and seed.
@@ -163,16 +158,22 @@ class Evidence:
                 return {modality: arrays[name] for modality, name in names.items()}
         return None
 
-    def _at(self, *place: str, score: str = "accuracy") -> list[_Run]:
-        """The runs that have a score at a place, by seed.
+    def _at(self, *place: str) -> list[_Run]:
+        """The runs at a place, by seed: label, setting and target, or with the settings of both training and test."""
+        return self._runs.get(place, [])
 
-        A place is a label, a point of the missing-rate axis and a target; or a label, the settings of training and
-        test, and a target.
-        """
-        columns = ("label", "setting", "target") if len(place) == 3 else _BESIDE_THE_AXIS
-        if (columns, score) not in self._runs:
-            self._runs[columns, score] = _finished(self.results.scores, columns, score)
-        return self._runs[columns, score].get(place, [])
+    @cached_property
+    def _runs(self) -> dict[tuple[str, ...], list[_Run]]:
+        """The finished runs that have an accuracy, by place."""
+        scores = self.results.scores
+        rows = scores[scores["status"].eq("ok") & scores["accuracy"].notna()].sort_values("seed", kind="stable")
+        runs = list(map(_Run._make, zip(*(rows[name].tolist() for name in _Run._fields), strict=True)))
+        found: dict[tuple[str, ...], list[_Run]] = {}
+        for settings in (["setting"], ["train_setting", "test_setting"]):
+            places = rows[["label", *settings, "target"]].itertuples(index=False, name=None)
+            for place, run in zip(places, runs, strict=True):
+                found.setdefault(place, []).append(run)
+        return found
 
     def _outcomes_at(self, *place: str) -> Outcomes | None:
         if place not in self._outcomes:
@@ -278,20 +279,9 @@ def _logits(test: str, target: str) -> str:
 
 
 class _Run(NamedTuple):
-    """One finished run under one test pattern, and a score of it."""
+    """One finished run under one test pattern."""
 
     seed: int
     trial: str
     test: str
-    score: float
-
-
-def _finished(scores: pd.DataFrame, place: Sequence[str], score: str) -> dict[tuple[str, ...], list[_Run]]:
-    """The runs that have a score, by the columns of ``place``, and then by seed."""
-    found: dict[tuple[str, ...], list[_Run]] = {}
-    columns = (scores[name].tolist() for name in ("status", "seed", "trial", "test", score))
-    places = zip(*(scores[name].tolist() for name in place), strict=True)
-    for at, (status, *run) in zip(places, zip(*columns, strict=True), strict=True):
-        if status == "ok" and not math.isnan(run[-1]):
-            found.setdefault(at, []).append(_Run(*run))
-    return {at: sorted(runs, key=lambda run: run.seed) for at, runs in found.items()}
+    accuracy: float

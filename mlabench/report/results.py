@@ -74,22 +74,18 @@ class Results:
         return tuple(self.scores["label"].unique())
 
     @cached_property
-    def _on_axis(self) -> dict[Any, pd.DataFrame]:
-        return dict(iter(self.scores.groupby(["label", "setting", "target"], sort=False)))
-
-    @cached_property
-    def _by_patterns(self) -> dict[Any, pd.DataFrame]:
-        return dict(iter(self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False)))
+    def _by_place(self) -> dict[Any, pd.DataFrame]:
+        on_axis = self.scores.groupby(["label", "setting", "target"], sort=False)
+        anywhere = self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False)
+        return {**dict(iter(on_axis)), **dict(iter(anywhere))}
 
     def at(self, label: str, setting: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method at one point of the missing-rate axis."""
-        rows = self._on_axis.get((label, setting, target))
-        return self.scores.iloc[:0] if rows is None else rows
+        return self._by_place.get((label, setting, target), self.scores.iloc[:0])
 
     def under(self, label: str, train: str, test: str, target: str) -> pd.DataFrame:
         """The rows (one per seed) of one method trained under one setting and tested under another."""
-        rows = self._by_patterns.get((label, train, test, target))
-        return self.scores.iloc[:0] if rows is None else rows
+        return self._by_place.get((label, train, test, target), self.scores.iloc[:0])
 
 
 def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:

@@ -15,6 +15,7 @@ from mlabench.report.evidence import Evidence
 from mlabench.report.questions.common import (
     LEVEL,
     compared,
+    contrasted,
     corrected,
     over_seeds,
     p_value,
@@ -22,7 +23,7 @@ from mlabench.report.questions.common import (
 )
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Row, Table, measure, unranked
-from mlabench.statistics import Comparison, contrast, holm, summarise
+from mlabench.statistics import Comparison, holm, summarise
 from mlabench.words import counted
 
 RAISES, WITHSTANDS = "raises the weak modality", "withstands missing modalities"
@@ -127,12 +128,8 @@ def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
         start, end = (evidence.per_seed(name, setting, MULTIMODAL) for setting in ends)
         return {seed: start[seed] - end[seed] for seed in start.keys() & end.keys()}
 
-    outcomes = [evidence.outcomes(name, setting, MULTIMODAL) for name in (reference, label) for setting in ends]
-    known = [one for one in outcomes if one is not None]
-    if len(known) == len(outcomes) and set.intersection(*(set(one.seeds) for one in known)):
-        gain: Comparison | None = contrast(known, (1.0, -1.0, -1.0, 1.0))
-    else:
-        gain = over_seeds(lost(reference), lost(label))
+    places = [(name, setting, MULTIMODAL) for name in (reference, label) for setting in ends]
+    gain = contrasted(evidence, places, (1.0, -1.0, -1.0, 1.0))
     first, own = (summarise(evidence.per_seed(name, ends[1], MULTIMODAL).values()).mean for name in (reference, label))
     hollow = first is not None and own is not None and own < first
     return _Check(WITHSTANDS, label, lost(reference), lost(label), gain, hollow)
