@@ -73,6 +73,10 @@ class Results:
         """The methods that have a row, in the suite's order."""
         return tuple(self.scores["label"].unique())
 
+    def on_axis(self, *settings: str) -> pd.DataFrame:
+        """The rows at these points of the missing-rate axis; at all of its points if none is named."""
+        return self.scores[self.scores["setting"].isin(settings or self.settings)]
+
     @cached_property
     def _by_place(self) -> dict[Any, pd.DataFrame]:
         on_axis = self.scores.groupby(["label", "setting", "target"], sort=False)

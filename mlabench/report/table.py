@@ -19,16 +19,9 @@ _NOTHING = Summary()
 class Cell:
     """One number of a table, in percent or points unless its column says otherwise.
 
-    Attributes:
-        summary: Mean and spread over the runs that have it.
-        planned: Runs asked for.
-        failed: Runs that failed.
-        missing: Runs that are not there.
-        best: Whether it is the best of its column and group, or not distinguishable from it.
-        interval: An estimate and its interval, in place of mean and spread.
-        text: Words in place of a number.
-        form: How the number is written, in the language of :func:`format`.
-        outcomes: What stands behind the number sample by sample, if it is known.
+    An interval or words stand in place of mean and spread. Of the ``planned`` runs, ``failed`` and ``missing`` ones are
+    not there. ``form`` is how the number is written; ``outcomes`` stand behind it sample by sample, if they are known;
+    ``best`` is the best of its column and group, or not distinguishable from it.
     """
 
     summary: Summary = _NOTHING
@@ -120,19 +113,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table; a file or a page shows the whole :attr:`caption`.
 
-    Attributes:
-        name: Name of its files.
-        title: One line.
-        note: What is peculiar to it.
-        conditions: What it shares with the other tables of the suite: dataset, seeds, selection, definitions.
-        heads: Headings of the columns that name a row.
-        columns: The columns of numbers.
-        rows: The rows, groups together.
-        detail: Whether it is left to the files and the page, being too much for a terminal.
-
-    A file or a page shows the whole :attr:`caption`.
+    ``note`` says what is peculiar to it, ``conditions`` what it shares with the other tables of the suite (dataset,
+    seeds, selection, definitions). Groups of rows stand together. ``detail``: too much for a terminal.
     """
 
     name: str

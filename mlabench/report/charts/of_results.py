@@ -46,7 +46,7 @@ def _accuracy(results: Results) -> Chart:
         seeds = {target: 100 * results.at(label, setting, target)["accuracy"].dropna() for target in results.targets}
         marks = tuple((target, float(value)) for target, values in seeds.items() for value in values)
         series.append(_series(label, results.targets, *_means_and_stds(seeds.values()), marks))
-    scores = results.scores[results.scores["setting"] == setting]
+    scores = results.on_axis(setting)
     title = f"Accuracy of each modality and of their fusion, {setting} missing"
     how = "Bars, or large marks where methods are many: mean; whiskers: standard deviation; open circles: seeds."
     chart = Chart("accuracy", title, how, "bar", "", "accuracy (%)", (Panel("", tuple(series)),))
@@ -54,7 +54,7 @@ def _accuracy(results: Results) -> Chart:
 
 
 def _missing_rate(results: Results) -> Chart:
-    scores = results.scores[results.scores["setting"] != ""]
+    scores = results.on_axis()
     rates = scores.drop_duplicates("setting").set_index("setting")["rate"].dropna()
     settings = [setting for setting in results.settings if setting in rates]
     panels = tuple(
@@ -91,7 +91,7 @@ def _learning(results: Results) -> Chart:
                 epochs = own.index.astype(float).tolist()
                 series.append(_series(label, epochs, own["mean"].to_numpy(), own["std"].to_numpy(), marks))
         panels.append(Panel(target, tuple(series)))
-    scores = results.scores[results.scores["setting"] == setting]
+    scores = results.on_axis(setting)
     title = f"Validation accuracy while training, {setting} missing"
     how = (
         "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: standard "

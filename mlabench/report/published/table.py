@@ -66,7 +66,7 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
             *([] if twin else _sampling(lines, results)),
             *_sources(lines),
         ]),
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=(*(["Published on"] if several else []), "Method", "Target", "Missing"),
         columns=tuple(Column(column, ranked=False) for column in columns),
         rows=tuple(_row(line, several=several, compared=not twin) for line in lines),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Finding, Panel
@@ -140,10 +139,6 @@ def _kept(results: Results, method: str, modality: str, gap: _Gap, learning: com
     return replace(found, statement=f"{found.statement} {conclusion}")
 
 
-def _complete(results: Results) -> pd.DataFrame:
-    return results.scores[results.scores["setting"] == COMPLETE]
-
-
 def _fused_table(evidence: Evidence, method: str, beaten: common.Family) -> Table:
     results = evidence.results
     rows = []
@@ -156,7 +151,7 @@ def _fused_table(evidence: Evidence, method: str, beaten: common.Family) -> Tabl
         note=f"Fused accuracy in percent; the paired difference ({method} minus the row's method) in points, its "
         "p-value after Holm's correction, and the smallest true difference that the test finds with 80 % power; "
         f"trials that failed or are missing. {common.INTERVALS}",
-        conditions=wording.conditions(results.plan, _complete(results)),
+        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
         heads=("Method",),
         columns=(
             Column("Fused accuracy"),
@@ -187,7 +182,7 @@ def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
         "budget, in points; below 0 a modality is lazy. Read-out: the unimodal prediction as the method makes it, "
         "paired over seeds and test samples. Probe: a linear classifier fitted to the frozen encoder in the same way "
         "for all methods, paired over seeds. Brackets: 95 % interval. —: not recorded, or fewer than two seeds.",
-        conditions=wording.conditions(results.plan, _complete(results)),
+        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
         heads=("Method",),
         columns=unranked(
             *(f"{modality}, {kind}" for modality in results.plan.modalities for kind in ("read-out", "probe"))
@@ -217,7 +212,7 @@ def _shapley_table(evidence: Evidence) -> Iterator[Table]:
         note="Points of fused accuracy: what a modality adds to the modalities already there, averaged over all orders "
         "in which they may join; a row sums to the fused accuracy minus the share of the most frequent class, "
         f"{common.number(100 * chance)} %. From tests with whole modalities removed.",
-        conditions=wording.conditions(results.plan, _complete(results)),
+        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
         heads=("Method",),
         columns=unranked(*modalities),
         rows=tuple(rows),
@@ -262,7 +257,7 @@ def _accuracy_chart(evidence: Evidence) -> Chart:
         name="unimodal_accuracy",
         title="Accuracy of each modality and of their fusion, all modalities present",
         caption="Each modality's own prediction, as the method makes it, and the fused prediction. "
-        f"{common.WHISKERS} {wording.conditions(results.plan, _complete(results))}",
+        f"{common.WHISKERS} {wording.conditions(results.plan, results.on_axis(COMPLETE))}",
         kind="dot",
         x="Prediction",
         y="Accuracy (%)",
@@ -285,7 +280,7 @@ def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
             title="How much a linear probe reads out of each frozen encoder",
             caption="Test accuracy of a linear classifier fitted to each frozen encoder in the same way for all "
             "methods, complete samples. Dots: mean over seeds; whiskers: standard deviation over seeds. "
-            f"{wording.conditions(results.plan, _complete(results))}",
+            f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
             kind="dot",
             x="Modality",
             y="Accuracy of the probe (%)",
@@ -314,7 +309,7 @@ def _laziness_chart(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
             caption=f"Unimodal accuracy minus that of {alone}, which trains each encoder alone with the same budget; "
             "below 0 a modality is lazy. Own predictions: as each method makes them, paired over seeds and test "
             "samples. Linear probe: on the frozen encoders, paired over seeds. Whiskers: 95 % interval. "
-            f"{wording.conditions(results.plan, _complete(results))}",
+            f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
             kind="dot",
             x="Modality",
             y="Gap (points)",

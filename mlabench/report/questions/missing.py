@@ -149,7 +149,7 @@ def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
 
 
 def _conditions(results: Results, settings: Sequence[str]) -> str:
-    return wording.conditions(results.plan, results.scores[results.scores["setting"].isin(settings)])
+    return wording.conditions(results.plan, results.on_axis(*settings))
 
 
 def _area_table(evidence: Evidence, method: str, curves: Mapping[str, _Curve], beaten: common.Family) -> Table:
@@ -298,7 +298,7 @@ def _curve_chart(evidence: Evidence, rates: Mapping[str, float]) -> Chart:
             cells = [common.accuracy_cell(evidence, label, setting, target) for setting in rates]
             series.append(common.series(label, x, cells))
         panels.append(Panel(target, tuple(series)))
-    where = wording.where_missing(results.scores[results.scores["setting"].isin(list(rates))])
+    where = wording.where_missing(results.on_axis(*rates))
     return Chart(
         name="accuracy_by_rate",
         title="Accuracy against the missing rate",

@@ -144,7 +144,7 @@ def _table(results: Results, measured: Mapping[str, Gaps], concat: str) -> Table
         note="Distance between the centroids of the L2-normalised embeddings (0: same place; 2: opposite poles), per "
         "pair of modalities and on average, and the difference of the average with its 95 % interval, paired over "
         "seeds. A larger gap is not a better one. Multimodal accuracy in percent.",
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == _SETTING]),
+        conditions=wording.conditions(results.plan, results.on_axis(_SETTING)),
         heads=("Method",),
         columns=(
             *unranked(*columns),

@@ -51,7 +51,7 @@ def cost_table(results: Results) -> Iterator[Table]:
         "Memory: the highest above that before training, the lowest of the seeds; on the CPU the process's, of which "
         f"up to {_NOISE:.0f} MiB are noise, so there is no ratio (—). Parameters: trainable. ×: in units of "
         f"{reference}.",
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
+        conditions=wording.conditions(results.plan, results.on_axis(setting)),
         heads=("Method",),
         columns=unranked(*_COLUMNS),
         rows=tuple(rows),

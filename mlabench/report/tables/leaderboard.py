@@ -56,7 +56,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     nothing = (Cell(text="—"),) * 3
     rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
     over = f", averaged over the missing rates {common.listed(results.settings)}" if len(results.settings) > 1 else ""
-    conditions = wording.conditions(results.plan, results.scores[results.scores["setting"] != ""])
+    conditions = wording.conditions(results.plan, results.on_axis())
     table = Table(
         name="leaderboard",
         title="Leaderboard",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from mlabench.report import wording
 from mlabench.report.evidence import Evidence
 from mlabench.report.questions import common
@@ -61,7 +59,7 @@ def main_table(evidence: Evidence) -> Table:
         note="Accuracy, and macro-F1 of the fused prediction, in percent. Oracle gap: what choosing the epoch on the "
         "test split would have added to the multimodal accuracy, in points."
         + (" Of Bayes: the multimodal accuracy as a share of the best possible one." if known else ""),
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] == setting]),
+        conditions=wording.conditions(results.plan, results.on_axis(setting)),
         heads=("Method",),
         columns=(
             *_target_columns(results),
@@ -88,7 +86,7 @@ def ablation_table(evidence: Evidence) -> Table:
         name="ablation",
         title="Ablation: what each part contributes",
         note=f"Accuracy in percent. {_realised(results)}",
-        conditions=wording.conditions(results.plan, _axis(results)),
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Missing", "Variant"),
         columns=_target_columns(results),
         rows=tuple(rows),
@@ -108,7 +106,7 @@ def rates_table(evidence: Evidence, target: str) -> Table:
         name="rates" if multimodal else f"rates_{target}",
         title=f"{kind} against the missing rate",
         note=f"{kind} in percent. {_realised(results)}Mean: over the rates, then over seeds.",
-        conditions=wording.conditions(results.plan, _axis(results)),
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Method",),
         columns=(*map(Column, results.settings), Column("Mean")),
         rows=tuple(rows),
@@ -197,13 +195,9 @@ def _subsets(results: Results) -> list[str]:
     return sorted(removed["test_setting"].unique(), key=lambda name: name.count("+"))
 
 
-def _axis(results: Results) -> pd.DataFrame:
-    return results.scores[results.scores["setting"] != ""]
-
-
 def _realised(results: Results) -> str:
     """Where modalities are missing, and the missing rates that the test patterns have in fact."""
-    axis = _axis(results)
+    axis = results.on_axis()
     where = wording.where_missing(axis)
     missing = f"Modalities are missing in {where}. " if where else ""
     means = axis.groupby("setting")["realised_rate"].mean().dropna()

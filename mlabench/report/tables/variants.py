@@ -111,7 +111,7 @@ def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *,
         "smallest true difference that the uncorrected test finds with a probability of 80 %. “Same”: right on the "
         "same samples, seed by seed, so there is nothing to test. A variant that acts at test time only differs in its "
         "unimodal accuracies where another epoch was selected.",
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Missing", "Modality", "Variant") if unimodal else ("Missing", "Variant"),
         columns=unranked("Difference", "p", "Detectable"),
         rows=tuple(rows),

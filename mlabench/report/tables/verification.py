@@ -96,7 +96,7 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
         "Gain: by how much the method is better, in points, with a 95 % interval over seeds and test samples (over "
         "seeds alone for the encoder). Held (not held): it lies above (below) 0, and p, corrected by Holm's method "
         "for the methods with the same claim, is below 0.05.",
-        conditions=wording.conditions(results.plan, results.scores[results.scores["setting"] != ""]),
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Claim", "Method"),
         columns=unranked(reference, "Method", "Gain", "p", "Verdict"),
         rows=tuple(rows),
@@ -189,7 +189,7 @@ def _within(p_values: list[float]) -> str:
 
 def _weak_modality(results: Results) -> str | None:
     """The one of which the least can be told; None if all are alike, or that is not known."""
-    scores = results.scores[results.scores["setting"] == results.settings[0]]
+    scores = results.on_axis(results.settings[0])
     bounds = scores.groupby("target")["bayes"].mean().drop(MULTIMODAL).dropna()
     return None if bounds.nunique() < 2 else str(bounds.idxmin())
 
