@@ -10,6 +10,7 @@ they run it (:mod:`mlabench.store.leases`).
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ class _Worker:
     gpu: str | None
     job: Job | None = None
     started: float | None = None
+    deadline: float = math.inf
     timed_out: bool = False
     answers: int = 0
 
@@ -121,10 +123,9 @@ class _Pool:
 
     def receive(self) -> Iterator[Event]:
         """What workers say, within a time after which something else has to be looked at."""
-        waits = [LOOK_SECONDS]
-        if (limit := self.options.trial_timeout) is not None:
-            waits += [max(0.0, limit - worker.seconds) for worker in self.workers if not worker.timed_out]
-        talking = wait([worker.connection for worker in self.workers], min(waits))
+        first = min((worker.deadline for worker in self.workers), default=math.inf)
+        seconds = min(LOOK_SECONDS, max(0.0, first - time.monotonic()))
+        talking = wait([worker.connection for worker in self.workers], seconds)
         for worker in [worker for worker in self.workers if worker.connection in talking]:
             job, event = worker.job, self._receive(worker)
             if isinstance(event, Waiting) and job is not None:
@@ -148,8 +149,9 @@ class _Pool:
             raise answer
         if isinstance(answer, Started):
             worker.started = time.monotonic()
+            worker.deadline = worker.started + (self.options.trial_timeout or math.inf)
         if isinstance(answer, Waiting | Suspended | Finished):
-            worker.job, worker.started = None, None
+            worker.job, worker.started, worker.deadline = None, None, math.inf
             worker.answers += 1
         return answer
 
@@ -163,10 +165,9 @@ class _Pool:
 
     def kill_timed_out(self) -> None:
         """Kills the workers whose trial takes too long; their connections then say that they are dead."""
-        limit = self.options.trial_timeout
-        for worker in self.busy:
-            if limit is not None and not worker.timed_out and worker.seconds >= limit:
-                worker.timed_out = True
+        for worker in self.workers:
+            if time.monotonic() >= worker.deadline:
+                worker.timed_out, worker.deadline = True, math.inf
                 worker.process.kill()
 
     def end(self) -> None:

@@ -30,7 +30,8 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._dimensions = dimensions
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-        self._study.enqueue_trial({one.path: _encode(one, one.default) for one in dimensions})
+        chosen = {one.path: one.values.choices.index(one.default) for one in dimensions if one.values.choices}
+        self._study.enqueue_trial({**{one.path: one.default for one in dimensions}, **chosen})
         self._space = {one.path: _distribution(one) for one in dimensions}
         self._asked: list[Trial] = []
 
@@ -54,10 +55,6 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension.default, int):
         return IntDistribution(int(values.low), int(values.high), log=values.log)
     return FloatDistribution(values.low, values.high, log=values.log)
-
-
-def _encode(dimension: Dimension, value: Any) -> Any:
-    return dimension.values.choices.index(value) if dimension.values.choices else value
 
 
 def _decode(dimension: Dimension, drawn: Any) -> Any:
