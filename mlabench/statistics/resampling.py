@@ -206,9 +206,7 @@ def _widening(sizes: Floats) -> float:
 def _share_of_samples_alone(residuals: Floats, seed_square: float) -> float:
     """The share of the groups' variance that is not due to seeds and samples together, if counted with the seeds.
 
-    Args:
-        residuals: Sums over each group, less their expectation. ``[S, G]``
-        seed_square: The squared standard error due to the seeds, for sums.
+    Of sums over each group, less their expectation ``[S, G]``, and the squared standard error due to the seeds.
     """
     seeds = len(residuals)
     shared = residuals.mean(axis=0)

@@ -78,15 +78,12 @@ _STYLE: dict[RcKeyType, Any] = {
 
 
 class ChartFigure(Figure):
-    """A figure that knows what its marks say when one points at them.
-
-    Attributes:
-        titles: By the id of a group in its SVG: what the whole group says, then each of its marks.
-    """
+    """A figure that knows what its marks say when one points at them."""
 
     def __init__(self, chart: Chart, height: float) -> None:
         super().__init__(figsize=(_WIDTH, height), layout="constrained")
         self.chart = chart
+        #: By the id of a group in its SVG: what the whole group says, then each of its marks.
         self.titles: dict[str, tuple[str, ...]] = {}
 
     def explain(self, shown: Artist, *titles: str) -> None:

@@ -15,11 +15,8 @@ _SHORTENED = ("d", "style", "x", "y", "transform", "width", "height")
 def page_ready(drawn: str, titles: Mapping[str, Sequence[str]], description: str, header: float) -> str:
     """An ``<svg>`` element for HTML: smaller, with values on hovering, in the page's font and colours.
 
-    Args:
-        drawn: What matplotlib has written.
-        titles: By the id of a group: what the whole group says, then each of its marks; empty for nothing.
-        description: What is said in place of the figure.
-        header: Height of the group called ``title``, which is left out: the page has it as a heading.
+    ``titles`` are by the id of a group: what the whole group says, then each of its marks; empty for nothing.
+    ``header`` is the height of the group called ``title``, which is left out: the page has it as a heading.
     """
     root = ET.fromstring(_allowed(drawn))  # noqa: S314 (matplotlib wrote it, not a user)
     _, _, width, height = root.attrib["viewBox"].split()

@@ -311,9 +311,34 @@ def shortfall_cell(results: Results, label: str) -> Cell:
     return Cell(text=shortfall(results, label) or "none")
 
 
-def caveats(evidence: Evidence) -> tuple[str, ...]:
+def caveats(evidence: Evidence) -> Iterator[str]:
     """What a sceptic would object to any answer from these results."""
-    return (*_caveats(evidence.results), *_unusable(evidence.problems))
+    results = evidence.results
+    plan, scores = results.plan, results.scores
+    if limited := wording.limit_sentence(scores):
+        yield limited
+    yield wording.dataset_sentence(plan)
+    if plan.paper:
+        yield f"It re-runs {plan.paper}; numbers of another dataset, split, encoder or protocol are not comparable."
+    if selection := wording.selection_sentences(scores):
+        yield selection
+    seeds = scores["seed"].nunique()
+    if seeds == 1:
+        yield "One seed: intervals and tests cover the draw of the test samples, not that of the training."
+    elif seeds < FEW_SEEDS:
+        yield f"{seeds} seeds only: how much training varies is known roughly, so intervals are wide."
+    lost = [f"{label} ({short})" for label in results.labels if (short := shortfall(results, label))]
+    if lost:
+        yield f"Trials lost: {', '.join(lost)}. A comparison uses only the seeds that both methods have."
+    if results.left_out:
+        yield f"{counted(len(results.left_out), 'trial')} made with a limit on the samples left out."
+    if results.set_aside:
+        yield f"{counted(len(results.set_aside), 'record')} were corrupt and were set aside."
+    if results.unread:
+        yield f"{counted(len(results.unread), 'record')} could not be read."
+    yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
+    for reason, trials in Counter(evidence.problems.values()).items():
+        yield f"Predictions of {counted(trials, 'trial')} are not used: {reason}."
 
 
 def without_predictions(evidence: Evidence, settings: Iterable[str]) -> Iterator[str]:
@@ -329,38 +354,3 @@ def without_predictions(evidence: Evidence, settings: Iterable[str]) -> Iterator
             f"Predictions are not stored for all runs of {listed(dict.fromkeys(labels))}: these are compared over "
             "seeds alone, which finds less and takes the test samples as given."
         )
-
-
-def _unusable(problems: Mapping[str, str]) -> Iterator[str]:
-    for reason, trials in Counter(problems.values()).items():
-        yield f"Predictions of {counted(trials, 'trial')} are not used: {reason}."
-
-
-def _caveats(results: Results) -> Iterator[str]:
-    plan, scores = results.plan, results.scores
-    if limited := wording.limit_sentence(scores):
-        yield limited
-    yield wording.dataset_sentence(plan)
-    if plan.paper:
-        yield f"It re-runs {plan.paper}; numbers of another dataset, split, encoder or protocol are not comparable."
-    if selection := wording.selection_sentences(scores):
-        yield selection
-    yield from _seeds(scores)
-    lost = [f"{label} ({short})" for label in results.labels if (short := shortfall(results, label))]
-    if lost:
-        yield f"Trials lost: {', '.join(lost)}. A comparison uses only the seeds that both methods have."
-    if results.left_out:
-        yield f"{counted(len(results.left_out), 'trial')} made with a limit on the samples left out."
-    if results.set_aside:
-        yield f"{counted(len(results.set_aside), 'record')} were corrupt and were set aside."
-    if results.unread:
-        yield f"{counted(len(results.unread), 'record')} could not be read."
-    yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
-
-
-def _seeds(scores: pd.DataFrame) -> Iterator[str]:
-    count = scores["seed"].nunique()
-    if count == 1:
-        yield "One seed: intervals and tests cover the draw of the test samples, not that of the training."
-    elif count < FEW_SEEDS:
-        yield f"{count} seeds only: how much training varies is known roughly, so intervals are wide."

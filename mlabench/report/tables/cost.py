@@ -28,7 +28,8 @@ def cost_table(results: Results) -> Iterator[Table]:
     if not measured:
         return
     setting, reference, clock = results.settings[0], next(iter(measured)), _clock(measured)
-    time, noise = f"{clock}_seconds_per_step", 0.0 if _on_gpus(measured) else _NOISE
+    on_gpus = all(device.startswith("cuda") for device in _devices(measured))
+    time, noise = f"{clock}_seconds_per_step", 0.0 if on_gpus else _NOISE
     rows = []
     for label, records in measured.items():
         own, others = [record.cost for record in records], [record.cost for record in measured[reference]]
@@ -71,9 +72,13 @@ def relative_times(results: Results) -> tuple[str, dict[str, float]]:
 
 def _measured(results: Results) -> dict[str, list[Record]]:
     """The trainings with the fewest modalities missing of each method whose cost was measured."""
-    setting = results.settings[0]
-    trainings = {label: list(_trainings(results, label, setting)) for label in results.labels}
-    return {label: records for label, records in trainings.items() if records}
+    measured = {}
+    for label in results.labels:
+        rows = results.at(label, results.settings[0], MULTIMODAL)
+        records = [results.records[trial] for trial in rows.loc[rows["status"] == "ok", "trial"]]
+        if known := [record for record in records if "cpu_seconds_per_step" in record.cost]:
+            measured[label] = known
+    return measured
 
 
 def _devices(measured: Mapping[str, Sequence[Record]]) -> set[str]:
@@ -83,19 +88,6 @@ def _devices(measured: Mapping[str, Sequence[Record]]) -> set[str]:
 def _clock(measured: Mapping[str, Sequence[Record]]) -> str:
     """Where the processor does the work, its time is that of the training, however busy the machine is."""
     return "cpu" if _devices(measured) == {"cpu"} else "wall"
-
-
-def _on_gpus(measured: Mapping[str, Sequence[Record]]) -> bool:
-    return all(device.startswith("cuda") for device in _devices(measured))
-
-
-def _trainings(results: Results, label: str, setting: str) -> Iterator[Record]:
-    """The records of a method's finished trainings whose cost was measured."""
-    rows = results.at(label, setting, MULTIMODAL)
-    for trial in rows.loc[rows["status"] == "ok", "trial"]:
-        record = results.records[trial]
-        if "cpu_seconds_per_step" in record.cost:
-            yield record
 
 
 def _passes(cost: Mapping[str, float], way: str) -> float:
