@@ -176,7 +176,7 @@ def test_without_predictions_the_effects_are_those_of_the_seeds(store: Store) ->
     evidence = evidence_of(plan, store)
     design = ablation.find_design(plan)
     assert design is not None
-    runs = [evidence.per_seed(label, "30 %", "image") for label in design.labels]
+    runs = [evidence.per_seed(label, "30 %", "image") for label in design]
     expected = effects_2x2(*runs)
     for name, part in (("first", ablation.HGM), ("second", ablation.DF), ("interaction", ablation.INTERACTION)):
         found = ablation.effect(evidence, design, part, ["30 %"], "image")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlabench.report import wording
 from mlabench.report.answer import Answer, Chart, Panel, Series
@@ -38,19 +38,13 @@ _POOLED = "average"
 Effects = dict[tuple[str, str, str], Comparison | None]
 
 
-@dataclass(frozen=True)
-class Design:
-    """The labels of the four variants of a 2x2 design."""
+class Design(NamedTuple):
+    """The labels of the four variants of a 2x2 design, the full method first: the paper's table read backwards."""
 
     both: str
     only_hgm: str
     only_df: str
     neither: str
-
-    @property
-    def labels(self) -> tuple[str, str, str, str]:
-        """All four, in the order of the paper's table read backwards: the full method first."""
-        return self.both, self.only_hgm, self.only_df, self.neither
 
 
 def answer(evidence: Evidence) -> Answer | None:
@@ -68,7 +62,7 @@ def answer(evidence: Evidence) -> Answer | None:
     averaged = f"averaged over missing rates ({', '.join(fusible) or 'none'})"
     deciding = tuple(family.finding(part, f"Effect of {part} on the fused accuracy, {averaged}") for part in main)
     weights = certainty.measure_weights(evidence, design.both, settings)
-    fusions = certainty.Fusions.of(evidence, design.labels, fusible)
+    fusions = certainty.Fusions.of(evidence, design, fusible)
     measured = [test.difference for test in main.values() if test]
     return Answer(
         question="Q3",
@@ -81,7 +75,7 @@ def answer(evidence: Evidence) -> Answer | None:
         effect=min(measured, key=lambda interval: interval.estimate) if len(measured) == len(main) else None,
         findings=(*deciding, *fusions.findings(), *certainty.findings(weights, design.both)),
         tables=(
-            _table(results, effects, design.labels, settings),
+            _table(results, effects, design, settings),
             *fusions.tables(results),
             *certainty.tables(evidence, weights, design.both),
         ),
@@ -113,7 +107,7 @@ def effect(evidence: Evidence, design: Design, name: str, settings: Sequence[str
     """
     if not settings:
         return None
-    places = [(label, setting, target) for setting in settings for label in design.labels]
+    places = [(label, setting, target) for setting in settings for label in design]
     return common.contrasted(evidence, places, [weight / len(settings) for weight in _WEIGHTS[name]] * len(settings))
 
 
@@ -159,14 +153,13 @@ def _fusible(results: Results, setting: str) -> bool:
 
 def _effects(evidence: Evidence, design: Design, settings: Sequence[str], fusible: Sequence[str]) -> Effects:
     """At each setting, and over some of them for the fused prediction, which is always about the same samples."""
-    places = [(setting, target) for setting in settings for target in (MULTIMODAL, *evidence.results.plan.modalities)]
-    effects = {
-        (setting, target, part): effect(evidence, design, part, [setting], target)
-        for setting, target in places
+    targets = (MULTIMODAL, *evidence.results.plan.modalities)
+    places = [(setting, [setting], target) for setting in settings for target in targets]
+    return {
+        (name, target, part): effect(evidence, design, part, averaged, target)
+        for name, averaged, target in [(_POOLED, list(fusible), MULTIMODAL), *places]
         for part in _WEIGHTS
     }
-    pooled = {(_POOLED, MULTIMODAL, part): effect(evidence, design, part, fusible, MULTIMODAL) for part in _WEIGHTS}
-    return {**pooled, **effects}
 
 
 def _charts(results: Results, effects: Effects, settings: Sequence[str]) -> Iterator[Chart]:
@@ -204,7 +197,7 @@ def _caveats(results: Results, design: Design, settings: Sequence[str]) -> Itera
     lost = [setting for setting in results.settings if setting not in settings]
     if lost:
         yield f"No seed has all four variants at {common.listed(lost)}: left out of the averages."
-    optimizers = {cell.trial.training.optimizer.name for cell in results.plan.cells if cell.label in design.labels}
+    optimizers = {cell.trial.training.optimizer.name for cell in results.plan.cells if cell.label in design}
     if optimizers - {"sgd"}:
         yield (
             f"Trained with {common.listed(sorted(optimizers))}: Adam rescales each element of the modified gradient "

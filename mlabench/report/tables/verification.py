@@ -12,15 +12,7 @@ from mlabench.errors import UserError
 from mlabench.report import wording
 from mlabench.report.answer import Verdict
 from mlabench.report.evidence import Evidence
-from mlabench.report.questions.common import (
-    LEVEL,
-    compared,
-    contrasted,
-    corrected,
-    over_seeds,
-    p_value,
-    verdict,
-)
+from mlabench.report.questions import common
 from mlabench.report.results import MULTIMODAL, Results
 from mlabench.report.table import Cell, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, holm, summarise
@@ -82,7 +74,7 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
     }
     rows, held = [], 0
     for claim, own in by_claim.items():
-        (family,) = corrected({check.label: check.gain for check in own})
+        (family,) = common.corrected({check.label: check.gain for check in own})
         for check in own:
             word = _word(check, family.p_values[check.label])
             held += word == "held"
@@ -106,19 +98,19 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
 def _word(check: _Check, p: float | None) -> str:
     if check.gain is None:
         return "not measured"
-    return "not held" if check.hollow else _WORDS[verdict(check.gain.difference, p)]
+    return "not held" if check.hollow else _WORDS[common.verdict(check.gain.difference, p)]
 
 
 def _predicts_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
     setting = evidence.results.settings[0]
     first, own = (evidence.per_seed(name, setting, weak) for name in (reference, label))
-    return _Check(_OWN, label, first, own, compared(evidence, label, reference, setting, weak))
+    return _Check(_OWN, label, first, own, common.compared(evidence, label, reference, setting, weak))
 
 
 def _encodes_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
     setting = evidence.results.settings[0]
     first, own = (evidence.probe(name, setting).get(weak, {}) for name in (reference, label))
-    return _Check(_PROBE, label, first, own, over_seeds(own, first))
+    return _Check(_PROBE, label, first, own, common.over_seeds(own, first))
 
 
 def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
@@ -129,7 +121,7 @@ def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
         return {seed: start[seed] - end[seed] for seed in start.keys() & end.keys()}
 
     places = [(name, setting, MULTIMODAL) for name in (reference, label) for setting in ends]
-    gain = contrasted(evidence, places, (1.0, -1.0, -1.0, 1.0))
+    gain = common.contrasted(evidence, places, (1.0, -1.0, -1.0, 1.0))
     first, own = (summarise(evidence.per_seed(name, ends[1], MULTIMODAL).values()).mean for name in (reference, label))
     hollow = first is not None and own is not None and own < first
     return _Check(WITHSTANDS, label, lost(reference), lost(label), gain, hollow)
@@ -156,7 +148,7 @@ def _bounds_table(results: Results) -> Table:
         shares = [measure(here[here["label"] == label], "share") for here in map(at, *zip(*places, strict=True))]
         within = _within(known.loc[known["label"] == label, "p"].tolist())
         rows.append(Row((label,), (*shares, Cell(text=within))))
-    beaten = int((known["p"] < LEVEL).sum())
+    beaten = int((known["p"] < common.LEVEL).sum())
     return Table(
         name="bounds",
         title="Verification: accuracy as a share of the best possible one",
@@ -184,7 +176,7 @@ def _tail(hits: int, samples: int, bound: float) -> float:
 def _within(p_values: list[float]) -> str:
     if not p_values:
         return "—"
-    return "within" if min(p_values) >= LEVEL else f"beaten, {p_value(min(p_values))}"
+    return "within" if min(p_values) >= common.LEVEL else f"beaten, {common.p_value(min(p_values))}"
 
 
 def _weak_modality(results: Results) -> str | None:
