@@ -25,6 +25,7 @@ from mlabench.report.suite_report import SuiteReport, report_suite
 from mlabench.report.table import Table
 from mlabench.report.tables import formats
 from mlabench.report.tables.of_suite import main_tables
+from mlabench.report.tables.verification import verification_tables
 from mlabench.store import Store
 from mlabench.suite import Plan
 
@@ -83,10 +84,14 @@ def build_report(
 
 
 def print_tables(plan: Plan, store: Store, console: Console) -> None:
-    """Prints a suite's main tables from its records alone, trials made with a limit included (and named as such)."""
+    """Prints a suite's main tables from its records alone, trials made with a limit included (and named as such).
+
+    A suite of verification prints its claims and bounds, too, since they are all that it is run for.
+    """
     results = load(plan, store, include_limited=True)
     console.print(Text(notes.heading(plan), style="bold underline"))
     _print_tables(main_tables(Evidence(results, None)), console)
+    _print_tables(tuple(verification_tables(Evidence(results, store))), console)
     for sentence in notes.shortfalls(results):
         console.print(Text(sentence, style="yellow"))
     console.print(Text("`mlabench report` shows answers, intervals, further tables and figures.", style="dim"))

@@ -65,6 +65,7 @@ class Food101(TextImageDataset):
         modalities: ImageText = ("text", "image")
 
     config: Config
+    title = "Food-101"
     source = "UPMC Food-101 (Wang et al., ICMEW 2015), collected from the web, without a licence: for research only."
     obtain = (
         "Get UPMC Food-101 from https://www.kaggle.com/datasets/gianmarco96/upmcfood101 (for research; it comes "

@@ -64,6 +64,7 @@ class MVSA(TextImageDataset):
         modalities: ImageText = ("text", "image")
 
     config: Config
+    title = "MVSA-Single"
     source = "MVSA-Single (Niu et al., MMM 2016), tweets, for research only."
     obtain = (
         "Get MVSA-Single from https://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/ or "
