@@ -83,7 +83,7 @@ def run(
     from rich.console import Console
 
     from mlabench.registry import register
-    from mlabench.report import tidy_frame
+    from mlabench.reporting import tidy_frame
     from mlabench.running import Overwrite, Session, run_plan
     from mlabench.store import Store
     from mlabench.training import RunOptions, require_device
@@ -155,7 +155,7 @@ def results(folder: Folder = "results", *, suite: str | None = None) -> pd.DataF
     Raises:
         UserError: If there are no results, or none of this suite.
     """
-    from mlabench.report import tidy_frame
+    from mlabench.reporting import tidy_frame
     from mlabench.store import Store
 
     store = Store(Path(folder))
@@ -182,7 +182,7 @@ def compare(
     Raises:
         UserError: If no suite has both labels, or they have no seeds in common.
     """
-    from mlabench.report import compare_labels
+    from mlabench.reporting import compare_labels
     from mlabench.store import Store
 
     store = Store(Path(folder))
@@ -216,7 +216,7 @@ def report(
     """
     from rich.console import Console
 
-    from mlabench.report import build_report
+    from mlabench.reporting import build_report
     from mlabench.store import Store
 
     store = Store(Path(results))

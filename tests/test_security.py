@@ -22,8 +22,8 @@ from mlabench.errors import UserError
 from mlabench.media import UnreadableError
 from mlabench.missing import Missing
 from mlabench.record import Failure, Record
-from mlabench.report.build import build_report
-from mlabench.report.tables.formats import file_name
+from mlabench.reporting.build import build_report
+from mlabench.reporting.tables.formats import file_name
 from mlabench.store import cache
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, CorruptRecordError, Store, read_record
 from mlabench.suite import Suite
@@ -31,7 +31,7 @@ from mlabench.suite.plan import Plan, PlannedTrial
 from mlabench.training.checkpoint import Checkpoints
 from tests.command_line import ROOT
 from tests.records import make_record, make_trial
-from tests.report.browser import EXECUTABLE, browser
+from tests.reporting.browser import EXECUTABLE, browser
 
 SOURCES = [path for folder in ("mlabench", "baselines") for path in (ROOT / folder).rglob("*.py")]
 

@@ -9,10 +9,10 @@ import pytest
 
 from mlabench import registry
 from mlabench.method import Claim
-from mlabench.report.evidence import Evidence
-from mlabench.report.results import load
-from mlabench.report.table import Table
-from mlabench.report.tables.verification import verification_tables
+from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.results import load
+from mlabench.reporting.table import Table
+from mlabench.reporting.tables.verification import verification_tables
 from mlabench.store.records import Store
 from mlabench.suite import load_suite
 from tests.command_line import ROOT, mlabench

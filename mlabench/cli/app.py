@@ -112,7 +112,7 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.cli.console import make_console
-    from mlabench.report import print_tables
+    from mlabench.reporting import print_tables
     from mlabench.running import Overwrite, Session, run_plan
     from mlabench.store import Store
     from mlabench.suite import load_plans
@@ -310,7 +310,7 @@ def report(
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.cli.console import make_console
-    from mlabench.report import build_report, compare_folders
+    from mlabench.reporting import build_report, compare_folders
     from mlabench.store import Store
     from mlabench.suite import load_plans
 

@@ -19,9 +19,9 @@ from mlabench.datasets.manifest.dataset import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
 from mlabench.record import Record
-from mlabench.report.build import build_report, print_tables
-from mlabench.report.published import load_published
-from mlabench.report.suite_report import report_suite
+from mlabench.reporting.build import build_report, print_tables
+from mlabench.reporting.published import load_published
+from mlabench.reporting.suite_report import report_suite
 from mlabench.store import leases
 from mlabench.store.records import RECORD, Store, _seal
 from mlabench.suite import Overrides, load_suite

@@ -19,7 +19,7 @@ from mlabench.suite import load_suite
 from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
 from tests.command_line import mlabench
-from tests.report.synthetic import record
+from tests.reporting.synthetic import record
 
 SUITE = """
 name: many

@@ -16,12 +16,12 @@ import numpy as np
 from rich.console import Console
 
 from mlabench.missing import Missing
-from mlabench.report.build import build_report
+from mlabench.reporting.build import build_report
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial, Question
 from mlabench.trial import Component, Training
 from tests.command_line import mlabench
-from tests.report.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial
+from tests.reporting.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial
 
 CLASSES = 10
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)

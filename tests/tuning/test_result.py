@@ -9,8 +9,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mlabench.report.build import print_tables
-from mlabench.report.wording import tuning_sentence
+from mlabench.reporting.build import print_tables
+from mlabench.reporting.wording import tuning_sentence
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
 from mlabench.suite.expansion import expand

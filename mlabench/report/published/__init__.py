@@ -1,9 +1,0 @@
-"""Numbers that others published, each with its source, beside ours; ``numbers.csv`` is described in the README.
-
-``numbers`` reads them, ``protocol`` says where ours are measured otherwise, ``table`` sets them side by side.
-"""
-
-from mlabench.report.published.numbers import Number, load_published
-from mlabench.report.published.table import published_table
-
-__all__ = ["Number", "load_published", "published_table"]

@@ -1,0 +1,67 @@
+"""The files of a report: tables, tidy numbers, figures, and each suite's page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlabench.errors import UserError
+from mlabench.processes import in_processes, usable_cores
+from mlabench.reporting.answer import Chart
+from mlabench.reporting.charts import Style
+from mlabench.reporting.suite_report import SuiteReport
+from mlabench.reporting.table import Table
+from mlabench.reporting.tables import formats
+
+#: With fewer charts, starting other processes takes longer than drawing them here.
+_MANY = 12
+
+
+def write_suite(suite: SuiteReport) -> None:
+    """Writes everything about one suite but figures and the HTML page."""
+    from mlabench.reporting.page import render_markdown
+
+    tables = {table.name: table for table in suite.tables}
+    tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
+    write_tables(tables, suite.name, suite.folder)
+    if tables:
+        names = [formats.file_name(name) for name in tables]
+        write_text(suite.folder / "tables" / "document.tex", formats.latex_document(names))
+    scores = suite.results.scores
+    write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
+    scores.to_parquet(suite.folder / "tidy.parquet", index=False)
+    write_text(suite.page, render_markdown(suite, tables.values()))
+
+
+def write_tables(tables: Mapping[str, Table], of: str, folder: Path) -> None:
+    """Writes tables, by name, in all formats; ``of`` begins their labels in LaTeX."""
+    for name, table in tables.items():
+        path = folder / "tables" / formats.file_name(name)
+        write_text(path.with_name(f"{path.name}.csv"), formats.csv(table))
+        write_text(path.with_name(f"{path.name}.md"), formats.markdown(table))
+        write_text(path.with_name(f"{path.name}.tex"), formats.latex(table, f"{of}:{name}"))
+
+
+def draw(charts: Sequence[tuple[Chart, Path]], styles: Mapping[str, Style]) -> list[str]:
+    """Draws charts, each to a path without ending, as PNG, as PDF and, returned, as SVG for the page."""
+    processes = min(usable_cores(), 8) if len(charts) >= _MANY else 1
+    broken = UserError(
+        "a process that drew charts died; the machine may be out of memory.",
+        remedy="Report on fewer suites at a time: `mlabench report SUITE`.",
+    )
+    drawn = dict(in_processes(_draw, [(chart, path, styles) for chart, path in charts], processes, broken=broken))
+    return [drawn[place] for place in range(len(charts))]
+
+
+def _draw(chart: Chart, path: Path, styles: Mapping[str, Style]) -> str:
+    from mlabench.reporting.charts import figure  # takes a second to import matplotlib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    return figure.save(figure.draw(chart, styles), *files)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes UTF-8 with Unix line ends on every system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8", newline="\n")

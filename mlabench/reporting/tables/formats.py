@@ -1,0 +1,184 @@
+"""Tables as terminal output, Markdown, CSV and LaTeX. All show the same digits."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import re
+from collections.abc import Callable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mlabench.reporting.table import Cell, Table
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}", "≈": r"$\approx$", "Δ": r"$\Delta$",
+    "×": r"$\times$", "→": r"$\to$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
+    "ε": r"$\epsilon$", "η": r"$\eta$", "θ": r"$\theta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$",
+    "ν": r"$\nu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\phi$", "ω": r"$\omega$",
+}  # fmt: skip
+
+
+def terminal(table: Table) -> Group:
+    """The table for a rich console, with its note but without its conditions, which several tables share.
+
+    Print it without cropping: on a narrow terminal it is wider than that.
+    """
+    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for head in table.heads:
+        shown.add_column(Text(head), no_wrap=True)
+    rows = [list(map(_terminal_cell, row.cells)) for row in table.rows]
+    for place, column in enumerate(table.columns):
+        words = " ".join([column.name, *(row[place].plain for row in rows)]).split()
+        # A number broken in two would mislead, and a column of no width would be lost.
+        shown.add_column(Text(column.name), justify="right", min_width=max(map(cell_len, words)))
+    for place, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
+        last_of_group = place + 1 < len(table.rows) and table.rows[place + 1].group != row.group
+        shown.add_row(*map(Text, row.heads), *cells, end_section=last_of_group)
+    return Group(Text(table.title, style="bold"), shown, Text(table.note, style="dim"), "")
+
+
+def _terminal_cell(cell: Cell) -> Text:
+    text = Text(cell.mean, style="bold" if cell.best else "")
+    if cell.spread:
+        text.append(f" ±{cell.spread}", style="not bold")  # one word: a narrow terminal breaks before it
+    elif cell.ends:
+        text.append(f" {cell.ends}", style="not bold")
+    if cell.status:
+        text.append(f"\n{cell.status}" if cell.mean else cell.status, style="red" if cell.failed else "dim")
+    return text
+
+
+def markdown(table: Table) -> str:
+    """The table as a Markdown section: title, table, caption."""
+    heads = [*table.heads, *(column.name for column in table.columns)]
+    rules = ["---"] * len(table.heads) + ["---:"] * len(table.columns)
+    rows = [[*map(escape_markdown, row.heads), *map(_markdown_cell, row.cells)] for row in table.rows]
+    lines = [f"| {' | '.join(row)} |" for row in (list(map(escape_markdown, heads)), rules, *rows)]
+    body = "\n".join(lines)
+    return f"### {escape_markdown(table.title)}\n\n{body}\n\n{escape_markdown(table.caption)}\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    mean = escape_markdown(cell.mean)
+    return _joined(f"**{mean}**" if cell.best else mean, escape_markdown(cell.ends), cell, "±")
+
+
+def csv(table: Table) -> str:
+    """The table as CSV.
+
+    Per column of the table four columns: mean, standard deviation, runs, what is not there; or estimate,
+    lower and upper end of the interval, what is not there; or the words alone.
+    """
+    file = io.StringIO()
+    writer = csv_module.writer(file, lineterminator="\n")
+    parts = [_csv_parts([row.cells[place] for row in table.rows]) for place in range(len(table.columns))]
+    names = [column.name + part for column, some in zip(table.columns, parts, strict=True) for part in some]
+    writer.writerow([*table.heads, *names])
+    for row in table.rows:
+        values = [_CSV_PARTS[part](cell) for cell, some in zip(row.cells, parts, strict=True) for part in some]
+        writer.writerow([*row.heads, *values])
+    return file.getvalue()
+
+
+_CSV_PARTS: dict[str, Callable[[Cell], object]] = {
+    "": lambda cell: cell.mean,
+    " std": lambda cell: cell.std,
+    " runs": lambda cell: cell.summary.n,
+    " low": lambda cell: cell.low,
+    " high": lambda cell: cell.high,
+    " status": lambda cell: cell.status,
+}
+
+
+def _csv_parts(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """What is written about the cells of one column."""
+    if any(cell.ends for cell in cells):
+        return ("", " low", " high", " status")
+    if any(cell.text for cell in cells) and not any(cell.spread for cell in cells):
+        return ("",)
+    return ("", " std", " runs", " status")
+
+
+def latex(table: Table, label: str) -> str:
+    """The table as a LaTeX float; needs ``booktabs`` and ``graphicx``. One wider than the line is scaled down to it."""
+    columns = "l" * len(table.heads) + "r" * len(table.columns)
+    heads = [*table.heads, *(column.name for column in table.columns)]
+    lines = [
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table}[t]",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', label)}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(escape_latex, heads)) + r" \\",
+        r"\midrule",
+    ]
+    for place, row in enumerate(table.rows):
+        if place and row.group != table.rows[place - 1].group:
+            lines.append(r"\midrule")
+        # A group in front of "[" or "*": after a line break both would be read as its arguments.
+        cells = [*(f"{{{escape_latex(head)}}}" for head in row.heads), *map(_latex_cell, row.cells)]
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_document(names: Sequence[str]) -> str:
+    """A document of its own that shows the tables of these files, one after the other."""
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage[margin=25mm]{geometry}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\begin{document}",
+        *(rf"\input{{{name}}}\clearpage" for name in names),
+        r"\end{document}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    mean = escape_latex(cell.mean)
+    return _joined(rf"\textbf{{{mean}}}" if cell.best else mean, cell.ends, cell, r"$\pm$").replace("—", "---")
+
+
+def _joined(mean: str, ends: str, cell: Cell, plus_minus: str) -> str:
+    spread = f" {plus_minus} {cell.spread}" if cell.spread else ends and f" {ends}"
+    if not cell.status:
+        return mean + spread
+    return f"{mean}{spread} ({cell.status})" if mean else cell.status
+
+
+def escape_markdown(text: str) -> str:
+    """Takes the meaning from characters that Markdown or HTML would interpret, and keeps to one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_latex(text: str) -> str:
+    """Takes the meaning from LaTeX's characters. What no standard font has is replaced by its code point."""
+    return "".join(map(_latex_character, " ".join(text.split())))
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    # Up to here, LaTeX's default input and font encodings know (nearly) every letter.
+    return character if ord(character) < 0x180 and character.isprintable() else f"[U+{ord(character):04X}]"
+
+
+def file_name(name: str) -> str:
+    """A name that every file system, and LaTeX, can take."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.") or "suite"

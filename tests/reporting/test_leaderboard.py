@@ -1,0 +1,152 @@
+"""Ranks, distances and p-values against sums by hand and the comparisons of the statistics module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.results import MULTIMODAL, load
+from mlabench.reporting.tables.leaderboard import Leaderboard, leaderboard
+from mlabench.statistics.comparisons import averaged, compare, holm
+from mlabench.store.records import Store
+from mlabench.suite.plan import Plan
+from mlabench.trial import Component
+from tests.reporting.predicted import SAMPLES, Skill, hits, sweep
+
+RATES = (0.0, 0.5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def skill(complete: float, half: float | None = None) -> Skill:
+    """Accuracies that are whole numbers of samples, the same with every seed."""
+    return lambda _target, test, _seed: complete if half is None or test.rate == 0 else half
+
+
+def board(plan: Plan, store: Store) -> Leaderboard:
+    found = leaderboard(Evidence(load(plan, store), store))
+    assert found is not None
+    return found
+
+
+def rows(found: Leaderboard) -> dict[str, list[str]]:
+    return {row.heads[1]: [row.heads[0], *(cell.mean for cell in row.cells)] for row in found.table.rows}
+
+
+SKILLS = {"Concat": skill(0.70, 0.40), "QMF": skill(0.80, 0.50), "MMIN": skill(0.75, 0.75), "MLA": skill(0.78, 0.70)}
+
+
+def test_methods_are_ranked_by_their_mean_over_the_rates(store: Store) -> None:
+    found = board(sweep(store, SKILLS, rates=RATES), store)
+    assert [chart.name for chart in found.charts] == ["leaderboard"], "nothing is known of the time"
+    assert [(row.heads, row.cells[0].number) for row in found.table.rows] == [
+        (("1", "MMIN"), pytest.approx(75.0)),
+        (("2", "MLA"), pytest.approx(74.0)),
+        (("3", "QMF"), pytest.approx(65.0)),
+        (("4", "Concat"), pytest.approx(55.0)),
+    ]
+    assert [row.cells[1].number for row in found.table.rows[1:]] == pytest.approx([-1.0, -10.0, -20.0])
+    assert "averaged over the missing rates 0 % and 50 %" in found.table.note
+    assert [series.label for series in found.charts[0].panels[0].series] == ["MMIN", "MLA", "QMF", "Concat"]
+    assert [series.y[0] for series in found.charts[0].panels[0].series] == pytest.approx([75, 74, 65, 55])
+
+
+def test_each_is_compared_with_the_best(store: Store) -> None:
+    """The p-values are Holm's over the paired tests on the mean of both rates."""
+    plan = sweep(store, SKILLS, rates=RATES, alike=False)
+    evidence = Evidence(load(plan, store), store)
+    means = {}
+    for label in SKILLS:
+        whole = averaged([evidence.outcomes(label, setting, MULTIMODAL) for setting in ("0 %", "50 %")])
+        assert whole is not None
+        means[label] = whole
+    tests = [compare(means[label], means["MMIN"]) for label in ("MLA", "QMF", "Concat")]
+    expected = holm([test.p_value for test in tests])
+    assert expected[0] > 0.05 > expected[1]  # one of each kind
+    table = board(plan, store).table
+    for row, test, p in zip(table.rows[1:], tests, expected, strict=True):
+        assert (row.cells[1].interval, row.cells[3].mean) == (test.difference, "yes" if p < 0.05 else "no")
+        assert row.cells[0].best is (p >= 0.05)
+    assert table.rows[0].cells[0].best
+    # Which samples are right at each rate, counted.
+    right = np.mean([hits(accuracy, "fused", 4) for accuracy in (0.78, 0.70)], axis=0)
+    assert len(right) == SAMPLES
+    assert table.rows[1].cells[0].number == pytest.approx(100 * right.mean())
+
+
+def test_a_method_that_lacks_a_run_has_no_rank(store: Store) -> None:
+    plan = sweep(store, SKILLS, rates=RATES, failing=[("MMIN", 1)])
+    found = board(plan, store)
+    assert rows(found)["MMIN"] == ["—", "75.0", "—", "—", "—"]
+    assert [row.heads for row in found.table.rows] == [("1", "MLA"), ("2", "QMF"), ("3", "Concat"), ("—", "MMIN")]
+    assert not found.table.rows[-1].cells[0].best
+    assert "MMIN" not in {series.label for series in found.charts[0].panels[0].series}
+
+
+def test_equals_share_a_rank_and_are_indistinguishable(store: Store) -> None:
+    found = rows(board(sweep(store, {"Concat": skill(0.7), "QMF": skill(0.8), "MLA": skill(0.8)}), store))
+    assert [found[label][0] for label in ("QMF", "MLA", "Concat")] == ["1", "1", "3"]
+    assert found["MLA"][4] == "no"
+
+
+def test_suites_about_one_method_have_none(store: Store) -> None:
+    skills = {"MLA": skill(0.8), "without HGM": skill(0.7), "without DF": skill(0.6)}
+    methods = {label: Component(name="mla", config={"alpha": place}) for place, label in enumerate(skills)}
+    plan = sweep(store, skills, methods=methods)
+    assert leaderboard(Evidence(load(plan, store), store)) is None
+    two = {label: skills[label] for label in list(skills)[:2]}
+    ablation = sweep(store, two, methods=methods, questions=("Q3",))
+    assert leaderboard(Evidence(load(ablation, store), store)) is None
+    alone = sweep(store, {"MLA": skill(0.8)})
+    assert leaderboard(Evidence(load(alone, store), store)) is None
+
+
+def test_one_rate_is_not_called_a_mean(store: Store) -> None:
+    found = board(sweep(store, {"Concat": skill(0.7), "MLA": skill(0.8)}), store)
+    assert found.charts[0].title == "Leaderboard: fused accuracy"
+    assert "averaged over" not in found.table.note
+
+
+def test_accuracy_against_time_where_that_was_measured(store: Store) -> None:
+    """In units of the suite's first method, on the mean of the seeds, at the first of the rates."""
+    plan = sweep(store, SKILLS, rates=RATES)
+    milliseconds = {"Concat": 2.0, "QMF": 3.0, "MLA": 5.0}
+    for cell in plan.cells:
+        record = store.read(cell.trial.id)
+        assert record is not None
+        if cell.label in milliseconds:
+            late = 100.0 if cell.trial.missing.rate else 1.0
+            seconds = late * 1e-3 * (milliseconds[cell.label] + 0.1 * (cell.trial.seed - 1))
+            cost = {"cpu_seconds_per_step": seconds, "wall_seconds_per_step": 1.0}
+            store.write(record.model_copy(update={"cost": cost}), store.predictions(cell.trial.id))
+    _, chart = board(plan, store).charts
+    (panel,) = chart.panels
+    points = {series.label: (series.x[0], series.y[0]) for series in panel.series}
+    assert points == {
+        "Concat": pytest.approx((1.0, 55.0)),
+        "QMF": pytest.approx((1.5, 65.0)),
+        "MLA": pytest.approx((2.5, 74.0)),
+    }
+    assert chart.x == "Time per step, in units of Concat"
+    assert "on the processor" in chart.caption
+
+
+def test_of_many_methods_those_are_shown_that_none_beats_in_accuracy_and_time(store: Store) -> None:
+    places = {f"Method {number}": (2.0 + number, 0.6 + 0.01 * number) for number in range(12)}
+    places |= {"Concat": (5.0, 0.55), "MLA": (9.0, 0.58), "Method 3": (9.0, 0.60)}  # each is beaten in both
+    plan = sweep(store, {label: skill(accuracy) for label, (_, accuracy) in places.items()})
+    for cell in plan.cells:
+        record = store.read(cell.trial.id)
+        assert record is not None
+        cost = {"cpu_seconds_per_step": places[cell.label][0], "wall_seconds_per_step": 1.0}
+        store.write(record.model_copy(update={"cost": cost}), store.predictions(cell.trial.id))
+    chart = board(plan, store).charts[1]
+    shown = {series.label for series in chart.panels[0].series}
+    assert shown == {"MLA", "Method 0", *(f"Method {number}" for number in (1, 2, *range(4, 12)))}
+    assert "Of 14 methods those that none beats in both, with MLA and Method 0." in chart.caption
