@@ -1,7 +1,7 @@
 """Charts: what they show of a suite's numbers, their axes, the style of each name, and their drawing by matplotlib.
 
-A suite's report makes charts and gives them room; its files are drawn by :mod:`mlabench.reporting.charts.figure`, as PNG
-and PDF, and as SVG for the page.
+A suite's report makes charts and gives them room; :mod:`mlabench.reporting.charts.figure` draws its files as PNG and
+PDF, and as SVG for the page.
 """
 
 from mlabench.reporting.charts.axes import CROWD, with_room
