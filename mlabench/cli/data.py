@@ -206,9 +206,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
     loaded = {key: open_dataset(dataset).load() for key, dataset in datasets.items()}
     found: dict[Path, _Pattern] = {}
     for (key, _), (dataset, missing) in recipes.items():
-        data = loaded[key]
-        # A name that every file system can take, whatever modalities are called.
-        path = folder / f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', f'{dataset.name}-{missing.key}')}.csv"
+        data, path = loaded[key], _mask_file(folder, dataset.name, missing)
         ids = (*data.train.ids, *data.validation.ids, *data.test.ids)
         pattern = _Pattern(path, dataset.name, missing, ids, data.task.modalities)
         if found.setdefault(path, pattern) != pattern:
@@ -218,6 +216,11 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
                 file=str(suite),
             )
     return list(found.values())
+
+
+def _mask_file(folder: Path, dataset: str, missing: Missing) -> Path:
+    """A name that every file system can take, whatever modalities are called."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', f'{dataset}-{missing.key}')}.csv"
 
 
 def _kind(name: str) -> type[Dataset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -270,7 +271,7 @@ def test_the_page_says_by_which_command_it_was_made(suite: Path, small_copy: Pat
     assert done.returncode == 0
     assert invoke("report", small_copy, "--out", tmp_path / "report", "--include-limited").returncode == 0
     page = (tmp_path / "report" / "report.html").read_text()
-    assert f"mlabench run &#x27;{suite}&#x27; --results &#x27;{small_copy}&#x27; --jobs 2" in page
+    assert f"mlabench run '{suite}' --results '{small_copy}' --jobs 2" in html.unescape(page)
 
 
 @pytest.mark.slow
