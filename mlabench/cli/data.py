@@ -132,10 +132,10 @@ def prepare(
         return
     prepared = prepare_inputs(wanted, console, jobs or default_jobs("cpu"), device)
     if not prepared:
-        console.print(f"{what} reads features only: there is nothing to prepare.", markup=False)
+        console.print(f"{what} reads features only: there is nothing to prepare.", soft_wrap=True, markup=False)
     for data in prepared:
         shapes = ", ".join(f"{modality} {list(shape)}" for modality, shape in data.task.shapes.items())
-        console.print(f"{what} is prepared: {shapes}.", markup=False)
+        console.print(f"{what} is prepared: {shapes}.", soft_wrap=True, markup=False)
         _print_counts({split: len(getattr(data, split)) for split in SPLITS}, data.skipped)
 
 
