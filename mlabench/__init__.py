@@ -6,8 +6,8 @@
     mlabench.compare("results", "MLA", "Concat")
     mlabench.report("results")
 
-A script that trains with worker processes, or reports on much, does so below ``if __name__ == "__main__":``, since workers
-import it; a notebook needs no such line, and ``jobs=0`` no workers.
+A script that trains with worker processes, or reports on much, does so below ``if __name__ == "__main__":``, since
+workers import it; a notebook needs no such line, and ``jobs=0`` no workers.
 
 The command line is a thin shell over these functions. Mistakes in what they are given raise :class:`UserError`, whose
 message names the file, the field and the remedy.
