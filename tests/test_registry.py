@@ -82,7 +82,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 def forget() -> None:
-    """Imports are made again."""
+    """Modules are imported again."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("some_package", "single_file")]:
         del sys.modules[name]
 

@@ -13,8 +13,9 @@ from unittest import SkipTest
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.method import Batch, Limit, Method, Task
+from mlabench.processes import one_thread
 from mlabench.registry import About, Entry
-from mlabench.testing.fitting import build_method, fit, one_thread
+from mlabench.testing.fitting import build_method, fit
 from mlabench.testing.toys import make_batch, make_task
 
 #: A method: its class, its registered name, or the file that defines it (and no other).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mlabench import registry
 from mlabench.method import Batch, Method, Prediction, Progress, Task
+from mlabench.processes import one_thread
 from mlabench.testing.toys import TinyEncoder, take
 from mlabench.training import Updater
 
@@ -43,17 +43,6 @@ def sgd(method: nn.Module, lr: float = 0.1) -> Updater:
 def adam(method: nn.Module, lr: float = 0.005) -> Updater:
     """Steps of Adam with a little weight decay, which moves a parameter even where its gradient is zero."""
     return Updater(torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr, weight_decay=1e-4))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Has torch use one thread: on tiny networks more are slower, and many times slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def build_method(

@@ -6,8 +6,7 @@ The pretrained weights lie inside packages of ``mlabench[prepare]``, so nothing 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -26,19 +25,6 @@ BUCKETS = 1024
 COEFFICIENTS, PARTS = 13, 8
 
 _BATCH = 16
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Runs torch on one thread, so that sums are taken in the same order on every machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.datasets.contract import Inventory, ReportProgress, silent
-from mlabench.datasets.embedded import networks
 from mlabench.datasets.embedded.storage import Rows, Tensors, write_features
 from mlabench.datasets.listing import Listing, SplitName
 from mlabench.datasets.splits import join_groups, split_groups
 from mlabench.errors import UserError, cannot_write
 from mlabench.media import UnreadableError
+from mlabench.processes import one_thread
 
 #: Share of the samples per split.
 SHARES: dict[SplitName, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -75,7 +75,7 @@ class Rebuild(Generic[_S]):
         """
         listing = self.list_samples(self.find(root))
         split = split_samples(listing.samples)
-        with _staged(out) as folder, networks.one_thread():
+        with _staged(out) as folder, one_thread():
             rows, tensors = self.encode(listing.samples, split, listing.skipped, progress or silent)
             made = json.dumps({"skipped": listing.skipped, **self.about}, sort_keys=True)
             write_features(folder, rows, tensors, {"made": made}, shipped)

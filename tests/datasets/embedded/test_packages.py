@@ -15,6 +15,7 @@ from mlabench.datasets.embedded.stamps.raw_dataset import RawStamps
 from mlabench.datasets.embedded.stamps.raw_files import LANGUAGES, SpokenStamp
 from mlabench.datasets.embedded.storage import Tensors, read_features, restore
 from mlabench.datasets.listing import Listing
+from mlabench.processes import one_thread
 from tests.datasets.embedded.debian import unpacked
 
 pytestmark = pytest.mark.slow
@@ -95,7 +96,7 @@ def test_the_raw_files_give_the_shipped_features_of_stamps(column: str, some_spo
 
 
 def encode(column: str, samples: list[SpokenStamp], tensors: Tensors) -> NDArray[np.float32]:
-    with networks.one_thread():
+    with one_thread():
         if column == "image":
             features = networks.encode_pictures(stamps.read_picture(sample.stamp.picture) for sample in samples)
         elif column == "english":
@@ -117,7 +118,7 @@ def test_the_raw_files_give_the_shipped_features_of_clip_art(column: str, some_d
     rows, tensors, _ = read_features(Clipart.folder)
     row_of = {row["id"]: int(row[column]) for row in rows}
     features = restore(tensors, column)[[row_of[drawing.id] for drawing in some_drawn]]
-    with networks.one_thread():
+    with one_thread():
         if column == "text":
             rebuilt = networks.encode_sentences([drawing.title for drawing in some_drawn])
         else:
