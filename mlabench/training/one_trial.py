@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, Split
+from mlabench.datasets import Data, ReportProgress, Split, silent
 from mlabench.encoders import Encoder
 from mlabench.method import Method
 from mlabench.missing import Missing
@@ -39,15 +39,12 @@ from mlabench.trial import Trial
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
 SMALL_MODEL_MIB = 8.0
 
-#: Called with (stage name, epochs done in all stages, epochs in all stages).
-ReportProgress = Callable[[str, int, int], None]
-
 
 def run_trial(
     job: Job,
     store: Store,
     options: RunOptions,
-    report: ReportProgress = lambda *_: None,
+    report: ReportProgress = silent,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Record:
     """Runs a job's trial, evaluates it under the job's test patterns and writes the record.
@@ -59,7 +56,7 @@ def run_trial(
         job: The trial and its tests.
         store: Where the record goes.
         options: How it is run.
-        report: Called after each epoch.
+        report: Called after each epoch with its stage's name, the epochs done in all stages, and their number.
         should_stop: Whether to stop training at the end of the current epoch.
 
     Raises:
@@ -97,7 +94,7 @@ def _assist(trial: Trial, tests: Sequence[Missing], old: Record | None, store: S
     register(options.plugins)
     checkpoints = replace(_checkpoints(trial, store, options, lambda: False), writes=False)
     process = _Process(trial, tests, store, replace(options, loggers=()), Clock())
-    process.run(old, checkpoints, lambda *_: None)
+    process.run(old, checkpoints, silent)
 
 
 def _checkpoints(trial: Trial, store: Store, options: RunOptions, should_stop: Callable[[], bool]) -> Checkpoints:
