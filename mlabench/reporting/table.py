@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -42,36 +42,25 @@ class Cell:
     @property
     def mean(self) -> str:
         """The number, or the words, as displayed; empty if there are none."""
-        return self.text or ("" if self.number is None else format(self.number, self.form))
+        return self.text or self._written(self.number, self.form)
 
     @property
     def std(self) -> str:
         """The spread as it is displayed; empty if there is none."""
-        return "" if self.summary.std is None else format(self.summary.std, self._unsigned)
-
-    @property
-    def spread(self) -> str:
-        """What follows the ± sign; empty where nothing does."""
-        return (self.std or "—") if self.mean and not self.text and self.interval is None else ""
+        return self._written(self.summary.std)
 
     @property
     def low(self) -> str:
         """The interval's lower end as it is displayed; empty without an interval."""
-        return "" if self.interval is None else format(self.interval.low, self._unsigned)
+        return self._written(self.interval.low if self.interval else None)
 
     @property
     def high(self) -> str:
         """The interval's upper end as it is displayed; empty without an interval."""
-        return "" if self.interval is None else format(self.interval.high, self._unsigned)
+        return self._written(self.interval.high if self.interval else None)
 
-    @property
-    def ends(self) -> str:
-        """``[-2.4, 0.1]``; empty without an interval."""
-        return "" if self.interval is None else f"[{self.low}, {self.high}]"
-
-    @property
-    def _unsigned(self) -> str:
-        return self.form.lstrip("+")
+    def _written(self, value: float | None, form: str = "") -> str:
+        return "" if value is None else format(value, form or self.form.lstrip("+"))
 
     @property
     def status(self) -> str:
@@ -82,6 +71,18 @@ class Cell:
         if self.missing:
             parts.append("missing" if self.missing == self.planned else f"missing {self.missing}/{self.planned}")
         return ", ".join(parts) or ("" if self.mean else "n/a")
+
+    @property
+    def parts(self) -> Iterator[tuple[str, str]]:
+        """What every format shows of it, piece by piece, each with its kind."""
+        if self.mean:
+            yield "best" if self.best else "number", self.text or self.mean.replace("-", "−")
+            if self.interval and not self.text:
+                yield "spread", f"[{self.low}, {self.high}]".replace("-", "−")
+            elif not self.text:
+                yield "spread", f"± {self.std or '—'}"
+        if self.status:
+            yield "failed" if self.failed else "status", f"({self.status})" if self.mean else self.status
 
     @property
     def complete(self) -> bool:

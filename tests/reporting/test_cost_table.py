@@ -47,7 +47,7 @@ def table(store: Store, *, device: str = "cpu", without: str = "", memory: bool 
 
 def rows(found: Table) -> dict[str, list[str]]:
     return {
-        row.heads[0]: [f"{cell.mean} ±{cell.spread}" if cell.spread else cell.mean for cell in row.cells]
+        row.heads[0]: [f"{cell.mean} ±{cell.std}" if cell.std else cell.mean for cell in row.cells]
         for row in found.rows
     }
 

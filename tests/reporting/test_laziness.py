@@ -55,7 +55,10 @@ def table(found: Answer, name: str) -> Table:
 
 
 def shown(found: Answer, name: str) -> dict[str, list[str]]:
-    return {row.heads[0]: [f"{cell.mean} {cell.ends}".strip() for cell in row.cells] for row in table(found, name).rows}
+    return {
+        row.heads[0]: [f"{cell.mean} [{cell.low}, {cell.high}]" if cell.low else cell.mean for cell in row.cells]
+        for row in table(found, name).rows
+    }
 
 
 def test_better_than_all_and_not_lazy_is_supported(store: Store) -> None:
@@ -222,7 +225,7 @@ def test_without_predictions_seeds_are_compared(store: Store) -> None:
     # By hand: differences 7, 8 and 9 points; t(0.975, 2) = 4.3027.
     half = 4.3027 / np.sqrt(3)
     assert (first.effect.low, first.effect.high) == pytest.approx((8 - half, 8 + half), abs=1e-3)
-    assert table(found, "fused").rows[0].cells[0].spread == "1.0"
+    assert table(found, "fused").rows[0].cells[0].std == "1.0"
     assert any("over seeds alone" in caveat for caveat in found.caveats)
     assert "shapley" not in {table.name for table in found.tables}
 

@@ -112,8 +112,8 @@ def test_a_table_has_caption_scopes_and_every_number() -> None:
     assert '<strong>82.0</strong> <span class="spread">± 0.5</span>' in shown
     assert '<td class="number" data-value="-2.0">−2.0 <span class="spread">[−3.5, −0.5]</span></td>' in shown
     assert (
-        '<td class="number" data-value="79.0">79.0 <span class="spread">± 0.4</span> <span class="status failed">'
-        "failed 1/5</span></td>" in shown
+        '<td class="number" data-value="79.0">79.0 <span class="spread">± 0.4</span> <span class="failed">'
+        "(failed 1/5)</span></td>" in shown
     )
     assert '<td class="number"><span class="status">missing</span></td>' in shown
     assert '<td class="number" data-value="1312.0">1,312</td>' in shown

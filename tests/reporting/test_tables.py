@@ -130,7 +130,7 @@ def test_ablation_lists_the_variants_at_every_rate(store: Store) -> None:
 
 def test_one_seed_has_no_spread(store: Store) -> None:
     main = tables_of(sweep(store, ["Concat", "MLA"], seeds=(0,)), store)["main"]
-    assert main.rows[0].cells[0].spread == "—"
+    assert main.rows[0].cells[0].std == ""
     assert "One seed gives no spread" in main.caption
     assert "± —" in formats.markdown(main)
     spreads = [line.split(",")[2::4] for line in formats.csv(main).splitlines()[1:]]
@@ -215,10 +215,14 @@ def test_all_formats_show_the_same_numbers(store: Store) -> None:
 
 def parse(cell: str) -> tuple[str, str, str]:
     """Mean, standard deviation and status of a rendered cell."""
-    plain = re.sub(r"\\textbf\{(.*?)\}|\*\*(.*?)\*\*", lambda match: match[1] or match[2], cell).replace(r"$\pm$", "±")
-    match = re.fullmatch(r"([\d.]*)(?: ± ([\d.—-]+))?(?: ?\(?([a-z].*?)\)?)?", plain.strip())
+    plain = (
+        re.sub(r"\\textbf\{(.*?)\}|\*\*(.*?)\*\*", lambda match: match[1] or match[2], cell)
+        .replace(r"$\pm$", "±")
+        .replace("---", "—")
+    )
+    match = re.fullmatch(r"([\d.]*)(?: ± ([\d.—]+))?(?: ?\(?([a-z].*?)\)?)?", plain.strip())
     assert match, cell
-    return match[1], (match[2] or "").strip("—-"), match[3] or ""
+    return match[1], (match[2] or "").strip("—"), match[3] or ""
 
 
 def test_the_best_is_bold_in_every_format() -> None:
@@ -338,8 +342,8 @@ def test_a_cell_with_an_interval_or_words_in_every_format() -> None:
         "name", "A title", "A note.", "Conditions.", ("Method",),
         tuple(Column(name, ranked=False) for name in ("difference", "p", "gap")), (Row(("MLA",), cells),),
     )  # fmt: skip
-    assert r"| MLA | -1.2 \[-2.4, 0.1\] | &lt; 0.001 | +0.0 \[0.0, 2.0\] (failed 1/3) |" in formats.markdown(shown)
-    assert r"{MLA} & -1.2 [-2.4, 0.1] & \textless{} 0.001 & +0.0 [0.0, 2.0] (failed 1/3) \\" in formats.latex(
+    assert r"| MLA | −1.2 \[−2.4, 0.1\] | &lt; 0.001 | +0.0 \[0.0, 2.0\] (failed 1/3) |" in formats.markdown(shown)
+    assert r"{MLA} & $-$1.2 [$-$2.4, 0.1] & \textless{} 0.001 & +0.0 [0.0, 2.0] (failed 1/3) \\" in formats.latex(
         shown, "x"
     )
     header, row = csv.reader(io.StringIO(formats.csv(shown)))
@@ -350,7 +354,7 @@ def test_a_cell_with_an_interval_or_words_in_every_format() -> None:
     assert row == ["MLA", "-1.2", "-2.4", "0.1", "", "< 0.001", "+0.0", "0.0", "2.0", "failed 1/3"]
     printed = io.StringIO()
     Console(file=printed, width=100).print(formats.terminal(shown))
-    assert "-1.2 [-2.4, 0.1]" in printed.getvalue()
+    assert "−1.2 [−2.4, 0.1]" in printed.getvalue()
 
 
 def test_captions_have_the_oracle_gap(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -140,7 +140,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"prose": prose, "markdown": formats.escape_markdown}
-    functions = (asset, bar_places, bar_scale, cell_parts, counted, groups, identifier, points, sort_value, trial_lines)
+    functions = (asset, bar_places, bar_scale, counted, groups, identifier, points, sort_value, trial_lines)
     found.globals |= {function.__name__: function for function in functions}
     found.globals |= {"unsaid": unsaid, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}
     return found
@@ -171,18 +171,6 @@ def identifier(*parts: str) -> str:
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
     """Neighbouring rows that compete with each other."""
     return [list(group) for _, group in groupby(rows, key=lambda row: row.group)]
-
-
-def cell_parts(cell: Cell) -> Iterator[tuple[str, str]]:
-    """What a cell shows, piece by piece: the class of each, and the text."""
-    if cell.mean:
-        yield "best" if cell.best else "", cell.mean if cell.text else cell.mean.replace("-", "−")
-    if cell.spread:
-        yield "spread", f"± {cell.spread}"
-    if cell.ends:
-        yield "spread", cell.ends.replace("-", "−")
-    if cell.status:
-        yield "status failed" if cell.failed else "status", cell.status
 
 
 def sort_value(cell: Cell) -> float | None:

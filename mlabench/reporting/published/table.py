@@ -120,7 +120,9 @@ def _range(reruns: Sequence[Number]) -> str:
 def _ours(ours: Cell) -> str:
     if not ours.mean:
         return ours.status
-    return f"{ours.mean} ± {ours.spread} ({'; '.join(filter(None, [counted(ours.summary.n, 'seed'), ours.status]))})"
+    return (
+        f"{ours.mean} ± {ours.std or '—'} ({'; '.join(filter(None, [counted(ours.summary.n, 'seed'), ours.status]))})"
+    )
 
 
 def _difference(paper: Number | None, ours: Cell) -> str:

@@ -40,21 +40,16 @@ def terminal(table: Table) -> Group:
         words = " ".join([column.name, *(row[place].plain for row in rows)]).split()
         # A number broken in two would mislead, and a column of no width would be lost.
         shown.add_column(Text(column.name), justify="right", min_width=max(map(cell_len, words)))
-    for place, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
-        last_of_group = place + 1 < len(table.rows) and table.rows[place + 1].group != row.group
-        shown.add_row(*map(Text, row.heads), *cells, end_section=last_of_group)
+    following = [row.group for row in table.rows[1:]] + [None]
+    for row, cells, group in zip(table.rows, rows, following, strict=True):
+        shown.add_row(*map(Text, row.heads), *cells, end_section=group not in (row.group, None))
     return Group(Text(table.title, style="bold"), shown, Text(table.note, style="dim"), "")
 
 
 def _terminal_cell(cell: Cell) -> Text:
-    text = Text(cell.mean, style="bold" if cell.best else "")
-    if cell.spread:
-        text.append(f" ±{cell.spread}", style="not bold")  # one word: a narrow terminal breaks before it
-    elif cell.ends:
-        text.append(f" {cell.ends}", style="not bold")
-    if cell.status:
-        text.append(f"\n{cell.status}" if cell.mean else cell.status, style="red" if cell.failed else "dim")
-    return text
+    styles = {"best": "bold", "failed": "red", "status": "dim"}
+    pieces = [(text.replace("± ", "±"), styles.get(kind, "")) for kind, text in cell.parts]  # broken only before ±
+    return Text(" ").join(Text(*piece) for piece in pieces)
 
 
 def markdown(table: Table) -> str:
@@ -62,14 +57,13 @@ def markdown(table: Table) -> str:
     heads = [*table.heads, *(column.name for column in table.columns)]
     rules = ["---"] * len(table.heads) + ["---:"] * len(table.columns)
     rows = [[*map(escape_markdown, row.heads), *map(_markdown_cell, row.cells)] for row in table.rows]
-    lines = [f"| {' | '.join(row)} |" for row in (list(map(escape_markdown, heads)), rules, *rows)]
-    body = "\n".join(lines)
+    body = "\n".join(f"| {' | '.join(row)} |" for row in (list(map(escape_markdown, heads)), rules, *rows))
     return f"### {escape_markdown(table.title)}\n\n{body}\n\n{escape_markdown(table.caption)}\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
-    mean = escape_markdown(cell.mean)
-    return _joined(f"**{mean}**" if cell.best else mean, escape_markdown(cell.ends), cell, "±")
+    pieces = ((kind, escape_markdown(text)) for kind, text in cell.parts)
+    return " ".join(f"**{text}**" if kind == "best" else text for kind, text in pieces)
 
 
 def csv(table: Table) -> str:
@@ -101,17 +95,15 @@ _CSV_PARTS: dict[str, Callable[[Cell], object]] = {
 
 def _csv_parts(cells: Sequence[Cell]) -> tuple[str, ...]:
     """What is written about the cells of one column."""
-    if any(cell.ends for cell in cells):
+    if any(cell.interval for cell in cells):
         return ("", " low", " high", " status")
-    if any(cell.text for cell in cells) and not any(cell.spread for cell in cells):
+    if any(cell.text for cell in cells) and all(cell.text or cell.number is None for cell in cells):
         return ("",)
     return ("", " std", " runs", " status")
 
 
 def latex(table: Table, label: str) -> str:
     """The table as a LaTeX float; needs ``booktabs`` and ``graphicx``. One wider than the line is scaled down to it."""
-    columns = "l" * len(table.heads) + "r" * len(table.columns)
-    heads = [*table.heads, *(column.name for column in table.columns)]
     lines = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}[t]",
@@ -121,19 +113,23 @@ def latex(table: Table, label: str) -> str:
         rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', label)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
         r"\toprule",
-        " & ".join(map(escape_latex, heads)) + r" \\",
-        r"\midrule",
+        " & ".join(map(escape_latex, [*table.heads, *(column.name for column in table.columns)])) + r" \\",
     ]
-    for place, row in enumerate(table.rows):
-        if place and row.group != table.rows[place - 1].group:
-            lines.append(r"\midrule")
+    before = None
+    for row in table.rows:
+        lines += [r"\midrule"] if row.group != before else []
+        before = row.group
         # A group in front of "[" or "*": after a line break both would be read as its arguments.
         cells = [*(f"{{{escape_latex(head)}}}" for head in row.heads), *map(_latex_cell, row.cells)]
         lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
+
+
+def _latex_cell(cell: Cell) -> str:
+    pieces = ((kind, escape_latex(text)) for kind, text in cell.parts)
+    return " ".join(rf"\textbf{{{text}}}" if kind == "best" else text for kind, text in pieces)
 
 
 def latex_document(names: Sequence[str]) -> str:
@@ -147,18 +143,6 @@ def latex_document(names: Sequence[str]) -> str:
         r"\end{document}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _latex_cell(cell: Cell) -> str:
-    mean = escape_latex(cell.mean)
-    return _joined(rf"\textbf{{{mean}}}" if cell.best else mean, cell.ends, cell, r"$\pm$").replace("—", "---")
-
-
-def _joined(mean: str, ends: str, cell: Cell, plus_minus: str) -> str:
-    spread = f" {plus_minus} {cell.spread}" if cell.spread else ends and f" {ends}"
-    if not cell.status:
-        return mean + spread
-    return f"{mean}{spread} ({cell.status})" if mean else cell.status
 
 
 def escape_markdown(text: str) -> str:
