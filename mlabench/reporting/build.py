@@ -16,9 +16,9 @@ from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.reporting import files, notes
 from mlabench.reporting.all_suites import AllSuites, rank_all
-from mlabench.reporting.answer import Verdict
 from mlabench.reporting.charts import styles
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Verdict
 from mlabench.reporting.published import load_published
 from mlabench.reporting.results import load
 from mlabench.reporting.suite_report import SuiteReport, report_suite

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlabench.reporting import notes
-from mlabench.reporting.answer import Answer, Chart
+from mlabench.reporting.answer import Chart
 from mlabench.reporting.charts import result_charts, with_room
+from mlabench.reporting.former import Answer
 from mlabench.reporting.published import Number, published_table
 from mlabench.reporting.results import Results, load
 from mlabench.reporting.table import Table

@@ -9,6 +9,7 @@ import pandas as pd
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.reporting.results import MULTIMODAL
+from mlabench.statistics import Interval
 from mlabench.suite import Plan
 from mlabench.words import counted
 
@@ -23,6 +24,32 @@ _SELECTIONS = {
     "best_test": "WARNING: THE EPOCH WAS SELECTED ON THE TEST SPLIT (best_test). These accuracies are optimistic; "
     "compare them only with published numbers that were selected in the same way.",
 }
+
+
+def number(value: float, digits: int = 1, *, signed: bool = False) -> str:
+    """``81.2``, or ``+1.2`` and ``−1.2``, with a real minus sign and no negative zero."""
+    return format(value, f"{'+' if signed else ''}z.{digits}f").replace("-", "−")
+
+
+def ends(interval: Interval, digits: int = 1) -> str:
+    """``[−2.4, 0.1]``"""
+    return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]"
+
+
+def points(interval: Interval, digits: int = 1) -> str:
+    """A difference: ``−1.2 points [−2.4, 0.1]``"""
+    return f"{number(interval.estimate, digits, signed=True)} {interval.unit} {ends(interval, digits)}"
+
+
+def p_value(value: float) -> str:
+    """``p = 0.012``, or ``p < 0.001``"""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """``A``, ``A and B``, ``A, B and C``"""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def datasets(plan: Plan) -> str:

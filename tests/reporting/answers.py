@@ -16,9 +16,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from mlabench.missing import Missing
-from mlabench.reporting.answer import Answer, Chart, Finding, Panel, Series, Verdict
+from mlabench.reporting.answer import Chart, Panel, Series
 from mlabench.reporting.charts.figure import draw, save
 from mlabench.reporting.charts.styles import styles
+from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.page import PageContent
 from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport

@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
 from mlabench.missing import Missing
 from mlabench.record import Record
-from mlabench.reporting.answer import Answer
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions import ablation, certainty
 from mlabench.reporting.results import load
 from mlabench.reporting.table import Table

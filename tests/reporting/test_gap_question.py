@@ -9,8 +9,8 @@ from scipy.stats import ttest_1samp, ttest_rel
 
 from mlabench.missing import Missing
 from mlabench.record import Evaluation, Record, Scores
-from mlabench.reporting.answer import Answer
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions import absence, gap
 from mlabench.reporting.results import load
 from mlabench.reporting.table import Table

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.reporting.answer import Answer
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions.laziness import COMPLETE, answer
 from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.reporting.table import Table

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mlabench.missing import Missing
-from mlabench.reporting.answer import Answer, Chart
+from mlabench.reporting.answer import Chart
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions.missing import answer
 from mlabench.reporting.results import load
 from mlabench.reporting.table import Table

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlabench.reporting.answer import Answer, Finding
+from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.page import PageContent, render_page
 from mlabench.reporting.page.render import asset, environment, identifier, prose, trial_lines
 from mlabench.reporting.results import load

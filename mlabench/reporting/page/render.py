@@ -15,13 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from mlabench.reporting.all_suites import AllSuites
-from mlabench.reporting.answer import QUESTIONS, Answer, Finding, Verdict
+from mlabench.reporting.former import QUESTIONS, Answer, Finding, Verdict
 from mlabench.reporting.notes import failures
-from mlabench.reporting.questions.common import ends, p_value, points
 from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
+from mlabench.reporting.wording import ends, p_value, points
 from mlabench.statistics import Interval
 from mlabench.words import counted
 

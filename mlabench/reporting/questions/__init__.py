@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlabench.reporting.answer import Answer
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions import ablation, gap, laziness, missing
 from mlabench.suite import Question
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Chart, Panel, Series
+from mlabench.reporting.answer import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.mla_parts import DF, HGM, OFF
 from mlabench.reporting.questions import certainty, common
 from mlabench.reporting.results import MULTIMODAL, Results
@@ -112,7 +113,7 @@ def effect(evidence: Evidence, design: Design, name: str, settings: Sequence[str
 
 
 def _headline(main: Mapping[str, Comparison | None], averaged: str) -> str:
-    known = [f"{part} {common.points(test.difference)}" for part, test in main.items() if test]
+    known = [f"{part} {wording.points(test.difference)}" for part, test in main.items() if test]
     if not known:
         return "The effects of HGM and DF were not measured: no seed has all four variants."
     return f"Effect on the fused accuracy, {averaged}: {', '.join(known)}."
@@ -196,11 +197,11 @@ def _charts(results: Results, effects: Effects, settings: Sequence[str]) -> Iter
 def _caveats(results: Results, design: Design, settings: Sequence[str]) -> Iterator[str]:
     lost = [setting for setting in results.settings if setting not in settings]
     if lost:
-        yield f"No seed has all four variants at {common.listed(lost)}: left out of the averages."
+        yield f"No seed has all four variants at {wording.listed(lost)}: left out of the averages."
     optimizers = {cell.trial.training.optimizer.name for cell in results.plan.cells if cell.label in design}
     if optimizers - {"sgd"}:
         yield (
-            f"Trained with {common.listed(sorted(optimizers))}: Adam rescales each element of the modified gradient "
+            f"Trained with {wording.listed(sorted(optimizers))}: Adam rescales each element of the modified gradient "
             "and gives back much of what HGM takes away; with SGD its effect may be larger."
         )
     yield (

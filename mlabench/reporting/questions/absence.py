@@ -10,8 +10,9 @@ from itertools import permutations
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Chart, Finding, Panel, Verdict
+from mlabench.reporting.answer import Chart, Panel
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import Results
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
@@ -157,7 +158,7 @@ def _contrast(mla: str, rival: str | None, comparison: Comparison | None, p: flo
         return Finding(f"{_ABOUT} fewer than two seeds have all rates of both {mla} and {rival}.", "not decided")
     return Finding(
         f"{_ABOUT} what the others gain or lose per 10 points of missing rate, {mla} minus {rival}, is "
-        f"{_per_ten(comparison)} ({counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
+        f"{_per_ten(comparison)} ({counted(comparison.seeds, 'seed')}, {wording.p_value(p)} after Holm's correction).",
         common.verdict(comparison.difference, p),
         replace(comparison.difference, unit=_UNIT),
         p,
@@ -263,4 +264,4 @@ def _caveats(results: Results, rates: Mapping[str, Mapping[float, str]]) -> Iter
     )
     never = [modality for modality in results.plan.modalities if modality not in rates]
     if never:
-        yield f"The suite never removes {common.listed(never)} from training."
+        yield f"The suite never removes {wording.listed(never)} from training."

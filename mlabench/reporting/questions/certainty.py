@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Finding, Panel, Series
+from mlabench.reporting.answer import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Finding
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
@@ -77,7 +78,7 @@ class Fusions:
             yield Finding(
                 f"On the same trained models ({counted(len(self.outcomes), 'combination')} of variant and missing "
                 "rate), weighing unimodal predictions by entropy instead of averaging them changes the fused accuracy "
-                f"by {common.points(pooled.difference)} ({common.basis(pooled)}): DF alone, apart from the epoch that "
+                f"by {wording.points(pooled.difference)} ({common.basis(pooled)}): DF alone, apart from the epoch that "
                 "it selects.",
                 common.verdict(pooled.difference),
                 pooled.difference,
@@ -232,9 +233,9 @@ def findings(guides: Guides, label: str) -> Iterator[Finding]:
     if test is not None and constant is not None:
         yield Finding(
             "Where one modality of a sample is right and another wrong, the right one has the larger weight in "
-            f"{common.number(50.0 + test.difference.estimate)} % of the pairs, {common.points(test.difference)} from "
+            f"{wording.number(50.0 + test.difference.estimate)} % of the pairs, {wording.points(test.difference)} from "
             f"chance (averaged over missing rates ({', '.join(guides)}), {common.basis(test)}); it would be "
-            f"{common.number(constant)} % if each modality always had its mean weight.",
+            f"{wording.number(constant)} % if each modality always had its mean weight.",
             common.verdict(test.difference),
             test.difference,
         )

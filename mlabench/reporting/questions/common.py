@@ -11,10 +11,12 @@ from statistics import fmean
 import pandas as pd
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Finding, Series, Verdict
+from mlabench.reporting.answer import Series
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, measure
+from mlabench.reporting.wording import listed, number, p_value, points
 from mlabench.statistics import (
     Comparison,
     Interval,
@@ -82,26 +84,6 @@ def asked_for(results: Results, labels: Iterable[str], settings: Iterable[str]) 
 def labels_of(plan: Plan, method: str) -> tuple[str, ...]:
     """The labels of the cells whose method is registered as ``method``."""
     return tuple(dict.fromkeys(cell.label for cell in plan.cells if cell.trial.method.name == method))
-
-
-def number(value: float, *, signed: bool = False) -> str:
-    """``81.2``, or ``+1.2`` and ``−1.2``, with a real minus sign and no negative zero."""
-    return format(value, "+z.1f" if signed else "z.1f").replace("-", "−")
-
-
-def ends(interval: Interval) -> str:
-    """``[−2.4, 0.1]``"""
-    return f"[{number(interval.low)}, {number(interval.high)}]"
-
-
-def points(interval: Interval) -> str:
-    """A difference: ``−1.2 points [−2.4, 0.1]``"""
-    return f"{number(interval.estimate, signed=True)} {interval.unit} {ends(interval)}"
-
-
-def p_value(value: float) -> str:
-    """``p = 0.012``, or ``p < 0.001``"""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def verdict(interval: Interval, p: float | None = None) -> Verdict:
@@ -285,12 +267,6 @@ def overall(parts: Iterable[Finding | Answer]) -> Verdict:
     if "contradicted" in verdicts:
         return "contradicted"
     return "supported" if verdicts == {"supported"} else "not decided"
-
-
-def listed(names: Iterable[str]) -> str:
-    """``A``, ``A and B``, ``A, B and C``"""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def dataset(plan: Plan) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlabench.reporting.answer import Answer
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer
 from mlabench.reporting.questions import absence, common, modality_gap
 
 

@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Chart, Finding, Panel
+from mlabench.reporting.answer import Chart, Panel
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, unranked
@@ -211,7 +212,7 @@ def _shapley_table(evidence: Evidence) -> Iterator[Table]:
         title="What each modality contributes to the fused accuracy (Shapley values)",
         note="Points of fused accuracy: what a modality adds to the modalities already there, averaged over all orders "
         "in which they may join; a row sums to the fused accuracy minus the share of the most frequent class, "
-        f"{common.number(100 * chance)} %. From tests with whole modalities removed.",
+        f"{wording.number(100 * chance)} %. From tests with whole modalities removed.",
         conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
         heads=("Method",),
         columns=unranked(*modalities),

@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Chart, Finding, Panel
+from mlabench.reporting.answer import Chart, Panel
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common
 from mlabench.reporting.questions.ranking import ranking
 from mlabench.reporting.results import MULTIMODAL, Results
@@ -135,14 +136,14 @@ def _nowhere_above(method: str, by_rate: ByRate) -> Finding:
     """Whether some other method is above the one in question at some rate."""
     corrected = common.corrected(*by_rate.values())
     above = [
-        f"{other} at {setting} ({common.points(test.difference)}, {common.p_value(p)})"
+        f"{other} at {setting} ({wording.points(test.difference)}, {wording.p_value(p)})"
         for setting, family in zip(by_rate, corrected, strict=True)
         for other, test in family.tests.items()
         if test is not None and (p := family.p_values[other]) is not None
         if common.verdict(test.difference, p) == "contradicted"
     ]
     if above:
-        return Finding(f"{method} lies below {common.listed(above)}.", "not decided")
+        return Finding(f"{method} lies below {wording.listed(above)}.", "not decided")
     if all(test is None for tests in by_rate.values() for test in tests.values()):
         return Finding("No single rate could be compared: no seeds in common.", "not decided")
     return Finding(f"At no single rate another method lies above {method} after correction.", "supported")

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlabench.missing import Missing
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Chart, Finding, Panel, Series
+from mlabench.reporting.answer import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
@@ -105,7 +106,7 @@ def _finding(
 ) -> Finding:
     absent = [label for label in rivals if label not in measured]
     if absent:
-        return Finding(f"The modality gap was not measured for {common.listed(absent)}.", "not decided")
+        return Finding(f"The modality gap was not measured for {wording.listed(absent)}.", "not decided")
     means = " against ".join(f"{_mean(measured[label]).mean} ({label})" for label in rivals)
     if comparison is None or p is None:
         return Finding(
@@ -114,8 +115,8 @@ def _finding(
     raw = comparison.difference
     difference = Interval(100 * raw.estimate, 100 * raw.low, 100 * raw.high, raw.level, "hundredths of distance")
     return Finding(
-        f"The modality gap: {means}, a difference of {common.points(difference)} ("
-        f"{counted(comparison.seeds, 'seed')}, {common.p_value(p)} after Holm's correction).",
+        f"The modality gap: {means}, a difference of {wording.points(difference)} ("
+        f"{counted(comparison.seeds, 'seed')}, {wording.p_value(p)} after Holm's correction).",
         common.verdict(difference, p),
         difference,
         p,

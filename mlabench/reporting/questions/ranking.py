@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlabench.reporting import wording
 from mlabench.reporting.answer import Chart, Panel, Series
-from mlabench.reporting.questions import common
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.statistics import critical_difference, win_rates
 
@@ -39,7 +39,7 @@ def ranking(
         name="ranks",
         title=f"Ranks of the methods over the {over}",
         note=f"Rank by mean fused accuracy over seeds, averaged over {ranks.tasks} {over}; 1 is best. "
-        f"Friedman's test: {common.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
+        f"Friedman's test: {wording.p_value(ranks.friedman_p)}. Mean ranks closer than {ranks.critical_difference:.2f} "
         f"(Nemenyi, 5 %) are statistically indistinguishable, and so are all if Friedman's test finds nothing. "
         f"{_DEPENDENT}",
         conditions=conditions,

@@ -55,7 +55,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         rows.append(Row((str(rank), label), (shown[label], difference, p, words)))
     nothing = (Cell(text="—"),) * 3
     rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
-    over = f", averaged over the missing rates {common.listed(results.settings)}" if len(results.settings) > 1 else ""
+    over = f", averaged over the missing rates {wording.listed(results.settings)}" if len(results.settings) > 1 else ""
     conditions = wording.conditions(results.plan, results.on_axis())
     table = Table(
         name="leaderboard",
@@ -92,7 +92,7 @@ def _against_time(results: Results, shown: Mapping[str, Cell], over: str, condit
     reference, which = next(iter(times)), ""
     if len(points) > CROWD:
         front, always = _front(points), [label for label in dict.fromkeys((HIGHLIGHT, reference)) if label in points]
-        which = f"Of {len(points)} methods those that none beats in both, with {common.listed(always)}. "
+        which = f"Of {len(points)} methods those that none beats in both, with {wording.listed(always)}. "
         points = {label: place for label, place in points.items() if label in front or label in always}
     unit = f"in units of {reference}"
     yield Chart(

@@ -10,8 +10,8 @@ import pandas as pd
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Verdict
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.former import Verdict
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Row, Table, measure, unranked
@@ -176,7 +176,7 @@ def _tail(hits: int, samples: int, bound: float) -> float:
 def _within(p_values: list[float]) -> str:
     if not p_values:
         return "—"
-    return "within" if min(p_values) >= common.LEVEL else f"beaten, {common.p_value(min(p_values))}"
+    return "within" if min(p_values) >= common.LEVEL else f"beaten, {wording.p_value(min(p_values))}"
 
 
 def _weak_modality(results: Results) -> str | None:

@@ -1,0 +1,52 @@
+"""Answers in the form that the page still shows; :mod:`mlabench.reporting.answer` takes their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlabench.reporting.answer import Chart
+from mlabench.reporting.table import Table
+from mlabench.statistics import Interval
+from mlabench.suite import Question
+
+Verdict = Literal["supported", "contradicted", "not decided"]
+
+QUESTIONS = {
+    "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
+    "Q2": "How does the accuracy fall as modalities go missing?",
+    "Q3": "What does each part of MLA contribute?",
+    "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checkable statement, with its numbers, on the way to a verdict; ``p_value`` is corrected by Holm."""
+
+    statement: str
+    verdict: Verdict
+    effect: Interval | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question answered on one suite: whether the results support what the paper claims.
+
+    ``rule`` says how the findings decide the verdict, so that a reader can check it; ``headline`` says ``effect``, the
+    verdict's main number, in a sentence; ``caveats`` are what a sceptic would object.
+    """
+
+    question: Question
+    suite: str
+    dataset: str
+    claim: str
+    verdict: Verdict
+    rule: str
+    headline: str
+    effect: Interval | None
+    findings: tuple[Finding, ...]
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    caveats: tuple[str, ...] = field(default=())
