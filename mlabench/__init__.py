@@ -44,6 +44,7 @@ def run(
     results: Folder = "results",
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | int | None = None,
+    folds: int | str | None = None,
     rates: Iterable[float] | None = None,
     dataset: str | None = None,
     limit: int | None = None,
@@ -64,6 +65,7 @@ def run(
         results: The folder where records are kept.
         methods: Only these methods or labels; a registered method that the suite lacks is added with its defaults.
         seeds: Training seeds in place of the suite's, e.g. ``range(5)``.
+        folds: Folds in place of the suite's: a number, a division of the dataset, or ``"none"``.
         rates: Missing rates in place of the suite's, each in [0, 1).
         dataset: Another dataset, by name.
         limit: Samples per split, for a smoke test; reports leave such trials out.
@@ -94,7 +96,7 @@ def run(
     require_device(device)
     known = register(map(Path, plugins))
     options = RunOptions(device=device, keep_models=keep_models, fail_fast=fail_fast, plugins=known)
-    changes = _overrides(methods, seeds, rates, dataset, limit, precision, settings)
+    changes = _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)
     plans = _plans(suite, changes)
     store = Store(Path(results))
     session = Session.open(store, Console(quiet=quiet, highlight=False), jobs, options)
@@ -110,6 +112,7 @@ def plan(
     results: Folder = "results",
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | int | None = None,
+    folds: int | str | None = None,
     rates: Iterable[float] | None = None,
     dataset: str | None = None,
     limit: int | None = None,
@@ -134,7 +137,7 @@ def plan(
 
     register(map(Path, plugins))
     rows = []
-    for one in _plans(suite, _overrides(methods, seeds, rates, dataset, limit, precision, settings)):
+    for one in _plans(suite, _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)):
         labels = {entry.trial.id: entry.label for entry in one.cells}
         for standing in survey(one, Store(Path(results))):
             trial = standing.trial
@@ -261,6 +264,7 @@ def _stored_plans(store: Any, suite: str | None) -> list[Plan]:
 def _overrides(
     methods: Iterable[str] | None,
     seeds: Iterable[int] | int | None,
+    folds: int | str | None,
     rates: Iterable[float] | None,
     dataset: str | None,
     limit: int | None,
@@ -279,6 +283,7 @@ def _overrides(
         settings=tuple(f"{field}={json.dumps(value)}" for field, value in (settings or {}).items()),
         methods=(methods,) if isinstance(methods, str) else tuple(methods or ()),
         seeds=listed(seeds),
+        folds=None if folds is None else str(folds),
         rates=listed(rates),
         limit=limit,
         dataset=dataset,

@@ -89,6 +89,13 @@ class Training(Frozen):
         "beside published tables, flagged wherever it appears) the best on the test split.",
     )
     precision: Precision = Field(default="32", description="Arithmetic: 32-bit, or bfloat16 where it is safe.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=lambda patience: patience is None,
+        description="Stop a stage after so many epochs without a better accuracy on the validation split; none: "
+        "run all epochs. For best_val only.",
+    )
 
 
 class Component(Frozen):
@@ -119,20 +126,44 @@ class DatasetComponent(Component):
     fingerprint: str
 
 
+class Fold(Frozen):
+    """One test part of a dataset that is divided into folds; the rest is for training and validation.
+
+    Attributes:
+        by: The units that are kept whole: the dataset's own groups if empty, else the name of one of its divisions,
+            such as ``session`` or ``speaker``.
+        count: Number of folds that the units are dealt into; None if each value of the division is a fold of its own.
+        name: Which fold is tested: ``1`` to ``count`` where they are dealt, else the division's value.
+    """
+
+    by: str = ""
+    count: int | None = None
+    name: str
+
+
 class InputSpec(Frozen):
     """What is learned from, and the networks that read it.
 
     Attributes:
         dataset: The dataset.
         encoders: One per modality.
-        seed: Seed of initialisation, batch order and dropout.
+        seed: Decides initialisation, batch order and dropout; with folds also how the groups are dealt.
+        fold: Which part of the dataset is tested; None for the dataset's own split.
         limit: Only this many samples per split were used (a smoke test); None for all.
     """
 
     dataset: DatasetComponent
     encoders: dict[str, Component]
     seed: int = 0
+    fold: Fold | None = Field(default=None, exclude_if=lambda fold: fold is None)
     limit: int | None = None
+
+    @property
+    def training_seed(self) -> int:
+        """What initialisation, batch order and dropout are drawn from: each fold of each repeat has its own."""
+        if self.fold is None:
+            return self.seed
+        return int(_digest({"seed": self.seed, "fold": self.fold.model_dump()}), 16)
 
 
 class Trial(InputSpec):
@@ -175,13 +206,14 @@ class Trial(InputSpec):
     def id(self) -> str:
         """A readable name and the first 12 hex digits of the SHA-256 of the canonical JSON."""
         digest = _digest(self.identity())
-        slug = f"{self.dataset.name}-{self.method.name}-{self.missing.key}-seed{self.seed}"
+        fold = f"-fold{self.fold.name}" if self.fold else ""
+        slug = f"{self.dataset.name}-{self.method.name}-{self.missing.key}-seed{self.seed}{fold}"
         return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', slug).lstrip('.-')[:80]}-{digest}"
 
     @cached_property
     def configuration(self) -> str:
-        """12 hex digits for what a method was tuned for: all but the seed and what is missing."""
-        return _digest({key: value for key, value in self.identity().items() if key not in ("seed", "missing")})
+        """12 hex digits for what a method was tuned for: all but the seed, the fold and what is missing."""
+        return _digest({key: value for key, value in self.identity().items() if key not in ("seed", "fold", "missing")})
 
 
 def _digest(content: dict[str, Any]) -> str:

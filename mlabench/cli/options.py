@@ -49,6 +49,10 @@ OVERRIDES: dict[str, Any] = {
         list[str] | None, typer.Option("--method", metavar="NAME", help="Only this method or label. Repeatable.")
     ],
     "seeds": Annotated[str | None, typer.Option(metavar="LIST", help="Seeds, e.g. 0-4 or 0,2,5.")],
+    "folds": Annotated[
+        str | None,
+        typer.Option(metavar="N|NAME|none", help="Folds: a number, a division such as session, or the own split."),
+    ],
     "rates": Annotated[str | None, typer.Option(metavar="LIST", help="Missing rates, e.g. 0,0.5.")],
     "limit": Annotated[
         int | None, typer.Option(min=1, help="Samples per split, for a smoke test; kept out of reports.")

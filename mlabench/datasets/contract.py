@@ -74,12 +74,15 @@ class Split:
         labels: Class indices. int64 ``[N]``
         inputs: Per modality, in memory, on disk, or raw. Features are float32.
         groups: What samples share when they are not independent (a stamp, a speaker). ``[N]``
+        units: Other divisions of the samples that folds can follow, such as ``session``: the value of each sample,
+            by the division's name. ``[N]`` each
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     inputs: Mapping[str, ModalityInputs]
     groups: tuple[str, ...]
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,6 +95,7 @@ class Split:
             labels=self.labels[rows],
             inputs={modality: _take(values, rows) for modality, values in self.inputs.items()},
             groups=tuple(self.groups[row] for row in rows),
+            units={name: tuple(values[row] for row in rows) for name, values in self.units.items()},
         )
 
 
@@ -228,6 +232,13 @@ class Dataset(ABC):
         Raises:
             UserError: If the data are not there or do not have the expected layout.
         """
+
+    def fit(self, data: Data) -> Data:
+        """What is fitted to data (standardisation, PCA), fitted to ``data.train`` alone and applied to all splits.
+
+        Called after the split is made, whether it is the dataset's own or one of its folds. Optional.
+        """
+        return data
 
     def check(self, root: Path | None = None) -> Inventory:  # noqa: ARG002
         """Counts the samples that the raw files hold. Optional.

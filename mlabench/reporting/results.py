@@ -22,12 +22,12 @@ MULTIMODAL = "multimodal"
 #: Columns of :attr:`Results.scores`.
 SCORE_COLUMNS = (
     "label", "method", "train", "test", "train_setting", "test_setting", "setting", "rate", "realised_rate",
-    "seed", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "bayes",
+    "seed", "fold", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "bayes",
     "selected_epoch", "status", "reason", "selection", "limit", "trial",
 )  # fmt: skip
 
 #: Columns of :attr:`Results.curves`.
-CURVE_COLUMNS = ("label", "train_setting", "seed", "target", "epoch", "accuracy", "selected", "trial")
+CURVE_COLUMNS = ("label", "train_setting", "seed", "fold", "target", "epoch", "accuracy", "selected", "trial")
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ def _score_rows(cell: PlannedTrial, record: Record | None, plan: Plan, naming: _
     for test in cell.tests:
         evaluation = record.evaluations.get(test.key) if record and record.status == "ok" else None
         axis = naming.axis(cell, test)
+        fold = trial.fold.name if trial.fold else ""
         pattern = (trial.missing.key, test.key, naming.name(trial.missing), naming.name(test))
         place = (naming.name(axis) if axis else "", naming.rate(axis))
         realised = evaluation.missing_rate if evaluation else np.nan
@@ -194,9 +195,8 @@ def _score_rows(cell: PlannedTrial, record: Record | None, plan: Plan, naming: _
             epoch = record.selected_epoch if record and evaluation else None
             best = evaluation.bayes.get(target, np.nan) if evaluation else np.nan
             measured = (*_numbers(scores), np.nan if gap is None else gap, best, epoch)
-            rows.append(
-                (cell.label, trial.method.name, *pattern, *place, realised, trial.seed, target, *measured, *origin)
-            )
+            run = (cell.label, trial.method.name, *pattern, *place, realised, trial.seed, fold)
+            rows.append((*run, target, *measured, *origin))
     return rows
 
 
@@ -220,9 +220,10 @@ def _status(record: Record | None, *, measured: bool) -> tuple[str, str]:
 def _curve_rows(cell: PlannedTrial, record: Record | None, naming: _Naming) -> list[tuple[object, ...]]:
     if record is None or record.status != "ok" or not record.curves:
         return []
-    place = cell.label, naming.name(cell.trial.missing), cell.trial.seed
+    trial = cell.trial
+    place = cell.label, naming.name(trial.missing), trial.seed, trial.fold.name if trial.fold else ""
     return [
-        (*place, target, point.epoch, accuracy, point.epoch == record.selected_epoch, cell.trial.id)
+        (*place, target, point.epoch, accuracy, point.epoch == record.selected_epoch, trial.id)
         for point in record.curves
         if point.stage == record.curves[-1].stage
         for target, accuracy in point.validation.items()

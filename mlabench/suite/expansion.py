@@ -1,4 +1,4 @@
-"""Expands a suite into a plan: methods x training patterns x seeds, each with its test patterns. Free of torch."""
+"""Expands a suite into a plan: methods x training patterns x seeds x folds, each with its tests. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 import yaml
 
-from mlabench.datasets import Dataset, open_dataset
+from mlabench.datasets import Dataset, fold_names, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.suite.loading import load_suite, members
 from mlabench.suite.model import Suite
 from mlabench.suite.overrides import Overrides
 from mlabench.suite.plan import Plan, PlannedTrial
-from mlabench.trial import Component, DatasetComponent, Trial
+from mlabench.suite.sections import FoldsSection
+from mlabench.trial import Component, DatasetComponent, Fold, Trial
 
 
 def expand(suite: Suite) -> Plan:
@@ -36,6 +37,7 @@ def expand(suite: Suite) -> Plan:
         splits = {"train": [data.train, data.validation], "test": [data.test]}
         for split in chain.from_iterable(splits[name] for name in suite.missing.splits):
             conditions[0].pattern(suite.dataset.name, split.ids, data.task.modalities)
+    folds = [None] if suite.folds is None else _folds(suite.folds, source)
     cells = [
         PlannedTrial(
             label=entry.label,
@@ -45,6 +47,7 @@ def expand(suite: Suite) -> Plan:
                 method=entry.method,
                 missing=training,
                 seed=seed,
+                fold=fold,
                 training=entry.training,
                 limit=suite.limit,
             ),
@@ -53,6 +56,7 @@ def expand(suite: Suite) -> Plan:
         for entry in suite.methods
         for training in (conditions if "train" in suite.missing.splits else [Missing()])
         for seed in suite.seeds
+        for fold in folds
     ]
     return Plan(
         # A smoke test must not take the place of the real plan, from which reports are made.
@@ -62,9 +66,15 @@ def expand(suite: Suite) -> Plan:
         paper=suite.paper,
         modalities=suite.modalities,
         cells=tuple(cells),
+        margin=suite.margin,
         tuned=suite.tuned,
         source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
     )
+
+
+def _folds(wanted: FoldsSection, source: Dataset) -> list[Fold]:
+    names = fold_names(source, wanted.by, wanted.count)
+    return [Fold(by=wanted.by, count=wanted.count, name=name) for name in names]
 
 
 def with_fingerprint(component: Component, dataset: Dataset) -> DatasetComponent:

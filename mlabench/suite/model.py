@@ -11,14 +11,17 @@ from mlabench.suite.document import EVERY, Document, dotted, leaves
 from mlabench.suite.plan import Question, SuiteName, Tuned
 from mlabench.suite.sections import (
     MLP,
+    FoldsSection,
     LabelledMethod,
     MissingSection,
     Section,
     TuningSection,
+    WrittenFolds,
     WrittenTraining,
     check_missing,
     read_dataset,
     read_encoders,
+    read_folds,
     read_methods,
     read_training,
     refuse_repeated,
@@ -74,6 +77,17 @@ class Suite(InputSection):
     )
     seeds: Annotated[tuple[Seed, ...], listed(Seed), AfterValidator(_distinct)] = Field(
         default=(0,), description="One training each."
+    )
+    folds: Annotated[FoldsSection | None, read_by(read_folds, WrittenFolds)] = Field(
+        default=None,
+        description="Divide the dataset into folds, each tested once per seed; a number, or {by: session}; none: the "
+        "dataset's own split. With folds, seeds are repeats, each with its own deal of the groups.",
+    )
+    margin: float = Field(
+        default=2.0,
+        gt=0,
+        lt=100,
+        description="Differences below so many points are practically equal; fixed before the run.",
     )
     training: Annotated[Training, read_by(read_training, WrittenTraining)] = Field(
         default=Training(), description="Budget and rules that all methods share."

@@ -26,6 +26,7 @@ class Overrides:
         settings: ``--set FIELD=VALUE``: dotted field, YAML value.
         methods: ``--method``: keep the suite's methods of these names or labels; others are added with their defaults.
         seeds: ``--seeds``: ``0-4`` or ``0,2,5``.
+        folds: ``--folds``: a number, a division such as ``session``, or ``none``.
         rates: ``--rates``: ``0,0.5``.
         limit: ``--limit``: samples per split.
         dataset: ``--dataset``: its name. Encoders and training are those that the dataset recommends. If it
@@ -37,6 +38,7 @@ class Overrides:
     settings: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     seeds: str | None = None
+    folds: str | None = None
     rates: str | None = None
     limit: int | None = None
     dataset: str | None = None
@@ -55,6 +57,8 @@ class Overrides:
             yield ("missing", "rates"), parse(f"[{self.rates}]", "--rates", numbered=False)
         if self.seeds is not None:
             yield ("seeds",), Document.of(_seeds(self.seeds), Origin("--seeds"))
+        if self.folds is not None:
+            yield ("folds",), Document.of(_folds(self.folds), Origin("--folds"))
         if self.limit is not None:
             yield ("limit",), Document.of(self.limit, Origin("--limit"))
         if self.precision is not None:
@@ -123,6 +127,13 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
     for at, method in enumerate(kept):
         document = document.assign(("methods", at), method)
     return document
+
+
+def _folds(text: str) -> int | dict[str, str] | None:
+    """``5``, ``session`` or ``none``."""
+    if text in ("none", "0"):
+        return None
+    return int(text) if text.isdecimal() else {"by": text}
 
 
 def _seeds(text: str) -> list[int]:

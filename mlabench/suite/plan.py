@@ -70,6 +70,7 @@ class Plan(BaseModel):
         paper: The published table that the suite re-runs, if any.
         modalities: The dataset's modalities, in order.
         cells: The trainings, in the order of the suite's methods.
+        margin: Differences below so many points are practically equal.
         source: The resolved suite as YAML.
         tuned: How hyper-parameters were found; None if they were not tuned.
         command: The command line that last ran it, if one did.
@@ -83,6 +84,7 @@ class Plan(BaseModel):
     paper: str = ""
     modalities: tuple[str, ...]
     cells: tuple[PlannedTrial, ...]
+    margin: float = 2.0
     source: str = Field(default="", repr=False)
     command: str = ""
     tuned: Tuned | None = None

@@ -78,6 +78,38 @@ class MissingSection(Section):
         return Missing.at("independent" if self.protocol == "independent" else "balanced", rate, self.pattern_seed)
 
 
+# -- folds -------------------------------------------------------------------------------------------
+
+
+class FoldsSection(Section):
+    """How the dataset is divided into folds."""
+
+    by: str = Field(
+        default="",
+        description="The units that are kept whole, a division of the dataset such as session or speaker; by default "
+        "its own groups.",
+    )
+    count: int | None = Field(
+        default=None, ge=2, description="Number of folds; by default each value of the division is one."
+    )
+
+
+#: How a suite writes them.
+WrittenFolds = Annotated[int, Field(ge=2)] | FoldsSection | None
+
+_check_folds = checker(FoldsSection)
+
+
+def read_folds(written: object, _: object = None) -> FoldsSection | None:
+    """The folds: a number, or a mapping; None for the dataset's own split."""
+    if written is None or isinstance(written, FoldsSection):
+        return written
+    folds: FoldsSection = _check_folds({"count": written} if not isinstance(written, dict) else written)
+    if not folds.by and folds.count is None:
+        raise mistake("needs a number of folds, or a division of the dataset.", "For example 5, or {by: session}.")
+    return folds
+
+
 # -- training ----------------------------------------------------------------------------------------
 
 _Optimizer = Annotated[Adam | AdamW | SGD, one_of(Adam, AdamW, SGD)]

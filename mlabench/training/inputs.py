@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from mlabench import registry
-from mlabench.datasets import Data, ReportProgress, Split, Task, open_dataset, silent
+from mlabench.datasets import Data, Dataset, ReportProgress, Split, Task, open_dataset, silent, with_fold
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
 from mlabench.training.decoded_inputs import decode_inputs, with_splits
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.loop import stable_seed
-from mlabench.trial import Component, DatasetComponent, InputSpec
+from mlabench.trial import Component, DatasetComponent, Fold, InputSpec
 
 
 def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = silent) -> Data:
@@ -24,12 +24,12 @@ def load_data(trial: InputSpec, workers: int = 1, progress: ReportProgress = sil
 
     What is not in the cache yet is decoded by so many ``workers``.
     """
-    dataset = _key(trial.dataset)
-    data, media = _load(dataset)
+    source = (_key(trial.dataset), trial.fold, trial.seed if trial.fold else None)
+    data, media = _divide(*source)
     if all(medium == "features" for medium in media.values()):
         return _cut(data, trial.limit)
     encoders = tuple((modality, _key(trial.encoders[modality])) for modality in media)
-    return _decode(dataset, encoders, trial.limit, workers, progress)
+    return _decode(source, encoders, trial.limit, workers, progress)
 
 
 def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
@@ -38,7 +38,7 @@ def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
     for modality in task.modalities:
         component = trial.encoders[modality]
         encoder = registry.get("encoders", component.name).load()
-        torch.manual_seed(stable_seed(trial.seed, "encoder", modality))
+        torch.manual_seed(stable_seed(trial.training_seed, "encoder", modality))
         encoders[modality] = encoder(task.shapes[modality], encoder.Config(**component.options))
     return encoders
 
@@ -48,6 +48,7 @@ def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, pro
 
     Returns the data of each distinct combination of dataset and encoders.
     """
+    # Decoding and representing know no folds: those of one dataset share all their samples.
     distinct = {(_key(trial.dataset), *map(_key, trial.encoders.values()), trial.limit): trial for trial in trials}
     prepared = []
     for trial in distinct.values():
@@ -62,19 +63,32 @@ def _key(component: Component) -> str:
 
 
 @lru_cache(maxsize=2)
-def _load(key: str) -> tuple[Data, Mapping[str, Medium]]:
+def _load(key: str) -> tuple[Dataset, Data]:
     component = DatasetComponent.model_validate_json(key)
     dataset = open_dataset(component)
     if dataset.fingerprint() != component.fingerprint:
         raise RuntimeError(f"the data of {component.name!r} have changed since the trial was planned; plan it again")
-    return dataset.load(), dataset.media
+    return dataset, dataset.load()
+
+
+@lru_cache(maxsize=2)
+def _divide(key: str, fold: Fold | None, seed: int | None) -> tuple[Data, Mapping[str, Medium]]:
+    """The data with the split of a trial, what is fitted to data fitted to its training part."""
+    dataset, data = _load(key)
+    if fold is not None and seed is not None:
+        data = with_fold(data, fold, seed)
+    return dataset.fit(data), dataset.media
 
 
 @lru_cache(maxsize=2)
 def _decode(
-    dataset: str, encoders: tuple[tuple[str, str], ...], limit: int | None, workers: int, progress: ReportProgress
+    source: tuple[str, Fold | None, int | None],
+    encoders: tuple[tuple[str, str], ...],
+    limit: int | None,
+    workers: int,
+    progress: ReportProgress,
 ) -> Data:
-    data, media = _load(dataset)
+    data, media = _divide(*source)
     steps = {}
     for modality, key in encoders:
         if media[modality] != "features":

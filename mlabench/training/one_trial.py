@@ -184,7 +184,8 @@ class _Process:
             measure=meter.running,
         )
         with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
-            run = TrainingRun(method, train, validation, trial.training, trial.seed, fabric, observers, checkpoints)
+            seed = trial.training_seed
+            run = TrainingRun(method, train, validation, trial.training, seed, fabric, observers, checkpoints)
             curves, selected = run.fit()
         passes = total - checkpoints.resumed
         steps = passes * math.ceil(len(train) / trial.training.batch_size)
@@ -218,7 +219,7 @@ class _Process:
 def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:
     """The untrained method of a trial, around ``encoders``."""
     method = registry.get("methods", trial.method.name).load()
-    torch.manual_seed(stable_seed(trial.seed, "method"))
+    torch.manual_seed(stable_seed(trial.training_seed, "method"))
     built: Method = method(data.task, encoders, method.Config(**trial.method.options), len(data.train))
     return built
 

@@ -57,6 +57,8 @@ def test_every_default_is_filled_in(load: Callable[..., Suite]) -> None:
         "tuned": None,
         "paper": "",
         "limit": None,
+        "folds": None,
+        "margin": 2.0,
     }
 
 
