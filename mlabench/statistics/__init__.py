@@ -17,10 +17,10 @@ from mlabench.statistics.comparisons import (
     difference_of_means,
     distinguishable,
     effects_2x2,
-    holm,
     shapley,
     summarise,
 )
+from mlabench.statistics.decisions import Decision, Verdict, decide, expected_half_width, further_trainings, holm
 from mlabench.statistics.ranks import (
     Ranks,
     critical_difference,
@@ -33,10 +33,12 @@ from mlabench.statistics.resampling import ConfidenceDistribution, Interval, con
 __all__ = [
     "Comparison",
     "ConfidenceDistribution",
+    "Decision",
     "Interval",
     "Outcomes",
     "Ranks",
     "Summary",
+    "Verdict",
     "accuracy_interval",
     "area_under_curve",
     "averaged",
@@ -44,9 +46,12 @@ __all__ = [
     "confidence_distribution",
     "contrast",
     "critical_difference",
+    "decide",
     "difference_of_means",
     "distinguishable",
     "effects_2x2",
+    "expected_half_width",
+    "further_trainings",
     "holm",
     "interquartile_mean",
     "probability_of_improvement",

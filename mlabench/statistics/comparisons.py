@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -18,12 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 from mlabench.statistics.resampling import (
     LEVEL,
     POWER,
+    RESAMPLES,
     ConfidenceDistribution,
     Interval,
     confidence_distribution,
     student_quantile,
     student_tails,
 )
+
+Codes = NDArray[np.integer[Any]]
 
 #: A number for each seed: by seed, or in the order of the seeds if none is missing.
 PerSeed = Mapping[int, float] | Sequence[float]
@@ -59,16 +63,34 @@ def summarise(values: Iterable[float]) -> Summary:
 class Outcomes:
     """Which test samples one method gets right under one condition, seed by seed.
 
+    With folds, each sample is tested once per repeat, by the training of the fold that holds it; a row is a repeat.
+
     Attributes:
         correct: One row per seed, one column per test sample; averaged over several conditions, the share of them in
-            [0, 1]. ``[S, N]``
+            [0, 1]. ``[R, N]``
         groups: Codes of the independent units that the samples belong to (stamp, speaker, dialogue). ``[N]``
         seeds: The seeds of the rows.
+        folds: Codes of the fold that tested each sample: each fold of each row is a training of its own. None if each
+            row is one training. ``[R, N]``
     """
 
     correct: NDArray[np.bool_] | NDArray[np.floating[Any]]
     groups: NDArray[np.int64]
     seeds: tuple[int, ...]
+    folds: Codes | None = None
+
+    @property
+    def trainings(self) -> int:
+        """Number of trainings behind it."""
+        return len(self.seeds) if self.folds is None else sum(np.unique(row).size for row in self.folds)
+
+    def of(self, seeds: Sequence[int]) -> Outcomes:
+        """The rows of some of its seeds."""
+        if tuple(seeds) == self.seeds:
+            return self
+        rows = [self.seeds.index(seed) for seed in seeds]
+        folds = None if self.folds is None else self.folds[rows]
+        return Outcomes(self.correct[rows], self.groups, tuple(seeds), folds)
 
     @property
     def accuracy(self) -> float:
@@ -84,23 +106,50 @@ class Comparison:
         difference: The first minus the second.
         p_value: Two-sided, uncorrected; below 0.05 just where the 95 % interval excludes 0.
         detectable: The smallest true difference that this test finds with a probability of 80 %.
-        seeds: Number of seeds that all have. With one, the interval says what other test samples would do;
-            what other seeds would do is unknown.
+        seeds: Number of seeds (with folds: repeats) that all have.
+        trainings: Number of trainings behind each side. With one, the interval says what other test samples would do;
+            what other trainings would do is unknown.
         samples: Number of test samples; 0 if numbers per seed were compared.
         groups: Number of independent units among them; 0 likewise.
+        distribution: What intervals and p-values are read from; None if nothing is known about the spread.
     """
 
     difference: Interval
     p_value: float
     detectable: float
     seeds: int
+    trainings: int
     samples: int = 0
     groups: int = 0
+    distribution: ConfidenceDistribution | None = field(default=None, repr=False, compare=False)
 
     @property
     def seed_spread_known(self) -> bool:
-        """Whether the interval covers the draw of the seeds."""
-        return self.seeds > 1
+        """Whether the interval covers the draw of the trainings."""
+        return self.trainings > 1
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval."""
+        return self.difference.half_width
+
+    def equivalence_p(self, margin: float) -> float:
+        """P-value of the hypothesis that the true difference is ``margin`` or more, to either side.
+
+        Two one-sided tests (TOST; Schuirmann, 1987, Journal of Pharmacokinetics and Biopharmaceutics 15), the larger
+        of their p-values: below 0.05 just where the 90 % interval lies within plus or minus ``margin``.
+        """
+        if self.distribution is None:
+            return 1.0
+        return max(self.distribution.below(-margin), self.distribution.mirrored().below(-margin))
+
+    @cached_property
+    def excluded(self) -> float:
+        """The smallest margin that the true difference stays within, at 95 %: the farther end of the 90 % interval."""
+        if self.distribution is None:
+            return math.inf
+        tail = 1 - LEVEL
+        return -min(self.distribution.quantile(tail), self.distribution.mirrored().quantile(tail))
 
 
 def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float] | None = None) -> Outcomes | None:
@@ -117,8 +166,9 @@ def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float] | Non
     seeds = sorted(set.intersection(*(set(outcome.seeds) for outcome in known))) if known else []
     if len(known) < len(outcomes) or not seeds:
         return None
-    rows = [outcome.correct[[outcome.seeds.index(seed) for seed in seeds]] for outcome in known]
-    return Outcomes(np.average(rows, axis=0, weights=weights), known[0].groups, tuple(seeds))
+    rows = _in_pairs([outcome.of(seeds) for outcome in known])
+    correct = np.average([row.correct for row in rows], axis=0, weights=weights)
+    return replace(rows[0], correct=correct)
 
 
 def accuracy_interval(outcomes: Outcomes) -> Interval:
@@ -127,7 +177,8 @@ def accuracy_interval(outcomes: Outcomes) -> Interval:
     See :func:`mlabench.statistics.resampling.confidence_distribution` for the method and its simulated coverage. With
     one seed the interval is over the samples alone: the spread over seeds is unknown, not zero.
     """
-    interval = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, scale=100.0).interval
+    found = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, 100.0, outcomes.folds)
+    interval = found.interval
     return Interval(interval.estimate, max(0.0, interval.low), min(100.0, interval.high), interval.level)
 
 
@@ -158,15 +209,18 @@ def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparis
     Raises:
         ValueError: If they are not about the same samples, or have no seeds in common.
     """
-    distribution, seeds = _distribution(outcomes, weights)
-    groups = outcomes[0].groups
+    paired = _in_pairs(outcomes)
+    distribution = _distribution(paired, weights)
+    groups = paired[0].groups
     return Comparison(
         difference=distribution.interval,
         p_value=distribution.p_value(),
         detectable=distribution.detectable(),
-        seeds=seeds,
+        seeds=len(paired[0].seeds),
+        trainings=paired[0].trainings,
         samples=groups.size,
         groups=np.unique(groups).size,
+        distribution=distribution,
     )
 
 
@@ -176,23 +230,32 @@ def distinguishable(a: Outcomes, b: Outcomes) -> bool:
     Raises:
         ValueError: If they are not about the same samples, or have no seeds in common.
     """
-    return _distribution((a, b), (1.0, -1.0))[0].p_value() < 1 - LEVEL
+    return _distribution(_in_pairs((a, b)), (1.0, -1.0)).p_value() < 1 - LEVEL
 
 
-def _distribution(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> tuple[ConfidenceDistribution, int]:
-    """Of a weighted sum of accuracies, in points; and the number of seeds that all have."""
+def _in_pairs(outcomes: Sequence[Outcomes]) -> list[Outcomes]:
+    """The rows of the seeds that all have."""
     first = outcomes[0]
     if any(not np.array_equal(first.groups, other.groups) for other in outcomes[1:]):
         raise ValueError("the outcomes are not about the same samples")
     seeds = [seed for seed in first.seeds if all(seed in other.seeds for other in outcomes)]
     if not seeds:
         raise ValueError("the outcomes have no seeds in common")
-    values = sum(
-        100.0 * weight * other.correct[[other.seeds.index(seed) for seed in seeds]]
-        for weight, other in zip(weights, outcomes, strict=True)
-    )
+    paired = [outcome.of(seeds) for outcome in outcomes]
+    if not all(_same_folds(paired[0].folds, other.folds) for other in paired[1:]):
+        raise ValueError("the outcomes are not of the same folds")
+    return paired
+
+
+def _same_folds(a: Codes | None, b: Codes | None) -> bool:
+    return np.array_equal(a, b) if a is not None and b is not None else a is b
+
+
+def _distribution(paired: Sequence[Outcomes], weights: Sequence[float]) -> ConfidenceDistribution:
+    """Of a weighted sum of accuracies, in points."""
+    values = sum(100.0 * weight * other.correct for weight, other in zip(weights, paired, strict=True))
     scale = 50.0 * sum(abs(weight) for weight in weights)
-    return confidence_distribution(np.asarray(values), first.groups, scale), len(seeds)
+    return confidence_distribution(np.asarray(values), paired[0].groups, scale, paired[0].folds)
 
 
 def difference_of_means(a: PerSeed, b: PerSeed) -> Comparison:
@@ -247,7 +310,7 @@ def _mean_of(per_seed: ArrayLike) -> Comparison:
     values = np.asarray(per_seed, dtype=float)
     mean, freedom = float(values.mean()), values.size - 1
     if freedom == 0:
-        return Comparison(Interval(mean, -math.inf, math.inf), 1.0, math.inf, seeds=1)
+        return Comparison(Interval(mean, -math.inf, math.inf), 1.0, math.inf, seeds=1, trainings=1)
     error = float(values.std(ddof=1)) / math.sqrt(values.size)
     half = student_quantile((1 + LEVEL) / 2, freedom) * error
     p_value = student_tails(mean / error, freedom) if error > 0 else float(mean == 0)
@@ -256,19 +319,9 @@ def _mean_of(per_seed: ArrayLike) -> Comparison:
         p_value=p_value,
         detectable=half + student_quantile(POWER, freedom) * error,
         seeds=values.size,
+        trainings=values.size,
+        distribution=ConfidenceDistribution(mean, np.zeros(RESAMPLES), error, freedom, lasting=0.0),
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, so that all may be held against one level (Holm, 1979).
-
-    The probability of even one false rejection among them stays below the level, whatever their dependence.
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
 
 
 def area_under_curve(rates: Sequence[float], accuracies: Sequence[float]) -> float:

@@ -1,9 +1,9 @@
-"""How far an average over seeds and test samples may lie from the truth."""
+"""How far an average over trainings and test samples may lie from the truth."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -46,46 +46,53 @@ class Interval:
     level: float = LEVEL
     unit: str = "points"
 
+    @property
+    def half_width(self) -> float:
+        """Half the distance between its ends."""
+        return (self.high - self.low) / 2
+
 
 @dataclass(frozen=True)
 class ConfidenceDistribution:
     """Where the true value may lie; intervals, p-values and power are all read off it, so they agree.
 
     It is the sum of the estimate and two independent errors: that of the draw of test samples, as bootstrap
-    deviations, and that of the draw of seeds, as a Student t.
+    deviations, and that of the trainings, as a Student t.
 
     Attributes:
         estimate: The estimate.
         deviations: Errors due to the test samples, equally probable. ``[B]``
-        seed_error: Standard error due to the seeds; 0 with one seed, for then it is unknown.
-        freedom: Degrees of freedom of ``seed_error``.
+        training_error: Standard error due to the trainings; 0 with one training, for then it is unknown.
+        freedom: Degrees of freedom of ``training_error``.
+        lasting: The standard error that would remain with any number of trainings; None if it is not known.
     """
 
     estimate: float
     deviations: Floats
-    seed_error: float
-    freedom: int
+    training_error: float
+    freedom: float
+    lasting: float | None = None
 
     def below(self, value: float) -> float:
         """The probability that the true value is at most ``value``."""
         distance = value - self.estimate - self.deviations
-        if self.seed_error > 0:
+        if self.training_error > 0:
             from scipy.special import stdtr
 
-            return float(stdtr(self.freedom, distance / self.seed_error).mean())
+            return float(stdtr(self.freedom, distance / self.training_error).mean())
         # One is added so that a finite number of resamples never makes anything impossible.
         return float((1 + np.count_nonzero(distance >= 0)) / (1 + distance.size))
 
     def quantile(self, probability: float) -> float:
         """The value with ``below(value) == probability``, for probabilities up to 1/2."""
-        if self.seed_error > 0:
+        if self.training_error > 0:
             return self._solve(probability)
         rank = max(1, math.floor(probability * (1 + self.deviations.size)))
         return self.estimate + float(np.partition(self.deviations, rank - 1)[rank - 1])
 
     def mirrored(self) -> ConfidenceDistribution:
         """The distribution of minus the value."""
-        return ConfidenceDistribution(-self.estimate, -self.deviations, self.seed_error, self.freedom)
+        return replace(self, estimate=-self.estimate, deviations=-self.deviations)
 
     @cached_property
     def interval(self) -> Interval:
@@ -109,7 +116,7 @@ class ConfidenceDistribution:
         """By Newton's method, down to some 0.00001 of the spread; by bisection where a step leads astray."""
         from scipy.special import beta, stdtr
 
-        scale, freedom = self.seed_error, self.freedom
+        scale, freedom = self.training_error, self.freedom
         student = student_quantile(1 - probability, freedom)
         # The quantile of a sum lies between the sums of extreme quantiles, and about where the variances add up.
         low = self.estimate + float(self.deviations.min()) - scale * student
@@ -146,53 +153,87 @@ def student_tails(statistic: float, freedom: float) -> float:
     return float(2 * stdtr(freedom, -abs(statistic)))
 
 
-def confidence_distribution(values: Floats, groups: NDArray[np.int64], scale: float) -> ConfidenceDistribution:
-    """Of the mean of ``values`` over seeds and samples, both being drawn from larger populations.
+def confidence_distribution(
+    values: Floats, groups: NDArray[np.int64], scale: float, folds: NDArray[np.integer[Any]] | None = None
+) -> ConfidenceDistribution:
+    """Of the mean of ``values`` over trainings and samples, both being drawn from larger populations.
 
     A hierarchical bootstrap. Samples of one group (the same stamp, speaker or dialogue) are not independent, so
-    whole groups are resampled, the same ones for all seeds. Seeds cannot be resampled so: three of them have a
-    resampled variance that is a third too small on average, and one resample in nine repeats a single seed. Their
-    error is drawn from a Student t with S - 1 degrees of freedom instead, whose scale is the standard error of the
-    seeds' means. That scale includes what seeds and samples bring about only together (two trainings err on
-    different samples); so does the spread of the resampled groups, from which it is therefore taken out, to be
-    counted once. The deviations of the groups are widened to match Student's t, as in the expanded percentile
-    interval (Hesterberg, 2015, The American Statistician 69).
+    whole groups are resampled, the same ones for all rows. Trainings cannot be resampled so: three of them have a
+    resampled variance that is a third too small on average, and one resample in nine repeats a single one. Their
+    error is drawn from a Student t with U - 1 degrees of freedom instead, whose scale is the standard error of the
+    means of the U trainings. That scale includes what trainings and samples bring about only together (two trainings
+    err on different samples) and, with folds, also the luck of each test part; so does the spread of the resampled
+    groups, from which it is therefore taken out, to be counted once. The deviations of the groups are widened to match
+    Student's t, as in the expanded percentile interval (Hesterberg, 2015, The American Statistician 69).
 
     Simulated coverage of 95 % intervals (600 to 1,000 repetitions a setting, 10 or 130 groups of unequal sizes, with
     effects of seeds, groups, samples and their interaction), for accuracies and for paired differences: 92 to 98 %
     with 5 seeds, 95 to 99 % with 3 and more with 2, whether seeds contribute next to nothing or most of the error;
     90 to 95 % at accuracies above 99 %. Where seeds contribute most, the plain hierarchical percentile bootstrap falls
     to 70 % (2 seeds), 81 % (3) and 88 % (5), and an interval from variance components with Satterthwaite's degrees of
-    freedom to 84 %, 90 % and 93 %. With one seed the spread over seeds is unknown and not covered.
+    freedom to 84 %, 90 % and 93 %. With one training the spread over trainings is unknown and not covered.
 
     Args:
-        values: One row per seed, one column per test sample. ``[S, N]``
+        values: One row per seed, one column per test sample; with folds, one row per repeat. ``[R, N]``
         groups: Codes of the independent units. ``[N]``
         scale: The largest distance between two values. If no resample differs, the *rule of three* takes over: what
             occurs in none of G groups has a probability of up to 3 / G.
+        folds: Codes of the fold that tested each sample: each fold of each repeat is a training of its own. None if
+            each row is one training. ``[R, N]``
 
     Raises:
-        ValueError: If there is no value, or not one group code per sample.
+        ValueError: If there is no value, not one group code per sample, or not one fold code per value.
     """
     if not values.size or values.shape[1:] != groups.shape:
         raise ValueError(f"values {values.shape} and groups {groups.shape} do not fit, or are empty")
+    if folds is not None and folds.shape != values.shape:
+        raise ValueError(f"values {values.shape} and folds {folds.shape} do not fit")
     totals, sizes = _totals(values, groups)
-    seeds, count = totals.shape
+    rows, count = totals.shape
     means = totals.sum(axis=1) / sizes.sum()
-    seed_variance = float(means.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    residuals = totals - means[:, None] * sizes
+    if folds is None:
+        variance, freedom = float(means.var(ddof=1)) / rows if rows > 1 else 0.0, float(rows - 1)
+        residuals = totals - means[:, None] * sizes
+        joint = float(((residuals - residuals.mean(axis=0)) ** 2).sum()) / (rows * max(1, rows - 1))
+    else:
+        variance, freedom = _of_folds(values, folds)
+        residuals = totals - means.mean() * sizes
+        joint = float((residuals**2).sum()) / rows**2
     shared = residuals.mean(axis=0)
-    if count < 2 or (seed_variance == 0 and np.abs(shared).max() < 1e-9 * scale):
+    estimate, error = float(means.mean()), math.sqrt(variance)
+    if count < 2 or (variance == 0 and np.abs(shared).max() < 1e-9 * scale):
         probabilities = (np.arange(RESAMPLES // 2) + 0.5) / (RESAMPLES // 2)
         unseen = scale * (1 - probabilities ** (1 / count))
         deviations = np.concatenate([unseen, -unseen])
-    else:
-        resampled = _resampled(count) @ np.stack([shared, sizes], axis=1)
-        deviations = np.sort(resampled[:, 0] / resampled[:, 1])
-        deviations *= _widening(sizes) * math.sqrt(_share_of_samples_alone(residuals, seed_variance * sizes.sum() ** 2))
-        if seed_variance > 0:  # smooths the distribution: strata of the resamples then do as well, and faster
-            deviations = deviations.reshape(_STRATA, -1).mean(axis=1)
-    return ConfidenceDistribution(float(means.mean()), deviations, math.sqrt(seed_variance), seeds - 1)
+        return ConfidenceDistribution(estimate, deviations, error, freedom, float(deviations.std()))
+    square = float((shared**2).sum())
+    alone = max(0.0, 1 - min(joint, variance * sizes.sum() ** 2) / square) if square > 0 else 1.0
+    resampled = _resampled(count) @ np.stack([shared, sizes], axis=1)
+    deviations = np.sort(resampled[:, 0] / resampled[:, 1])
+    lasting = None
+    if rows > 1:  # else what repeats would average out is not known
+        stays = max(0.0, square - joint) * (1 if folds is None else rows / (rows - 1))
+        lasting = _widening(sizes) * math.sqrt(stays) / sizes.sum()
+    deviations *= _widening(sizes) * math.sqrt(alone)
+    if variance > 0:  # smooths the distribution: strata of the resamples then do as well, and faster
+        deviations = deviations.reshape(_STRATA, -1).mean(axis=1)
+    return ConfidenceDistribution(estimate, deviations, error, freedom, lasting)
+
+
+def _of_folds(values: Floats, folds: NDArray[np.integer[Any]]) -> tuple[float, float]:
+    """The squared standard error of the mean due to the trainings of all folds, and its degrees of freedom."""
+    codes = np.unique(folds, return_inverse=True)[1].reshape(folds.shape)
+    trainings = (codes + (codes.max() + 1) * np.arange(len(folds))[:, None]).ravel()
+    sizes = np.bincount(trainings)
+    present = sizes > 0
+    means = np.bincount(trainings, weights=values.ravel())[present] / sizes[present]
+    weights = sizes[present] / values.size  # folds that hold more samples count for more
+    concentration = float((weights**2).sum())
+    if concentration == 1:
+        return 0.0, 0.0
+    squares = float(((weights * (means - weights @ means)) ** 2).sum())
+    return squares / (1 - concentration), 1 / concentration - 1
 
 
 def _widening(sizes: Floats) -> float:
@@ -201,20 +242,6 @@ def _widening(sizes: Floats) -> float:
     equal = float(sizes.sum() ** 2 / (sizes**2).sum())  # groups of unequal sizes are worth fewer equal ones
     widened = student_quantile(upper, max(1.0, equal - 1)) / student_quantile(upper)
     return widened * math.sqrt(sizes.size / (sizes.size - 1))
-
-
-def _share_of_samples_alone(residuals: Floats, seed_square: float) -> float:
-    """The share of the groups' variance that is not due to seeds and samples together, if counted with the seeds.
-
-    Of sums over each group, less their expectation ``[S, G]``, and the squared standard error due to the seeds.
-    """
-    seeds = len(residuals)
-    shared = residuals.mean(axis=0)
-    square = float((shared**2).sum())
-    if seeds < 2 or square == 0:
-        return 1.0
-    joint = float(((residuals - shared) ** 2).sum()) / (seeds * (seeds - 1))
-    return max(0.0, 1 - min(joint, seed_square) / square)
 
 
 def _totals(values: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:

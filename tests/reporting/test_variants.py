@@ -13,7 +13,7 @@ from mlabench.reporting.results import load
 from mlabench.reporting.table import Row, Table
 from mlabench.reporting.tables.of_suite import build_tables
 from mlabench.reporting.tables.variants import reference, variant_tables
-from mlabench.statistics.comparisons import compare, holm
+from mlabench.statistics import compare, holm
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from mlabench.trial import Component

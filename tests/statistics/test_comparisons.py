@@ -22,7 +22,6 @@ from mlabench.statistics import (
     difference_of_means,
     distinguishable,
     effects_2x2,
-    holm,
     interquartile_mean,
     probability_of_improvement,
     shapley,
@@ -308,12 +307,6 @@ def test_effects_of_two_parts() -> None:
 
 
 # -- several tests, several tasks ------------------------------------------------------------------------------
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_area_under_a_curve() -> None:
