@@ -10,7 +10,7 @@ import pytest
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.reporting.tables.leaderboard import Leaderboard, leaderboard
-from mlabench.statistics.comparisons import averaged, compare, holm
+from mlabench.statistics import averaged, compare, holm
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from mlabench.trial import Component
