@@ -270,7 +270,8 @@ def _print_data(name: str, data: Data, *inputs: str) -> None:
     for what in ("ids", "groups"):
         counts = Counter(item for split in SPLITS for item in set(getattr(getattr(data, split), what)))
         overlap.append(f"{sum(count > 1 for count in counts.values())} {what}")
-    console.print(*inputs, f"In more than one split: {', '.join(overlap)}.", *data.notes, sep="\n", markup=False)
+    notes = (f"In more than one split: {', '.join(overlap)}.", *data.notes, *data.split_notes)
+    console.print(*inputs, *notes, sep="\n", markup=False)
 
 
 def _print_counts(samples: Mapping[str, int], skipped: Mapping[str, int]) -> None:

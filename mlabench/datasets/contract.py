@@ -114,7 +114,9 @@ class Data:
         train: The split that methods are trained on.
         validation: The split that epochs are selected on; never the test split.
         test: Seen by the evaluator only.
-        notes: Caveats that reports print with every number, e.g. that speakers stand in train and test.
+        notes: Caveats that reports print with every number, e.g. how labels were chosen.
+        split_notes: Caveats of the dataset's own split alone, e.g. that speakers stand in train and test. Folds have
+            none of these.
         skipped: Number of items left out, by reason.
         bayes: The best accuracy that any method can have, in [0, 1], of every subset of the modalities, by
             :func:`subset_key`; empty where it is not known, as in all real data.
@@ -125,6 +127,7 @@ class Data:
     validation: Split
     test: Split
     notes: tuple[str, ...] = field(default=())
+    split_notes: tuple[str, ...] = field(default=())
     skipped: Mapping[str, int] = field(default_factory=dict)
     bayes: Mapping[str, float] = field(default_factory=dict)
 

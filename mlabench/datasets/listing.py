@@ -30,6 +30,7 @@ class RawSample:
         split: Where it belongs.
         items: Its modalities.
         group: What it shares with samples that are not independent of it (a speaker, a dialogue).
+        units: What folds can follow instead, by name, e.g. ``{"session": "Ses01"}``; the same names for all samples.
     """
 
     id: str
@@ -37,6 +38,7 @@ class RawSample:
     split: SplitName
     items: Mapping[str, Item]
     group: str
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -47,11 +49,13 @@ class Listing(Generic[_Sample]):
         samples: In an order that does not depend on the file system.
         skipped: Number of items left out, by reason.
         notes: Caveats that reports print with every number.
+        split_notes: Caveats of the dataset's own split, which folds do not have.
     """
 
     samples: list[_Sample] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    split_notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def counting(self) -> Iterator[None]:

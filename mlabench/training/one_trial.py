@@ -140,7 +140,7 @@ class _Process:
         if self.tests:
             with self.clock.phase("evaluate"):
                 evaluations, arrays = evaluate_all(method, data, self.tests, self._tensors, self.fabric)
-        notes = [*data.notes, *_left_out(data.skipped)]
+        notes = [*data.notes, *data.split_notes, *_left_out(data.skipped)]
         new = {"schema_version": SCHEMA_VERSION, "trial": self.trial, "evaluations": evaluations, "notes": notes}
         return trained.model_copy(update=new), arrays, self._weights_to_keep(method)
 

@@ -274,7 +274,8 @@ def test_without_splits_groups_are_split_by_class(tmp_path: Path) -> None:
         assert abs(getattr(data, name).labels.mean() - 0.5) < 0.01
     groups = [set(getattr(data, name).groups) for name in sizes]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 150
-    assert data.notes == ("The table names no splits: 70 % of the samples are for training, 10 % for validation.",)
+    note = "The table names no splits: 70 % of the samples are for training, 10 % for validation."
+    assert data.split_notes == (note,)
     again = load(rows[::-1], tmp_path / "again")
     assert {name: set(own) for name, own in ids(data).items()} == {name: set(own) for name, own in ids(again).items()}
 
@@ -285,7 +286,7 @@ def test_without_validation_rows_a_tenth_of_training_serves(tmp_path: Path) -> N
     assert (len(data.train), len(data.validation), len(data.test)) == (180, 20, 200)
     assert not set(data.train.groups) & set(data.validation.groups)
     assert data.test.ids == tuple(row["id"] for row in rows if row["split"] == "test")
-    assert data.notes == ("The table names no validation split: a tenth of its training samples serves.",)
+    assert data.split_notes == ("The table names no validation split: a tenth of its training samples serves.",)
 
 
 def test_too_few_groups_cannot_be_split(tmp_path: Path) -> None:
@@ -301,8 +302,39 @@ def test_without_groups_each_sample_is_its_own(tmp_path: Path) -> None:
 
 
 def test_groups_in_training_and_test_are_noted(tmp_path: Path) -> None:
-    (note,) = load(changed(17, group="speaker 0")(make_rows()), tmp_path).notes
+    (note,) = load(changed(17, group="speaker 0")(make_rows()), tmp_path).split_notes
     assert note.startswith("1 of the 4 groups")
+
+
+# --- units of folds
+
+
+def test_a_column_fold_and_chosen_columns_are_units(tmp_path: Path) -> None:
+    rows = [row | {"fold": f"{number % 3}", "place": f"room {number % 2}"} for number, row in enumerate(make_rows())]
+    assert load(rows, tmp_path).test.units == {"fold": ("0", "1", "2", "0", "1", "2")}
+    rooms = ("room 0", "room 1") * 3
+    chosen = load(rows, tmp_path, units=["place", "group"]).test
+    assert chosen.units == {"fold": ("0", "1", "2") * 2, "place": rooms, "group": chosen.groups}
+    assert not load(make_rows(), tmp_path).test.units
+
+
+def test_the_fingerprint_follows_the_units_that_are_used(tmp_path: Path) -> None:
+    def fingerprint(fold: str, place: str, **options: Any) -> str:
+        rows = [row | {"fold": fold, "place": place} for row in make_rows()]
+        return manifest(write_csv(tmp_path / "table.csv", rows), TEXT, **options).fingerprint()
+
+    assert fingerprint("1", "here") == fingerprint("1", "there")
+    assert fingerprint("1", "here") != fingerprint("2", "here")
+    assert fingerprint("1", "here", units=["place"]) != fingerprint("1", "there", units=["place"])
+
+
+def test_units_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"dataset\.units: has no column 'studio'.*leave it out"):
+        load(make_rows(), tmp_path, units=["studio"])
+    with pytest.raises(UserError, match=r"table\.csv:.*fold: the cell is empty"):
+        load([row | {"fold": ""} for row in make_rows()], tmp_path)
+    with pytest.raises(ValidationError, match="'fold' is not a valid modality"):
+        Manifest.Config(file=tmp_path, modalities={"fold": "text"})
 
 
 # --- files that are not there

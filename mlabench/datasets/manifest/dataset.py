@@ -68,11 +68,17 @@ class Manifest(RawDataset):
             description="A .safetensors or .npz file with one array [N, ...] per modality of features; row i belongs "
             "to row i of the table. Without it, their columns name .npy files.",
         )
+        units: tuple[str, ...] = Field(
+            default=(),
+            exclude_if=lambda units: not units,
+            description="Columns that folds can follow, such as a speaker or a session: `folds: {by: speaker}`. "
+            "A column `fold` is one of them by itself.",
+        )
 
         @field_validator("modalities")
         @classmethod
         def _no_column_of_another_meaning(cls, value: dict[str, str]) -> dict[str, str]:
-            taken = {"id", "label", "split", "group"} & value.keys()
+            taken = {"id", "label", "split", "group", "fold"} & value.keys()
             if taken:
                 raise ValueError(
                     f"{min(taken)!r} is not a valid modality: the table's column of that name means something else"
@@ -101,7 +107,8 @@ class Manifest(RawDataset):
     @cached_property
     def _table(self) -> Table:
         """The table, its ids and labels checked."""
-        table = read_table(self.config.file, {"id", "label", "split", "group", *self.media})
+        wanted = {"id", "label", "split", "group", "fold", *self.config.units, *self.media}
+        table = read_table(self.config.file, wanted)
         for column in ("id", "label"):
             table.require(column, f"Add it: every sample needs its {column}.")
         for modality, medium in self.media.items():
@@ -110,9 +117,11 @@ class Manifest(RawDataset):
                     "Add it, or give the file of all features as `features`." if medium == "features" else "Add it."
                 )
                 table.require(modality, remedy, field=f"dataset.modalities.{modality}")
+        for unit in self.config.units:
+            table.require(unit, "Add it, or leave it out of 'units'.", field="dataset.units")
         first: dict[str, int] = {}
         for number, row in enumerate(table.rows):
-            for column in ("id", "label"):
+            for column in ("id", "label", *self._units(table)):
                 if not row[column]:
                     raise table.error(number, column, "the cell is empty.", "Fill it in, or remove the row.")
             if first.setdefault(row["id"], number) != number:
@@ -123,6 +132,10 @@ class Manifest(RawDataset):
         if len({row["label"] for row in table.rows}) < 2:
             raise table.error(0, "label", "all rows have the same label.", "There must be two classes at least.")
         return table
+
+    def _units(self, table: Table) -> list[str]:
+        """The columns that folds can follow."""
+        return list(dict.fromkeys((*(["fold"] if "fold" in table.columns else []), *self.config.units)))
 
     @cached_property
     def _arrays(self) -> dict[str, Features]:
@@ -140,13 +153,18 @@ class Manifest(RawDataset):
     def listing(self) -> Listing[RawSample]:
         """Lists the samples in the order of the table; features are read, raw files only looked for."""
         listing = Listing[RawSample]()
-        splits = self._splits(listing.notes)
+        splits = self._splits(listing.split_notes)
+        units = self._units(self._table)
         absent = {modality: self._absent(modality) for modality in self.media}
         for number, row in enumerate(self._table.rows):
             with listing.counting():
                 items = {modality: self._item(number, modality, absent[modality]) for modality in self.media}
-                sample = RawSample(row["id"], row["label"], splits[number], items, row.get("group") or row["id"])
-                listing.samples.append(sample)
+                group = row.get("group") or row["id"]
+                listing.samples.append(
+                    RawSample(
+                        row["id"], row["label"], splits[number], items, group, {unit: row[unit] for unit in units}
+                    )
+                )
         return listing
 
     def load(self) -> Data:

@@ -89,14 +89,15 @@ class RawDataset(Dataset):
         return listing
 
     def fingerprint(self) -> str:
-        """First 12 hex digits of a SHA-256 over ids, labels, splits, groups and the sizes of all files.
+        """First 12 hex digits of a SHA-256 over ids, labels, splits, groups, units and the sizes of all files.
 
         Where the files lie is left out, so that trials of two machines share it.
         """
         digest = hashlib.sha256(json.dumps([tuple(self.media), self.classes]).encode())
         for sample in self._listed.samples:
             items = {modality: identity(sample.items[modality]) for modality in self.media}
-            content = [sample.id, sample.label, sample.split, sample.group, items]
+            units = [dict(sample.units)] if sample.units else []
+            content = [sample.id, sample.label, sample.split, sample.group, items, *units]
             digest.update(json.dumps(content, sort_keys=True).encode())
         return digest.hexdigest()[:12]
 
@@ -109,7 +110,8 @@ class RawDataset(Dataset):
             train=self._split("train"),
             validation=self._split("validation"),
             test=self._split("test"),
-            notes=(*listing.notes, *shared_with_test(groups, _SHARED_GROUPS)),
+            notes=tuple(listing.notes),
+            split_notes=(*listing.split_notes, *shared_with_test(groups, _SHARED_GROUPS)),
             skipped=dict(listing.skipped),
         )
 
@@ -121,6 +123,7 @@ class RawDataset(Dataset):
             labels=np.array([index[sample.label] for sample in own], dtype=np.int64),
             inputs={modality: tuple(sample.items[modality] for sample in own) for modality in self.media},
             groups=tuple(sample.group for sample in own),
+            units={unit: tuple(sample.units[unit] for sample in own) for unit in self._listed.samples[0].units},
         )
 
     def check(self, root: Path | None = None) -> Inventory:

@@ -116,7 +116,7 @@ class CremaD(RawDataset):
         split_of = self._read_published(published, root) if published else None
         by_speaker = split_speakers()
         listing = Listing[RawSample](
-            notes=[published.note if published else "Split: by speaker, our own; not the paper's."]
+            split_notes=[published.note if published else "Split: by speaker, our own; not the paper's."]
         )
         found = sounds.keys() | videos.keys()
         for name in sorted(found):
@@ -132,7 +132,7 @@ class CremaD(RawDataset):
                     raise LeftOutError("not in the published lists")
                 sound, video = _usable(sounds.get(name), "sound"), _usable(videos.get(name), "video")
                 items: dict[str, Item] = {"audio": Audio(sound), "video": Video(video)}
-                listing.samples.append(RawSample(name, EMOTIONS[code], split, items, group=actor))
+                listing.samples.append(RawSample(name, EMOTIONS[code], split, items, actor, {"actor": actor}))
         if missing := len((split_of or {}).keys() - found):
             listing.skipped["listed but not on disk"] = missing
         return listing

@@ -118,6 +118,10 @@ class Food101(TextImageDataset):
         if self.config.split != "qmf":
             keep_for_validation(listing, VALIDATION_SHARE)
         listing.notes += self._notes(listing.samples)
+        if self.config.split == "mla":
+            listing.split_notes.append(
+                "The paper's lists have no validation split; a part of its training list is kept for it."
+            )
         return listing
 
     def _listed_samples(self, skipped: Counter[str]) -> Sequence[ListLine]:
@@ -152,8 +156,6 @@ class Food101(TextImageDataset):
             f"The title names the class in {sum(named) / max(len(named), 1):.0%} of the samples.",
             "Texts are page titles; MMBT reads the full text of the pages, so its accuracies do not compare.",
         ]
-        if self.config.split == "mla":
-            notes.append("The paper's lists have no validation split; a part of its training list is kept for it.")
         if len(self.classes) != CLASSES:
             notes.append(f"There are {len(self.classes)} class folders; the published dataset has {CLASSES}.")
         return notes

@@ -21,6 +21,7 @@ from mlabench.datasets.published.iemocap_files import (
     read_sessions,
     session_of,
     speaker_of,
+    units_of,
 )
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
@@ -123,12 +124,13 @@ class Iemocap(RawDataset):
             listing.skipped["utterance without evaluation"] += len(session.recordings.keys() - evaluated)
         splits = self._splits(labels, evaluated, listing, release)
         listing.samples = [
-            RawSample(name, labels[name], splits[name], items[name], evaluated[name].dialogue)
+            RawSample(name, labels[name], splits[name], items[name], evaluated[name].dialogue, units_of(name))
             for name in sorted(labels)
         ]
         listing.skipped = +listing.skipped
         speakers = ((sample.split, speaker_of(sample.id)) for sample in listing.samples)
-        listing.notes += [*self._incomplete(labels.values()), *shared_with_test(speakers, _SHARED_SPEAKERS)]
+        listing.notes += self._incomplete(labels.values())
+        listing.split_notes += shared_with_test(speakers, _SHARED_SPEAKERS)
         return listing
 
     @property

@@ -60,6 +60,11 @@ def speaker_of(utterance: str) -> str:
     return utterance[:5] + utterance.rpartition("_")[2][0]
 
 
+def units_of(utterance: str) -> dict[str, str]:
+    """What folds can follow, from the id of an utterance: its session, e.g. ``Ses01``, and who speaks."""
+    return {"session": utterance[:5], "speaker": speaker_of(utterance)}
+
+
 def is_release(folder: Path) -> bool:
     """Whether a folder holds sessions with evaluations; an error if it cannot be read."""
     return any(_evaluations(folder / f"Session{number}") for number in SESSIONS)

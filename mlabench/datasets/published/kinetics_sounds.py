@@ -126,7 +126,7 @@ class KineticsSounds(RawDataset):
         annotated = {} if kinetics else _annotated_classes(root)
         validation = carve_validation({clip.id: clip.label for clip in train})
         split_of: dict[str, SplitName] = {clip.id: "validation" if clip.id in validation else "train" for clip in train}
-        listing = Listing[RawSample](notes=[_NOTES[self.config.split]])
+        listing = Listing[RawSample](split_notes=[_NOTES[self.config.split]])
         seen: set[Key] = set()
         for clip in (*train, *test):
             with listing.counting():

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample, SplitName
 from mlabench.datasets.options import FileOptions, ImageText
+from mlabench.datasets.published.base import parse_lines
 from mlabench.datasets.published.text_image import (
     TextImageDataset,
     files_by_name,
@@ -31,6 +32,9 @@ LABELS = ("negative", "neutral", "positive")
 SHARES: Mapping[SplitName, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 #: Share of the training samples of MLA's lists that is kept for validation.
 MLA_VALIDATION_SHARE = 0.1
+#: Ten folds of Cheema et al. (MMPT 2021), over the samples of ``labels: polar``.
+FAIR_FOLDS = 10
+FAIR_SOURCE = "the folder data/mvsa_single of github.com/cleopatra-itn/fair_multimodal_sentiment"
 
 _LINE = re.compile(r"(\S+)\s+(\w+)\s*,\s*(\w+)")
 
@@ -48,6 +52,9 @@ class MVSA(TextImageDataset):
     control characters are removed. Files that are not UTF-8 are read as GBK, which fits the bytes in QMF's lists
     ("bol\xa8\xaagrafo" is "bolígrafo"), else as Windows-1252. The lists themselves show those bytes as Latin-1.
     Files, splits and reasons to skip: ``mlabench/datasets/README.md``.
+
+    With ``fair10``, ``folds: {by: fair10}`` tests on the ten published folds of Cheema et al. (MMPT 2021), which divide
+    the tweets of ``labels: polar``.
     """
 
     class Config(FileOptions):
@@ -62,6 +69,11 @@ class MVSA(TextImageDataset):
             description="Keep pairs whose labels are equal, or also those of which one is neutral.",
         )
         modalities: ImageText = ("text", "image")
+        fair10: Path | None = Field(
+            default=None,
+            description="Folder of the ten published folds, for `folds: {by: fair10}`; it holds `valid_pairlist.txt` "
+            "and `splits`.",
+        )
 
     config: Config
     title = "MVSA-Single"
@@ -90,6 +102,7 @@ class MVSA(TextImageDataset):
         texts = files_by_name(self.folder / "data", ".txt")
         labels = read_labels(self.folder / "labelResultAll.txt", listing.skipped)
         published = self._published(listing.skipped)
+        folds = read_fair_folds(self.config.fair10) if self.config.fair10 else None
         unlabelled = len(published.keys() - labels.keys())
         listing.skipped.update({"no label": unlabelled} if unlabelled else {})
         for name, pair in labels.items():
@@ -99,9 +112,15 @@ class MVSA(TextImageDataset):
                 label = pair_label(*pair, rule=self.config.labels)
                 text = plain_text(read_tweet(texts[name])) if name in texts else None
                 split = published.get(name, "train")
-                listing.samples.append(make_sample(name, label, split, pictures.get(name), text, "no text file"))
+                sample = make_sample(name, label, split, pictures.get(name), text, "no text file")
+                if folds is not None:
+                    if name not in folds:
+                        raise LeftOutError("not in the published folds")
+                    sample = replace(sample, units={"fair10": folds[name]})
+                listing.samples.append(sample)
         self._assign_splits(listing)
-        listing.notes += self._notes()
+        listing.notes.append(self._label_note)
+        listing.split_notes += self._split_notes()
         return listing
 
     def _published(self, skipped: Counter[str]) -> dict[str, SplitName]:
@@ -123,20 +142,19 @@ class MVSA(TextImageDataset):
         elif self.config.split == "mla":
             keep_for_validation(listing, MLA_VALIDATION_SHARE)
 
-    def _notes(self) -> list[str]:
-        rule = {
-            "agreeing": "Only pairs whose text and picture got the same label are used (as QMF and MLA do).",
-            "polar": "A neutral label yields to the other one of its pair (as for Xu and Mao, not as for MLA).",
+    @property
+    def _label_note(self) -> str:
+        if self.config.labels == "agreeing":
+            return "Only pairs whose text and picture got the same label are used (as QMF and MLA do)."
+        return "A neutral label yields to the other one of its pair (as for Xu and Mao, not as for MLA)."
+
+    def _split_notes(self) -> list[str]:
+        notes = {
+            "stratified": "The split is mlabench's own; QMF and MLA test on other samples.",
+            "mla": "The paper's lists have no validation split; a tenth of its training list is kept for it. "
+            "32 of its 519 test samples are in QMF's validation list.",
         }
-        notes = [rule[self.config.labels]]
-        if self.config.split == "stratified":
-            notes.append("The split is mlabench's own; QMF and MLA test on other samples.")
-        elif self.config.split == "mla":
-            notes.append(
-                "The paper's lists have no validation split; a tenth of its training list is kept for it. "
-                "32 of its 519 test samples are in QMF's validation list."
-            )
-        return notes
+        return [notes[self.config.split]] if self.config.split in notes else []
 
 
 def read_labels(path: Path, skipped: Counter[str]) -> dict[str, tuple[str, str]]:
@@ -162,6 +180,46 @@ def read_labels(path: Path, skipped: Counter[str]) -> dict[str, tuple[str, str]]
             skipped["listed twice"] += 1
         labels.setdefault(match[1], (match[2].lower(), match[3].lower()))
     return labels
+
+
+def read_fair_folds(folder: Path) -> dict[str, str]:
+    """The published fold, ``1`` to ``10``, whose test part holds each tweet, by its id.
+
+    A line of ``valid_pairlist.txt`` begins with an id and a comma; ``splits/test_<fold>.txt`` numbers its lines from 0.
+    """
+    pairs = folder / "valid_pairlist.txt"
+    ids = parse_lines(pairs, _published_lines(pairs), FAIR_SOURCE, _listed_id)
+    folds: dict[str, str] = {}
+
+    def parse(line: str) -> str:
+        if not line.isdecimal() or int(line) >= len(ids):
+            raise ValueError(f"{line[:60]!r} is not a number of a line of {pairs.name}, from 0 to {len(ids) - 1}.")
+        if ids[int(line)] in folds:
+            raise ValueError(f"the tweet {ids[int(line)]} is tested twice, counting all folds.")
+        return folds.setdefault(ids[int(line)], fold)
+
+    for fold in map(str, range(1, FAIR_FOLDS + 1)):
+        path = folder / "splits" / f"test_{fold}.txt"
+        parse_lines(path, _published_lines(path), FAIR_SOURCE, parse)
+    return folds
+
+
+def _published_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UserError(
+            "the ten published folds need this file, which is not there.",
+            remedy=f"Get {FAIR_SOURCE}, and give it: `--set dataset.fair10=DIR`.",
+            file=str(path),
+            field="dataset.fair10",
+        )
+    return read_lines(path)
+
+
+def _listed_id(line: str) -> str:
+    name, comma, _ = line.partition(",")
+    if not name or not comma:
+        raise ValueError(f"{line[:60]!r} is not the id of a tweet and its labels, as in '1,1,0,1'.")
+    return name
 
 
 def pair_label(text: str, image: str, rule: Literal["agreeing", "polar"]) -> str:

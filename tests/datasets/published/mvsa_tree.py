@@ -67,6 +67,17 @@ def write_qmf_lists(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def write_fair_folds(folder: Path) -> dict[str, str]:
+    """The ten published folds of the tweets whose labels do not contradict each other. Returns the fold of each."""
+    polar = [row for row in rows() if set(row[1:]) != {"negative", "positive"}]
+    (folder / "splits").mkdir(parents=True)
+    (folder / "valid_pairlist.txt").write_text("".join(f"{name},1,0,1\n" for name, _, _ in polar))
+    for fold in range(10):
+        lines = "".join(f"{number}\n" for number in range(len(polar)) if number % 10 == fold)
+        (folder / "splits" / f"test_{fold + 1}.txt").write_text(lines)
+    return {name: str(number % 10 + 1) for number, (name, _, _) in enumerate(polar)}
+
+
 def write_mla_lists(folder: Path) -> None:
     """MLA's two lists."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ def test_every_clip_is_listed_with_its_speaker_and_emotion(official: Path) -> No
     for split in (data.train, data.validation, data.test):
         assert split.labels.tolist() == [CODES.index(name[9:12]) for name in split.ids]
         assert split.groups == tuple(name[:4] for name in split.ids)
+        assert split.units == {"actor": split.groups}
         assert split.inputs["audio"] == tuple(Audio(official / f"AudioWAV/{name}.wav") for name in split.ids)
         assert split.inputs["video"] == tuple(Video(official / f"VideoFlash/{name}.flv") for name in split.ids)
 
@@ -63,7 +64,7 @@ def test_speakers_are_in_one_split_only(official: Path) -> None:
     data = dataset(official).load()
     expected = {speaker: split for split, speakers in SPEAKERS.items() for speaker in speakers}
     assert all(split == expected[name[:4]] for name, split in split_of(data).items())
-    assert data.notes == ("Split: by speaker, our own; not the paper's.",)
+    assert data.split_notes == ("Split: by speaker, our own; not the paper's.",)
 
 
 def test_the_speaker_split_covers_all_actors() -> None:
@@ -94,9 +95,9 @@ def test_a_published_split_is_taken_from_the_users_lists(official: Path, split: 
     assert set(data.train.ids) | set(data.validation.ids) == {name for name in clip_names() if name[5:8] != sentence}
     # Of each class 12 clips are for training, so that one is taken from each.
     assert np.bincount(data.validation.labels).tolist() == [1] * 6
-    assert len(data.notes) == 2
-    assert re.search(note, data.notes[0])
-    assert data.notes[1].startswith("4 of the 4 groups (speakers")
+    assert len(data.split_notes) == 2
+    assert re.search(note, data.split_notes[0])
+    assert data.split_notes[1].startswith("4 of the 4 groups (speakers")
 
 
 def test_the_published_validation_clips_do_not_depend_on_what_is_there(tree: Path) -> None:

@@ -270,6 +270,13 @@ def test_the_random_split_does_with_some_sessions(copy: Path) -> None:
     assert all(by_split(found).values())
 
 
+def test_folds_can_follow_sessions_and_speakers(release: Path) -> None:
+    for name, sample in samples(release).items():
+        assert sample.units["session"] == f"Ses{session_of(name):02}"
+        # Ses01F_impro01_M003: session 1, and the man speaks.
+        assert sample.units["speaker"] == name[:5] + name.split("_")[-1][0]
+
+
 @pytest.mark.parametrize("fold", range(1, 6))
 def test_leaving_out_a_session(release: Path, fold: int) -> None:
     found = samples(release, split="session", fold=fold)
@@ -279,7 +286,7 @@ def test_leaving_out_a_session(release: Path, fold: int) -> None:
     assert sessions == {"test": {fold}, "validation": {following}, "train": {1, 2, 3, 4, 5} - {fold, following}}
     speakers = by_split(found, speaker_of)
     assert not speakers["test"] & (speakers["train"] | speakers["validation"])
-    assert all("speaker" not in note for note in dataset(release, split="session", fold=fold).load().notes)
+    assert all("speaker" not in note for note in dataset(release, split="session", fold=fold).load().split_notes)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +331,7 @@ def test_a_fold_that_does_not_exist_is_refused(split: str, fold: int) -> None:
 def test_dependence_between_splits_is_noted(release: Path) -> None:
     speakers = by_split(samples(release), speaker_of)
     tested, known = speakers["test"], speakers["train"] | speakers["validation"]
-    notes = dataset(release).load().notes
+    notes = dataset(release).load().split_notes
     assert any(f"{len(tested & known)} of the {len(tested)} speakers of the test split" in note for note in notes)
     assert any("groups (speakers, dialogues, texts or the like) of the test split" in note for note in notes)
 

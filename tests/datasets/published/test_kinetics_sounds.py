@@ -74,11 +74,11 @@ def test_sound_and_pictures_come_from_one_file(official: Path) -> None:
 
 
 def test_notes_name_the_split(official: Path) -> None:
-    assert dataset(official).load().notes == (
+    assert dataset(official).load().split_notes == (
         "Split: Kinetics-400's own training videos, less 10 % for validation, and its validation videos for test; "
         "not the paper's, whose lists were never published.",
     )
-    assert re.match(r"Split: OGM-GE's published lists, less 10 %", ogm(official).load().notes[0])
+    assert re.match(r"Split: OGM-GE's published lists, less 10 %", ogm(official).load().split_notes[0])
 
 
 @pytest.mark.parametrize("arrangement", ["videos/{part}/{label}", "{label}", "{part}/{folder}", "."])

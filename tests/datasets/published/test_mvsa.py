@@ -123,7 +123,8 @@ def test_load_gives_the_modalities_in_the_papers_order(official: Path) -> None:
 )
 def test_notes_say_what_the_numbers_are(official: Path, options: dict[str, str], said: list[str]) -> None:
     lists = {"lists": official.parent / options["lists"]} if "lists" in options else {}
-    notes = dataset(official, **options | lists).load().notes
+    data = dataset(official, **options | lists).load()
+    notes = data.notes + data.split_notes
     assert len(notes) == len(said)
     for note, words in zip(notes, said, strict=True):
         assert words in note
@@ -157,6 +158,61 @@ def test_listed_tweets_that_cannot_be_used_are_counted(tree: Path) -> None:
     found = listing(tree, split="mla")
     assert found.skipped == {"no label": 1, "labels differ": 1, "listed twice": 1}
     assert "1" not in splits(found)["test"]
+
+
+@pytest.mark.parametrize("labels", ["agreeing", "polar"])
+def test_the_ten_published_folds_are_a_division(official: Path, tmp_path: Path, labels: str) -> None:
+    expected = fake.write_fair_folds(tmp_path / "fair")
+    data = dataset(official, labels=labels, fair10=tmp_path / "fair").load()
+    found = {
+        name: fold
+        for split in (data.train, data.validation, data.test)
+        for name, fold in zip(split.ids, split.units["fair10"], strict=True)
+    }
+    assert len(found) == {"agreeing": 60, "polar": 64}[labels]
+    assert found.items() <= expected.items()
+    assert set(found.values()) == {str(fold) for fold in range(1, 11)}
+    assert not dataset(official).load().test.units
+
+
+def test_the_fingerprint_follows_the_published_folds(official: Path, tmp_path: Path) -> None:
+    fake.write_fair_folds(tmp_path / "fair")
+    before = dataset(official, fair10=tmp_path / "fair").fingerprint()
+    first, second = (tmp_path / "fair/splits" / f"test_{fold}.txt" for fold in (1, 2))
+    lines = first.read_text(), second.read_text()
+    first.write_text(lines[1])
+    second.write_text(lines[0])
+    assert dataset(official, fair10=tmp_path / "fair").fingerprint() != before
+
+
+def test_a_tweet_that_no_published_fold_has_is_left_out(official: Path, tmp_path: Path) -> None:
+    folds = fake.write_fair_folds(tmp_path / "fair")
+    path = tmp_path / "fair/splits/test_1.txt"
+    path.write_text(path.read_text().partition("\n")[2])
+    found = listing(official, fair10=tmp_path / "fair")
+    assert found.skipped["not in the published folds"] == 1
+    assert next(iter(folds)) not in {sample.id for sample in found.samples}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("valid_pairlist.txt", None, r"valid_pairlist\.txt.*is not there.*fair_multimodal_sentiment.*dataset\.fair10"),
+        ("splits/test_10.txt", None, r"test_10\.txt.*is not there"),
+        ("valid_pairlist.txt", "1\n", r"valid_pairlist\.txt:1.*'1' is not the id of a tweet"),
+        ("splits/test_3.txt", "2\n64\n", r"test_3\.txt:2.*'64' is not a number of a line.*0 to 63"),
+        ("splits/test_3.txt", "2\n-1\n", r"test_3\.txt:2.*'-1' is not a number of a line"),
+        ("splits/test_3.txt", "2\n0\n", r"test_3\.txt:2.*the tweet 1 is tested twice"),
+    ],
+)
+def test_published_folds_that_cannot_be_used_are_refused(
+    official: Path, tmp_path: Path, file: str, text: str | None, said: str
+) -> None:
+    fake.write_fair_folds(tmp_path / "fair")
+    path = tmp_path / "fair" / file
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        listing(official, fair10=tmp_path / "fair")
 
 
 # Skips and folders.
