@@ -55,7 +55,7 @@ def run(
     device: str = "auto",
     overwrite: Literal["never", "only-missing", "failed", "always"] = "only-missing",
     fail_fast: bool = False,
-    keep_models: bool = False,
+    keep: Literal["auto", "outcomes", "predictions", "models"] = "auto",
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Trains what is not done yet, and returns the numbers. Interrupt it and call it again to resume.
@@ -76,7 +76,9 @@ def run(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         overwrite: Which finished trials run again.
         fail_fast: Stop at the first trial that fails.
-        keep_models: Keep the selected weights whatever their size.
+        keep: What is kept of a trial beside its record and which of its predictions are right: nothing
+            (``"outcomes"``), all ``"predictions"``, these and the selected weights (``"models"``), or these and the
+            weights if they are small.
         quiet: Show failures only.
 
     Returns:
@@ -95,7 +97,7 @@ def run(
 
     require_device(device)
     known = register(map(Path, plugins))
-    options = RunOptions(device=device, keep_models=keep_models, fail_fast=fail_fast, plugins=known)
+    options = RunOptions(device=device, keep=keep, fail_fast=fail_fast, plugins=known)
     changes = _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)
     plans = _plans(suite, changes)
     store = Store(Path(results))

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -36,6 +36,7 @@ from mlabench.errors import UserError
 if TYPE_CHECKING:
     from mlabench.store import Store
     from mlabench.suite import Overrides
+    from mlabench.training import Keep
 
 app = typer.Typer(
     name="mlabench",
@@ -94,7 +95,13 @@ def run(
     compile_encoders: Annotated[
         bool, typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings.")
     ] = False,
-    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights whatever their size.")] = False,
+    keep: Annotated[
+        str,
+        typer.Option(
+            metavar="outcomes|predictions|models",
+            help="Keep beside records what reports need, predictions too, or weights too; default: small weights.",
+        ),
+    ] = "auto",
     time_budget: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."),
@@ -142,7 +149,7 @@ def run(
     commanded = [plan.model_copy(update={"command": command}) for plan in plans.values()]
     options = RunOptions(
         device=device,
-        keep_models=keep_models,
+        keep=cast("Keep", keep),  # which it checks
         fail_fast=fail_fast,
         trial_timeout=trial_timeout,
         checkpoint_every=checkpoint_every,

@@ -1,7 +1,8 @@
 """The results folder: records that are written in one step and verified when read; also leases, cache and merging.
 
 Training writes one record per trial; running asks what is done and which process works on what; reports read.
-``records`` is the :class:`Store`, ``leases`` who works on a trial, ``cache`` decoded inputs. Free of torch.
+``records`` is the :class:`Store`, ``outcomes`` which predictions are right, ``leases`` who works on a trial, ``cache``
+decoded inputs. Free of torch.
 """
 
 from mlabench.registry import cache_folder
@@ -10,6 +11,7 @@ from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_
 from mlabench.store.cleanup import tidy
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
+from mlabench.store.outcomes import DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, Store
 
 __all__ = [
@@ -18,9 +20,13 @@ __all__ = [
     "VALUES",
     "Arrays",
     "CachedArray",
+    "DamagedOutcomesError",
     "Draft",
     "Holder",
+    "PatternOutcomes",
+    "SampleSet",
     "Store",
+    "TrialOutcomes",
     "cache_folder",
     "cached_array",
     "held",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import yaml
 from mlabench.errors import UserError
 from mlabench.record import Record
 from mlabench.store.leases import held
+from mlabench.store.outcomes import OUTCOMES, DamagedOutcomesError, TrialOutcomes
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
 from mlabench.suite import Plan, PlannedTrial
 
@@ -33,7 +34,7 @@ class MergeResult:
     """What a merge did with trials; the warnings say what was left out, and why."""
 
     added: int = 0  # they were not there, or had failed
-    completed: int = 0  # they got further evaluations, predictions or weights
+    completed: int = 0  # they got further evaluations, outcomes, predictions or weights
     unchanged: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -42,13 +43,18 @@ class MergeResult:
 class _Version:
     """One folder's record of a trial."""
 
-    folder: Path
+    store: Store
     record: Record
 
     @property
-    def worth(self) -> tuple[bool, bool, int, bool]:
+    def folder(self) -> Path:
+        return self.store.folder(self.record.trial.id)
+
+    @property
+    def worth(self) -> tuple[bool, bool, bool, int, bool]:
         """Larger for what is better to start from."""
-        return self.record.status == "ok", self.has(PREDICTIONS), len(self.record.evaluations), self.has(MODEL)
+        kept = (self.has(PREDICTIONS), self.has(OUTCOMES))
+        return self.record.status == "ok", *kept, len(self.record.evaluations), self.has(MODEL)
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
@@ -92,12 +98,14 @@ def merge_folders(folders: Sequence[Path], into: Path) -> MergeResult:
 def _versions(trial_id: str, target: Store, sources: Sequence[Store], result: MergeResult) -> list[_Version]:
     """The records of a trial that can be read, that of the target first if it has one."""
     found = []
-    for folder in (store.folder(trial_id) for store in (target, *sources)):
+    for store in (target, *sources):
+        folder = store.folder(trial_id)
         try:
-            found.append(_Version(folder, read_record(folder)))
+            store.outcomes(trial_id)  # can they be read?
+            found.append(_Version(store, read_record(folder)))
         except FileNotFoundError:
             continue
-        except (CorruptRecordError, UserError) as error:
+        except (CorruptRecordError, DamagedOutcomesError, UserError) as error:
             result.warnings.append(f"{folder}: left out: {error}")
     return found
 
@@ -111,7 +119,7 @@ def _refuse_contradictions(trials: Mapping[str, Sequence[_Version]]) -> None:
             where, difference = _largest_difference(good[0].record, other.record)
             if difference > TOLERANCE:
                 amount = f"by {difference:.3g}" if math.isfinite(difference) else "in more than a number"
-                folders = " and ".join(str(version.folder.parents[1]) for version in (good[0], other))
+                folders = " and ".join(str(version.store.root) for version in (good[0], other))
                 contradictions.append((difference, f"  {trial_id}: {where} differs {amount} between {folders}"))
     if contradictions:
         contradictions.sort(key=lambda one: -one[0])
@@ -166,25 +174,29 @@ def _join(target: Store, versions: Sequence[_Version], result: MergeResult) -> N
     if not versions:
         return
     base = max(versions, key=lambda version: version.worth)  # of several equal ones the first
-    own = versions[0] if versions[0].folder.parent == target.trials else None
+    own = versions[0] if versions[0].store is target else None
     evaluations, givers = dict(base.record.evaluations), []
     others = [version for version in versions if version.record.status == "ok" and version is not base]
     for other in others:
         new = {key: value for key, value in other.record.evaluations.items() if key not in evaluations}
-        if new and base.has(PREDICTIONS) and not other.has(PREDICTIONS):
-            result.warnings.append(f"{other.folder}: {', '.join(new)} left out: there are no predictions")
+        lacking = [name for name in (PREDICTIONS, OUTCOMES) if base.has(name) and not other.has(name)]
+        if new and lacking:
+            result.warnings.append(f"{other.folder}: {', '.join(new)} left out: there is no {lacking[0]}")
         elif new:
             evaluations |= new
             givers.append(other)
     with_model = next((version for version in (base, *others) if version.has(MODEL)), base)
     if givers or with_model is not base:
         arrays: Arrays = {}
+        outcomes: TrialOutcomes | None = None
         for version in (*reversed(givers), base):
-            arrays |= Store(version.folder.parents[1]).predictions(version.record.trial.id) or {}
+            arrays |= version.store.predictions(version.record.trial.id) or {}
+            if (own_outcomes := version.store.outcomes(version.record.trial.id)) is not None:
+                outcomes = replace(own_outcomes, tests={**(outcomes.tests if outcomes else {}), **own_outcomes.tests})
         weights = (with_model.folder / MODEL).read_bytes() if with_model.has(MODEL) else b""
-        target.write(base.record.model_copy(update={"evaluations": evaluations}), arrays or None, weights)
+        target.write(base.record.model_copy(update={"evaluations": evaluations}), arrays or None, weights, outcomes)
     elif base is not own:
-        target.adopt(base.folder)
+        target.adopt(base.store, base.record.trial.id)
     else:
         result.unchanged += 1
         return

@@ -1,8 +1,10 @@
 """Results on disk: one folder per trial, written atomically, verified when read. Free of torch.
 
     RESULTS/trials/<trial id>/record.json       the record, sealed with a checksum
-                              predictions.npz   ids, labels, patterns and logits of the test split
+                              outcomes.npz      which test predictions are right: what a report needs, a few kilobytes
+                              predictions.npz   ids, labels, patterns and logits of the test split, if kept
                               model.safetensors the selected weights, if kept
+    RESULTS/samples/<hash>.npz                  ids, groups and labels of test samples, shared by trials
     RESULTS/plans/<suite>.json                  what a suite asked for, so that a report needs no suite file
     RESULTS/set_aside/                          records that could not be read; never deleted
 
@@ -30,11 +32,23 @@ from pydantic import ValidationError
 from mlabench.errors import UserError, cannot_write
 from mlabench.record import SCHEMA_VERSION, Record
 from mlabench.store.atomic import write_atomically
+from mlabench.store.outcomes import (
+    OUTCOMES,
+    DamagedOutcomesError,
+    SampleSet,
+    TrialOutcomes,
+    packed,
+    read_outcomes,
+    read_samples,
+    write_outcomes,
+)
 from mlabench.suite import Plan
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.npz"
 MODEL = "model.safetensors"
+#: The files that may lie beside a record.
+BESIDE = (OUTCOMES, PREDICTIONS, MODEL)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,6 +70,7 @@ class Store:
     root: Path
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     unread: list[UserError] = field(default_factory=list)
+    _samples: dict[str, SampleSet] = field(default_factory=dict, init=False, repr=False)
 
     # -- trials ---------------------------------------------------------------------------------
 
@@ -121,32 +136,72 @@ class Store:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    def write(self, record: Record, predictions: Mapping[str, NDArray[Any]] | None = None, model: bytes = b"") -> None:
+    def outcomes(self, trial_id: str) -> TrialOutcomes | None:
+        """Which test predictions of a trial are right, or None if that was not kept.
+
+        Trials of the same test samples share one :class:`SampleSet`, which is read once.
+
+        Raises:
+            DamagedOutcomesError: If they cannot be read.
+        """
+        try:
+            return read_outcomes(self.folder(trial_id) / OUTCOMES, self._read_samples)
+        except FileNotFoundError:
+            return None
+
+    def write(
+        self,
+        record: Record,
+        predictions: Mapping[str, NDArray[Any]] | None = None,
+        model: bytes = b"",
+        outcomes: TrialOutcomes | None = None,
+    ) -> None:
         """Writes a trial's folder as one atomic step; an older one is replaced.
 
         Args:
             record: The record; its ``files`` are filled in here, and locations of files are left out.
             predictions: See :meth:`predictions`.
             model: The weights in safetensors format, if they are to be kept.
+            outcomes: See :meth:`outcomes`.
         """
         with self._renewed(record.trial.id) as folder:
-            files = {}
+            if outcomes is not None:
+                self._write_samples(outcomes.samples)
+                write_outcomes(folder / OUTCOMES, outcomes)
             if predictions is not None:
                 with (folder / PREDICTIONS).open("wb") as file:
                     np.savez_compressed(file, allow_pickle=False, **predictions)
-                files[PREDICTIONS] = _sha256(folder / PREDICTIONS)
             if model:
                 (folder / MODEL).write_bytes(model)
-                files[MODEL] = _sha256(folder / MODEL)
+            files = {name: _sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
             stored = record.model_copy(update={"files": files, "trial": record.trial.portable()})
-            (folder / RECORD).write_text(_seal(stored.model_dump_json(indent=1)), encoding="utf-8")
+            (folder / RECORD).write_text(_seal(stored.model_dump_json()), encoding="utf-8")
 
-    def adopt(self, origin: Path) -> None:
-        """Copies a trial's folder, verified before, from another results folder, in the same way as :meth:`write`."""
-        with self._renewed(origin.name) as folder:
-            for name in (PREDICTIONS, MODEL, RECORD):  # the record last, as in `write`
+    def adopt(self, other: Store, trial_id: str) -> None:
+        """Copies a trial's folder, verified before, from another results folder, in the same way as :meth:`write`.
+
+        Raises:
+            DamagedOutcomesError: If the samples of its outcomes cannot be read.
+        """
+        outcomes, origin = other.outcomes(trial_id), other.folder(trial_id)
+        with self._renewed(trial_id) as folder:
+            if outcomes is not None:
+                self._write_samples(outcomes.samples)
+            for name in (*BESIDE, RECORD):  # the record last, as in `write`
                 if (origin / name).is_file():
                     shutil.copyfile(origin / name, folder / name)
+
+    def _read_samples(self, key: str) -> SampleSet:
+        if key not in self._samples:
+            self._samples[key] = read_samples(self.root / "samples" / f"{key}.npz")
+        return self._samples[key]
+
+    def _write_samples(self, samples: SampleSet) -> None:
+        """Writes test samples, unless they are there already."""
+        try:
+            self._read_samples(samples.key)
+        except DamagedOutcomesError:
+            write_atomically(self.root / "samples" / f"{samples.key}.npz", packed(samples))
 
     @contextmanager
     def _renewed(self, trial_id: str) -> Iterator[Path]:
@@ -203,7 +258,7 @@ class Store:
     def write_plan(self, plan: Plan) -> None:
         """Saves what a suite asked for."""
         cells = tuple(cell.model_copy(update={"trial": cell.trial.portable()}) for cell in plan.cells)
-        content = plan.model_copy(update={"cells": cells}).model_dump_json(indent=1)
+        content = plan.model_copy(update={"cells": cells}).model_dump_json()
         path = self.root / "plans" / f"{plan.name}.json"
         try:
             write_atomically(path, content.encode())
@@ -265,7 +320,7 @@ def read_record(folder: Path, *, quick: bool = False) -> Record:
 
 def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int) -> None:
     """Compares the files beside a record with their checksums; only those written after ``changed_since`` (in ns)."""
-    for path in (folder / PREDICTIONS, folder / MODEL):
+    for path in (folder / name for name in BESIDE):
         if not path.exists():
             continue  # left out on purpose (committed references carry no predictions)
         is_old = path.name in checksums and path.stat().st_mtime_ns <= changed_since
@@ -273,20 +328,23 @@ def _check_files(folder: Path, checksums: Mapping[str, str], changed_since: int)
             raise CorruptRecordError(f"{path.name} does not have the checksum that it was written with")
 
 
-_SEAL = ',\n "sha256": "'
+#: What stands around the checksum at the end of a record: now, and when records had a line for each value.
+_SEALS = ((',"sha256":"', '"}\n', "}"), (',\n "sha256": "', '"\n}\n', "\n}"))
 
 
 def _seal(body: str) -> str:
     """Adds the checksum of a JSON object as its last field, so that verifying needs no parsing."""
-    return body.removesuffix("\n}") + f'{_SEAL}{_digest(body)}"\n}}\n'
+    before, after, end = _SEALS[0]
+    return f"{body.removesuffix(end)}{before}{_digest(body)}{after}"
 
 
 def _unseal(text: str) -> tuple[str, str]:
     """The JSON object and its checksum; ValueError if there is none."""
-    head, mark, tail = text.rpartition(_SEAL)
-    if not mark or not tail.endswith('"\n}\n'):
-        raise ValueError("no checksum")
-    return head + "\n}", tail.removesuffix('"\n}\n')
+    for before, after, end in _SEALS:
+        head, mark, tail = text.rpartition(before)
+        if mark and tail.endswith(after):
+            return head + end, tail.removesuffix(after)
+    raise ValueError("no checksum")
 
 
 def _digest(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlabench.training.devices.checks import require_compiler, require_device
 from mlabench.training.environment import method_source
-from mlabench.training.job import Job, RunOptions
+from mlabench.training.job import Job, Keep, RunOptions
 from mlabench.training.loggers import LOGGERS, require_loggers
 from mlabench.training.metrics import softmax
 from mlabench.training.stopping import SIGNALS, TIME_IS_UP, StopRequest, SuspendedError
@@ -26,6 +26,7 @@ __all__ = [
     "SIGNALS",
     "TIME_IS_UP",
     "Job",
+    "Keep",
     "RunOptions",
     "StopRequest",
     "SuspendedError",

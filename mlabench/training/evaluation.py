@@ -12,8 +12,8 @@ from mlabench.datasets import Data, Split, best_accuracies
 from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.record import Evaluation, Scores
-from mlabench.store import Arrays
-from mlabench.training.metrics import evaluate, score
+from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
+from mlabench.training.metrics import brier_scores, evaluate, score
 from mlabench.training.probe import linear_probe, project
 from mlabench.training.tensors import SplitTensors, predict
 
@@ -23,11 +23,13 @@ MakeTensors = Callable[[Split, Missing], SplitTensors]
 
 def evaluate_all(
     method: Method, data: Data, tests: Sequence[Missing], tensors: MakeTensors, fabric: Fabric
-) -> tuple[dict[str, Evaluation], Arrays]:
-    """The evaluations by key of the test pattern, and the arrays of :meth:`mlabench.store.Store.predictions`."""
-    evaluations = {}
+) -> tuple[dict[str, Evaluation], TrialOutcomes, Arrays]:
+    """The evaluations by key of the test pattern, and what :class:`mlabench.store.Store` keeps of the predictions."""
+    evaluations: dict[str, Evaluation] = {}
+    outcomes: dict[str, PatternOutcomes] = {}
     labels, modalities = data.test.labels, data.task.modalities
-    arrays: Arrays = {"ids": np.array(data.test.ids), "labels": labels, "groups": np.array(data.test.groups)}
+    samples = SampleSet(np.array(data.test.ids), np.array(data.test.groups), labels)
+    arrays: Arrays = {"ids": samples.ids, "labels": labels, "groups": samples.groups}
     for missing in tests:
         split = tensors(data.test, missing)
         outputs = predict(method, split, fabric)
@@ -40,7 +42,9 @@ def evaluate_all(
         for modality, logits in outputs.unimodal.items():
             arrays[f"{missing.key}/{modality}"] = logits
         predicted = [*(outputs.unimodal[modality] for modality in modalities), outputs.fused]
-        arrays[f"{missing.key}/correct"] = np.stack([logits.argmax(axis=1) == labels for logits in predicted], axis=1)
+        correct = np.stack([logits.argmax(axis=1) == labels for logits in predicted], axis=1)
+        arrays[f"{missing.key}/correct"] = correct
+        outcomes[missing.key] = PatternOutcomes(present, correct, brier_scores(outputs.fused, labels))
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
         if data.bayes:
@@ -53,7 +57,7 @@ def evaluate_all(
                 for modality, points in project(outputs.embedding).items():
                     arrays[f"{missing.key}/projection/{modality}"] = points
         evaluations[missing.key] = evaluation
-    return evaluations, arrays
+    return evaluations, TrialOutcomes(samples, modalities, outcomes), arrays
 
 
 def _probe_encoders(

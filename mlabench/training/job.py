@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
+from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.trial import Trial
 
@@ -28,13 +30,18 @@ class Job:
     known: str = ""
 
 
+#: What is kept of a trial beside its record and its outcomes: nothing (``outcomes``), its ``predictions``, these and
+#: the weights whatever their size (``models``), or these and the weights if they are small (``auto``).
+Keep = Literal["auto", "outcomes", "predictions", "models"]
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How trials are run; none of it changes a result on the CPU.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        keep_models: Keep the selected weights whatever their size.
+        keep: What is kept of a trial beside its record, a :data:`Keep`.
         fail_fast: Stop at the first trial that fails.
         wait_for_others: Come back to trials that other processes are on, in case these die; else skip them.
         trial_timeout: Seconds after which a trial counts as hanging and fails; None for never.
@@ -49,7 +56,7 @@ class RunOptions:
     """
 
     device: str = "auto"
-    keep_models: bool = False
+    keep: Keep = "auto"
     fail_fast: bool = False
     wait_for_others: bool = True
     trial_timeout: float | None = None
@@ -59,3 +66,8 @@ class RunOptions:
     compile: bool = False
     gpus: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.keep not in get_args(Keep):
+            problem = f"{self.keep!r} is not one of {', '.join(get_args(Keep))}."
+            raise UserError(problem, field="--keep")

@@ -95,6 +95,14 @@ def softmax(logits: Floats) -> Floats:
     return result
 
 
+def brier_scores(logits: Floats, labels: Labels) -> Floats:
+    """Brier score of each sample (Brier, 1950): squared distance of the soft-max to the true class, 0 to 2. ``[n]``"""
+    probabilities = softmax(logits)
+    probabilities[np.arange(len(labels)), labels] -= 1.0
+    result: Floats = np.square(probabilities).sum(axis=1)
+    return result
+
+
 def calibration_error(logits: Floats, correct: NDArray[np.bool_]) -> float:
     """Expected calibration error: mean |accuracy - confidence| over equal-width bins, weighted by their size."""
     confidence = softmax(logits).max(axis=1)

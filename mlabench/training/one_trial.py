@@ -18,7 +18,7 @@ from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.record import SCHEMA_VERSION, Epoch, Evaluation, Failure, Record
 from mlabench.registry import register
-from mlabench.store import MODEL, Arrays, Store
+from mlabench.store import MODEL, Arrays, Store, TrialOutcomes
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.cost import Clock, Meter
 from mlabench.training.devices.compilation import compile_encoders
@@ -75,9 +75,9 @@ def run_trial(
         tests = list({missing.key: missing for missing in (*known, *job.tests)}.values())
         with process_group(options.devices_per_trial, _assist, (trial, tests, old, store, options)):
             process = _Process(trial, tests, store, options, clock)
-            record, arrays, weights = process.run(old, checkpoints, report)
+            record, outcomes, arrays, weights = process.run(old, checkpoints, report)
         record = record.model_copy(update={"cost": {**record.cost, **clock.seconds}})
-        store.write(record, arrays, weights)
+        store.write(record, arrays, weights, outcomes)
         checkpoints.clear()
     except (SuspendedError, BdbQuit):  # BdbQuit: `q` in a debugger ends the run, the trial has not failed
         raise
@@ -125,8 +125,8 @@ class _Process:
 
     def run(
         self, old: Record | None, checkpoints: Checkpoints, report: ReportProgress
-    ) -> tuple[Record, Arrays | None, bytes]:
-        """The record, the arrays and the weights to store; ``old``'s training stands where its weights are kept."""
+    ) -> tuple[Record, TrialOutcomes | None, Arrays | None, bytes]:
+        """What to store. ``old``'s training stands where its weights are kept."""
         with self.clock.phase("data"):
             data, encoders = self._load()
             method = self._build(data, encoders)
@@ -136,13 +136,14 @@ class _Process:
             trained = old  # what it says of the training stays: these are its weights, not those of today's code
         else:
             trained = self._train(data, method, checkpoints, report)
-        evaluations, arrays = dict[str, Evaluation](), None
+        evaluations, outcomes, arrays = dict[str, Evaluation](), None, None
         if self.tests:
             with self.clock.phase("evaluate"):
-                evaluations, arrays = evaluate_all(method, data, self.tests, self._tensors, self.fabric)
+                evaluations, outcomes, arrays = evaluate_all(method, data, self.tests, self._tensors, self.fabric)
         notes = [*data.notes, *data.split_notes, *_left_out(data.skipped)]
         new = {"schema_version": SCHEMA_VERSION, "trial": self.trial, "evaluations": evaluations, "notes": notes}
-        return trained.model_copy(update=new), arrays, self._weights_to_keep(method)
+        predictions = None if self.options.keep == "outcomes" else arrays
+        return trained.model_copy(update=new), outcomes, predictions, self._weights_to_keep(method)
 
     def _load(self) -> tuple[Data, dict[str, Encoder]]:
         data = load_data(self.trial)
@@ -209,11 +210,11 @@ class _Process:
         return SplitTensors(split, self.modalities, present, self.fabric.device)
 
     def _weights_to_keep(self, method: Method) -> bytes:
-        """The weights, if they are small or wanted."""
+        """The weights, if they are wanted, or small and not unwanted."""
         state = {name: value.contiguous() for name, value in method.state_dict().items()}
         size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
-        keep = self.tests and (self.options.keep_models or size <= SMALL_MODEL_MIB)
-        return safetensors.torch.save(state) if keep else b""
+        keep = self.options.keep == "models" or (self.options.keep == "auto" and size <= SMALL_MODEL_MIB)
+        return safetensors.torch.save(state) if keep and self.tests else b""
 
 
 def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:

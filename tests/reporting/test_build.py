@@ -213,12 +213,9 @@ def test_a_folder_in_which_everything_went_wrong_still_reports(store: Store) -> 
     shutil.rmtree(store.folder(ids[1]))
     (store.folder(ids[2]) / RECORD).write_text("{", encoding="utf-8")
     text = (store.folder(ids[3]) / RECORD).read_text(encoding="utf-8")
-    body = (
-        text[: text.rindex(',\n "sha256"')].replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
-        + "\n}"
-    )
+    body = text[: text.rindex(',"sha256"')].replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":99') + "}"
     seal = hashlib.sha256(body.encode()).hexdigest()
-    newer = f'{body.removesuffix(chr(10) + "}")},\n "sha256": "{seal}"\n}}\n'
+    newer = f'{body.removesuffix("}")},"sha256":"{seal}"}}\n'
     (store.folder(ids[3]) / RECORD).write_text(newer, encoding="utf-8")
     (store.folder(ids[4]) / RECORD).unlink()
     (store.folder(ids[4]) / RECORD).mkdir()

@@ -121,7 +121,7 @@ def test_what_the_target_lacks_is_added_to_it(stores: tuple[Store, Store, Store]
     two.write(trained(A, Missing.at("balanced", 0.5)))
     *counts, warnings = merge(stores)
     assert counts == [0, 0, 1]
-    assert "balanced-0.5 left out: there are no predictions" in warnings[0]
+    assert "balanced-0.5 left out: there is no predictions.npz" in warnings[0]
 
 
 @pytest.mark.parametrize(

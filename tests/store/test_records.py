@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -35,6 +36,18 @@ def test_write_and_read(store: Store):
     assert (back["complete/fused"] == arrays["complete/fused"]).all()
     assert [other.trial.id for other in store.records()] == [record.trial.id]
     assert store.set_aside == []
+
+
+def test_a_record_with_a_line_for_each_value_is_read_as_before(store: Store):
+    record = make_record(make_trial())
+    body = record.model_dump_json(indent=1)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    path = store.folder(record.trial.id) / RECORD
+    path.parent.mkdir(parents=True)
+    path.write_text(body.removesuffix("\n}") + f',\n "sha256": "{digest}"\n}}\n')
+    assert store.read(record.trial.id) == record
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.9'))
+    assert store.read(record.trial.id) is None
 
 
 def test_what_is_not_there_is_none(store: Store):
@@ -110,7 +123,7 @@ def test_a_changed_number_is_noticed(store: Store):
     trial = make_trial()
     store.write(make_record(trial, 0.5))
     path = store.folder(trial.id) / RECORD
-    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.9'))
+    path.write_text(path.read_text().replace('"accuracy":0.5', '"accuracy":0.9'))
     assert store.read(trial.id) is None
     assert "checksum" in store.set_aside[0][1]
 
@@ -154,7 +167,7 @@ def test_a_quick_reading_gives_the_whole_record(store: Store):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"accuracy": 0.5', '"accuracy": 0.9'), ('"status": "ok"', '"status": "good"'), ("{", "")]
+    ("old", "new"), [('"accuracy":0.5', '"accuracy":0.9'), ('"status":"ok"', '"status":"good"'), ("{", "")]
 )
 def test_a_quick_reading_of_a_damaged_record_gives_none(store: Store, old: str, new: str):
     trial = make_trial()
@@ -172,7 +185,7 @@ def test_a_forged_record_is_refused_by_a_quick_reading(store: Store):
     store.write(make_record(trial))
     path = store.folder(trial.id) / RECORD
     body, _ = _unseal(path.read_text())
-    path.write_text(_seal(body.replace('"status": "ok"', '"status": "good"')))
+    path.write_text(_seal(body.replace('"status":"ok"', '"status":"good"')))
     assert store.read(trial.id, quick=True) is None
     assert "fields" in store.set_aside[0][1]
 
