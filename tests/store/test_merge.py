@@ -196,12 +196,12 @@ def test_an_interrupted_merge_resumes(stores: tuple[Store, Store, Store], monkey
     one, _, into = stores
     for trial in (A, B, C):
         one.write(make_record(trial))
-    adopt: Callable[[Store, Path], None] = Store.adopt
+    adopt: Callable[[Store, Store, str], None] = Store.adopt
 
-    def interrupted(store: Store, origin: Path) -> None:
+    def interrupted(store: Store, other: Store, trial_id: str) -> None:
         if into.ids():
             raise KeyboardInterrupt
-        adopt(store, origin)
+        adopt(store, other, trial_id)
 
     monkeypatch.setattr(Store, "adopt", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -37,6 +37,7 @@ TEXT = "{name: text_cnn, width: 16, length: 16}"
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
     inputs._load.cache_clear()
+    inputs._divide.cache_clear()
     inputs._decode.cache_clear()
     return mvsa_tree.make_tree(tmp_path)
 
@@ -179,6 +180,7 @@ def test_a_file_with_weights_counts_by_its_content(tree: Path, tmp_path: Path) -
 def test_changed_files_are_noticed(tree: Path) -> None:
     trial = make_trial(tree, TUNED)
     inputs._load.cache_clear()
+    inputs._divide.cache_clear()
     inputs._decode.cache_clear()
     next((tree / "data").glob("*.txt")).write_text("another text, of another length")
     with pytest.raises(RuntimeError, match="have changed since the trial was planned"):

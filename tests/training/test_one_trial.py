@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from mlabench import __version__, registry
 from mlabench.datasets import Data, Split
+from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.record import Epoch, Record
-from mlabench.store.records import MODEL, Store
+from mlabench.store.outcomes import OUTCOMES
+from mlabench.store.records import MODEL, PREDICTIONS, RECORD, Store
 from mlabench.training import inputs
 from mlabench.training import one_trial as runner
 from mlabench.training.inputs import build_encoders, load_data
@@ -327,8 +329,29 @@ def test_small_models_are_kept_and_large_ones_on_demand(store: Store, monkeypatc
     monkeypatch.setattr(runner, "SMALL_MODEL_MIB", 0.1)
     run(trial, store, retrain=True)
     assert not (store.folder(trial.id) / MODEL).is_file()
-    run(trial, store, options=RunOptions("cpu", keep_models=True), retrain=True)
+    run(trial, store, options=RunOptions("cpu", keep="models"), retrain=True)
     assert (store.folder(trial.id) / MODEL).is_file()
+
+
+def test_what_reports_need_is_always_kept_and_more_if_it_is_wanted(store: Store) -> None:
+    trial = small_trial()
+    for keep, more in (("outcomes", set()), ("predictions", {PREDICTIONS})):
+        run(trial, store, options=RunOptions("cpu", keep=keep), retrain=True)
+        assert {path.name for path in store.folder(trial.id).iterdir()} == {RECORD, OUTCOMES, *more}
+    arrays, found = store.predictions(trial.id), store.outcomes(trial.id)
+    assert arrays is not None
+    assert found is not None
+    assert found.samples.ids.tolist() == arrays["ids"].tolist()
+    assert found.samples.groups.tolist() == arrays["groups"].tolist()
+    for test, outcome in found.tests.items():
+        logits = arrays[f"{test}/fused"].astype(float)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        distance = ((shares - np.eye(logits.shape[1])[arrays["labels"]]) ** 2).sum(axis=1)
+        np.testing.assert_allclose(outcome.brier, distance, rtol=1e-3, atol=1e-6)
+        assert (outcome.present == arrays[f"{test}/present"]).all()
+        assert (outcome.correct[:, -1] == (logits.argmax(axis=1) == arrays["labels"])).all()
+    with pytest.raises(UserError, match="'model' is not one of"):
+        RunOptions("cpu", keep="model")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -418,6 +441,7 @@ def test_a_limit_beyond_the_split_changes_nothing() -> None:
 
 def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs._load.cache_clear()
+    inputs._divide.cache_clear()
     dataset = registry.get("datasets", "stamps").load()
     load: Callable[[Any], Data] = dataset.load
     loads: list[str] = []
