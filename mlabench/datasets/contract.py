@@ -39,10 +39,10 @@ class Task:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows of an array on disk that is read on demand, so that it may be larger than memory.
+    """Rows of an array that is read on demand: on disk, so that it may be larger than memory, or shared by samples.
 
     Attributes:
-        array: Memory-mapped. ``[R, *shape]``
+        array: Memory-mapped, or in memory. ``[R, *shape]``
         rows: Which of its rows these are, in order. int64 ``[N]``
     """
 

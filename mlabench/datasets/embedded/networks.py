@@ -107,18 +107,3 @@ def count_ngrams(texts: Sequence[str]) -> Features:
             for start in range(len(padded) - size + 1):
                 row[zlib.crc32(padded[start : start + size].encode()) % BUCKETS] += 1
     return counts
-
-
-def weigh_ngrams(counts: Features, idf: Features) -> Features:
-    """Term frequency (dampened by a logarithm) times inverse document frequency, rows of unit length. ``[N, 1024]``"""
-    weights = np.log1p(counts) * idf
-    length = np.linalg.norm(weights, axis=1, keepdims=True)
-    weighed: Features = (weights / np.maximum(length, 1e-9)).astype(np.float32)
-    return weighed
-
-
-def inverse_document_frequency(counts: Features) -> Features:
-    """How telling a bucket is: the rarer among the texts, the more. float32 ``[1024]``."""
-    frequency = (counts > 0).sum(axis=0)
-    idf: Features = (np.log((1 + len(counts)) / (1 + frequency)) + 1).astype(np.float32)
-    return idf

@@ -9,15 +9,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Generic, Protocol, TypeVar
 
 from mlabench.datasets.contract import Inventory, ReportProgress, silent
-from mlabench.datasets.embedded.storage import Rows, Tensors, write_features
+from mlabench.datasets.embedded.storage import Features, Rows, Tensors, as_counts, as_levels, write_features
 from mlabench.datasets.listing import Listing, SplitName
 from mlabench.datasets.splits import join_groups, split_groups
 from mlabench.errors import UserError, cannot_write
@@ -51,15 +48,15 @@ class Rebuild(Generic[_S]):
         find: The folder of the raw files, from the one that the packages were unpacked into (``None``: installed).
         list_samples: The samples in it, not decoded yet.
         encode: From samples, the split of each concept, a counter of reasons to skip and a report of progress: the
-            table and the tensors of all samples that can be decoded. The others are counted.
-        about: What the metadata say beside the reasons for which samples were left out.
+            table and the features of all samples that can be decoded. The others are counted.
+        levels: To how many levels each of the features is rounded; those that are not named are counts.
     """
 
     packages: tuple[str, ...]
     find: Callable[[Path | None], Path]
     list_samples: Callable[[Path], Listing[_S]]
-    encode: Callable[[Sequence[_S], Mapping[str, str], Counter[str], ReportProgress], tuple[Rows, Tensors]]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    encode: Callable[[Sequence[_S], Mapping[str, str], Counter[str], ReportProgress], tuple[Rows, dict[str, Features]]]
+    levels: Mapping[str, int]
 
     def check(self, root: Path | None = None) -> Inventory:
         """Counts the samples among the raw files, without decoding them."""
@@ -76,8 +73,14 @@ class Rebuild(Generic[_S]):
         listing = self.list_samples(self.find(root))
         split = split_samples(listing.samples)
         with _staged(out) as folder, one_thread():
-            rows, tensors = self.encode(listing.samples, split, listing.skipped, progress or silent)
-            made = json.dumps({"skipped": listing.skipped, **self.about}, sort_keys=True)
+            rows, features = self.encode(listing.samples, split, listing.skipped, progress or silent)
+            if not any(row["split"] == "train" for row in rows):
+                raise UserError("no sample of the training split is left.", remedy="Unpack the Debian packages again.")
+            tensors = Tensors()
+            for name, values in features.items():
+                levels = self.levels.get(name)
+                tensors |= as_levels(name, values, levels) if levels else as_counts(name, values)
+            made = json.dumps({"skipped": listing.skipped}, sort_keys=True)
             write_features(folder, rows, tensors, {"made": made}, shipped)
         return Inventory(out, _counts(row["split"] for row in rows), dict(listing.skipped))
 
@@ -186,11 +189,3 @@ def decode(
 def numbered(keys: Iterable[str]) -> dict[str, int]:
     """Numbers distinct keys in the order of their first appearance."""
     return {key: number for number, key in enumerate(dict.fromkeys(keys))}
-
-
-def training_rows(rows: Rows) -> Callable[[str], NDArray[np.int64]]:
-    """A function from a column to the tensor rows that the training samples use."""
-    train = [row for row in rows if row["split"] == "train"]
-    if not train:
-        raise UserError("no sample of the training split is left.", remedy="Unpack the Debian packages again.")
-    return lambda column: np.array([int(row[column]) for row in train])

@@ -1,7 +1,8 @@
-"""How features are stored: a table of samples, and a file of tensors standardised by the training split.
+"""How features are stored: a table of samples, and a file of tensors as the encoders gave them.
 
-Three forms of a tensor ``NAME``, to keep the package small: half precision; bytes, where there is ``NAME.step``; and
-sparse, where there is ``NAME.start``. Each stands beside ``NAME.mean`` and ``NAME.std``. Free of torch.
+Two forms of a tensor ``NAME``, to keep the package small: rounded to levels, ``NAME.low + NAME.step * NAME``; and
+counts, most of them zero, where there is ``NAME.start``. Nothing in them is fitted to a split; what is, see
+:mod:`mlabench.datasets.embedded.fitting`. Free of torch.
 """
 
 from __future__ import annotations
@@ -66,50 +67,32 @@ def _files(folder: Path, remedy: str) -> list[Path]:
     return paths
 
 
-def moments(values: Features) -> tuple[Features, Features]:
-    """Mean and standard deviation per dimension; the latter is one where nothing varies."""
-    std = values.std(axis=0, dtype=np.float64)
-    return values.mean(axis=0, dtype=np.float64).astype(np.float32), np.where(std < 1e-6, 1, std).astype(np.float32)
+def as_levels(name: str, values: Features, levels: int) -> Tensors:
+    """Rounded to so many equal steps from each dimension's least to its largest value."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    step = np.where(high > low, (high - low) / levels, 1).astype(np.float32)
+    rounded = np.rint((values - low) / step).clip(0, levels)
+    return {name: rounded.astype(np.min_scalar_type(levels)), f"{name}.low": low, f"{name}.step": step}
 
 
-def as_halves(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Standardised, in half precision; ``train`` has the row of each training sample, so that a row counts as used."""
-    mean, std = moments(values[train])
-    return {name: ((values - mean) / std).astype(np.float16), f"{name}.mean": mean, f"{name}.std": std}
-
-
-def as_bytes(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Standardised, and rounded to the 127 steps up to each dimension's largest value."""
-    mean, std = moments(values[train])
-    scaled = (values - mean) / std
-    step = np.abs(scaled).max(axis=0) / 127
-    step = np.where(step == 0, 1, step).astype(np.float32)
-    rounded = np.rint(scaled / step).astype(np.int8)
-    return {name: rounded, f"{name}.step": step, f"{name}.mean": mean, f"{name}.std": std}
-
-
-def as_sparse(name: str, values: Features, train: NDArray[np.int64]) -> Tensors:
-    """Not standardised yet, since that would fill what is empty: row ``i`` owns entries ``start[i]:start[i + 1]``."""
-    mean, std = moments(values[train])
-    row, bucket = np.nonzero(values)
+def as_counts(name: str, counts: Features) -> Tensors:
+    """Row ``i`` of ``counts [N, D]`` owns entries ``start[i]:start[i + 1]``; ``width`` is ``D``."""
+    row, bucket = np.nonzero(counts)
     return {
-        f"{name}.start": np.searchsorted(row, np.arange(len(values) + 1)).astype(np.int32),
+        f"{name}.start": np.searchsorted(row, np.arange(len(counts) + 1)).astype(np.int32),
         f"{name}.bucket": bucket.astype(np.uint16),
-        f"{name}.weight": values[row, bucket].astype(np.float16),
-        f"{name}.mean": mean,
-        f"{name}.std": std,
+        f"{name}.count": counts[row, bucket].astype(np.min_scalar_type(int(counts.max(initial=0)))),
+        f"{name}.width": np.array([counts.shape[1]], np.int32),
     }
 
 
 def restore(tensors: Tensors, name: str) -> Features:
-    """Standardised features from any of the three forms. float32 ``[N, D]``"""
-    if f"{name}.start" in tensors:
-        start, mean, std = (tensors[f"{name}.{part}"] for part in ("start", "mean", "std"))
-        features: Features = np.zeros((len(start) - 1, len(mean)), np.float32)
-        rows = np.repeat(np.arange(len(features)), start[1:] - start[:-1])
-        features[rows, tensors[f"{name}.bucket"]] = tensors[f"{name}.weight"]
-        features -= mean
-        features /= std
-        return features
-    restored: Features = tensors[name].astype(np.float32)
-    return restored * tensors[f"{name}.step"] if f"{name}.step" in tensors else restored
+    """Features as the encoder gave them, from either form. float32 ``[N, D]``"""
+    if f"{name}.start" not in tensors:
+        restored: Features = tensors[name] * tensors[f"{name}.step"] + tensors[f"{name}.low"]
+        return restored
+    start = tensors[f"{name}.start"]
+    counts: Features = np.zeros((len(start) - 1, int(tensors[f"{name}.width"][0])), np.float32)
+    rows = np.repeat(np.arange(len(counts)), np.diff(start))
+    counts[rows, tensors[f"{name}.bucket"]] = tensors[f"{name}.count"]
+    return counts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlabench.datasets.embedded.base import Embedded
+from mlabench.datasets.embedded.base import Components, Embedded
 from mlabench.datasets.embedded.clipart.raw_files import CLASSES
 from mlabench.datasets.embedded.clipart.rebuild import REBUILD
 from mlabench.datasets.options import ImageText
@@ -31,8 +31,10 @@ class Clipart(Embedded):
         """Options of ``clipart``."""
 
         modalities: ImageText = ("image", "text")
+        components: Components = 256
 
     config: Config
+    version = 2
     source = "Open Clip Art (Debian packages openclipart-png and openclipart-svg 1:0.18+dfsg-19), Public Domain."
     twin_of = "Food-101 and MVSA"
     defaults: ClassVar[Mapping[str, Any]] = {

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from mlabench.datasets.embedded.base import Embedded
+from mlabench.datasets.contract import Data
+from mlabench.datasets.embedded.base import Components, Embedded, stored_rows
+from mlabench.datasets.embedded.fitting import Counts, standardise_within, weigh_ngrams
 from mlabench.datasets.embedded.stamps.raw_files import CLASSES, LANGUAGES
 from mlabench.datasets.embedded.stamps.rebuild import REBUILD
+from mlabench.datasets.embedded.storage import Features
 from mlabench.datasets.options import AudioImageText
 from mlabench.hyperparameters import ModalityOptions
 
@@ -38,8 +42,10 @@ class Stamps(Embedded):
             default="same_language",
             description="The description that the recording reads, or the English one (much stronger).",
         )
+        components: Components = 256
 
     config: Config
+    version = 2
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."
     twin_of = "IEMOCAP"
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -53,6 +59,7 @@ class Stamps(Embedded):
 
     folder = Path(__file__).with_name("features")
     classes = CLASSES
+    divisions = ("language",)
     rebuild = REBUILD
 
     def options(self) -> dict[str, Any]:
@@ -61,6 +68,21 @@ class Stamps(Embedded):
         if "text" not in self.config.modalities:
             del options["text"]
         return options
+
+    def transform(self, modality: str, values: Features, uses: Counts, data: Data) -> Features:
+        """As they are but for recordings, standardised per language: mostly one person, with one microphone, reads one.
+
+        Texts in their own language are weighed first.
+        """
+        if modality == "audio":
+            language = np.zeros(len(values), np.int64)
+            for split in (data.train, data.validation, data.test):
+                spoken = [LANGUAGES.index(name) for name in split.units["language"]]
+                language[stored_rows(split, modality).rows] = spoken
+            return standardise_within(values, uses, language)
+        if self.column(modality) == "text":
+            values = weigh_ngrams(values, uses)
+        return super().transform(modality, values, uses, data)
 
     def column(self, modality: str) -> str:
         """See :meth:`Embedded.column`."""

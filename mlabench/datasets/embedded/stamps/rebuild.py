@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mlabench.datasets.contract import ReportProgress
 from mlabench.datasets.embedded import networks
-from mlabench.datasets.embedded.rebuild import Rebuild, decode, numbered, training_rows
+from mlabench.datasets.embedded.rebuild import Rebuild, decode, numbered
 from mlabench.datasets.embedded.stamps.raw_files import (
-    LANGUAGES,
     PACKAGES,
     SpokenStamp,
     Stamp,
@@ -21,13 +17,13 @@ from mlabench.datasets.embedded.stamps.raw_files import (
     read_picture,
     read_speech,
 )
-from mlabench.datasets.embedded.storage import Features, Rows, Tensors, as_halves, as_sparse, moments
+from mlabench.datasets.embedded.storage import Features, Rows
 
 
 def _encode(
     samples: Sequence[SpokenStamp], split: Mapping[str, str], skipped: Counter[str], report: ReportProgress
-) -> tuple[Rows, Tensors]:
-    """Pictures and English texts in half precision, recordings too but by language, texts as sparse n-grams."""
+) -> tuple[Rows, dict[str, Features]]:
+    """Pictures, recordings, English texts, and counts of the n-grams of texts; what repeats is encoded once."""
     stamps = list(dict.fromkeys(sample.stamp for sample in samples))
     pictures: list[Stamp] = []
     image = networks.encode_pictures(
@@ -60,29 +56,9 @@ def _encode(
         }
         for number, sample in enumerate(kept)
     ]
-    used = training_rows(rows)
-    idf = networks.inverse_document_frequency(counts[used("text")])
-    return rows, {
-        **as_halves("image", image, used("image")),
-        **as_halves("english", english, used("english")),
-        **_by_language(audio, used("audio"), [sample.language for sample in kept]),
-        **as_sparse("text", networks.weigh_ngrams(counts, idf), used("text")),
-        "text.idf": idf,
-    }
+    return rows, {"image": image, "english": english, "audio": audio, "text": counts}
 
 
-def _by_language(audio: Features, train: NDArray[np.int64], languages: Sequence[str]) -> Tensors:
-    """Standardises per language: mostly one person, with one microphone, reads one language."""
-    language = np.array([LANGUAGES.index(name) for name in languages])
-    result = np.zeros_like(audio)
-    means, stds = np.zeros((2, len(LANGUAGES), audio.shape[1]), np.float32)
-    for number in range(len(LANGUAGES)):
-        own = train[language[train] == number]
-        means[number], stds[number] = moments(audio[own] if len(own) else audio[train])
-        rows = language == number
-        result[rows] = (audio[rows] - means[number]) / stds[number]
-    return {"audio": result.astype(np.float16), "audio.mean": means, "audio.std": stds}
-
-
-# The limit has been written since the first version; without it, the fingerprint of rebuilt features would be another.
-REBUILD = Rebuild(PACKAGES, find_stamps, list_samples, _encode, about={"limit": None})
+REBUILD = Rebuild(
+    PACKAGES, find_stamps, list_samples, _encode, levels=dict.fromkeys(("image", "english", "audio"), 4095)
+)
