@@ -75,7 +75,7 @@ def test_every_class_can_be_learned_and_tested(name: str) -> None:
 
 
 def test_inputs_are_what_the_dataset_says(dataset: Dataset) -> None:
-    data = dataset.load()
+    data = dataset.fit(dataset.load())
     for modality, medium in dataset.media.items():
         for name in SPLITS:
             values = getattr(data, name).inputs[modality]
