@@ -101,8 +101,9 @@ def mla(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimizer) 
 
 def main() -> None:
     fabric = make_fabric("cpu", "32")
-    dataset = registry.get("datasets", "stamps").load()
-    data = dataset(dataset.Config()).load()
+    kind = registry.get("datasets", "stamps").load()
+    dataset = kind(kind.Config())
+    data = dataset.fit(dataset.load())
     present = Missing().pattern("stamps", data.train.ids, data.task.modalities)
     train = SplitTensors(data.train, data.task.modalities, present, fabric.device)
     (everything,) = train.training_batches(torch.arange(len(train)), len(train))
