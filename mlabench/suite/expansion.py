@@ -35,9 +35,10 @@ def expand(suite: Suite) -> Plan:
     if suite.missing.protocol == "file":  # a mistake in it shows before the first training
         data = source.load()
         splits = {"train": [data.train, data.validation], "test": [data.test]}
-        for split in chain.from_iterable(splits[name] for name in suite.missing.splits):
+        masked = suite.missing.splits if suite.folds is None else splits  # every sample is tested in some fold
+        for split in chain.from_iterable(splits[name] for name in masked):
             conditions[0].pattern(suite.dataset.name, split.ids, data.task.modalities)
-    folds = [None] if suite.folds is None else _folds(suite.folds, source)
+    folds = (None,) if suite.folds is None else folds_of(dataset.model_dump_json(), suite.folds)
     cells = [
         PlannedTrial(
             label=entry.label,
@@ -72,9 +73,12 @@ def expand(suite: Suite) -> Plan:
     )
 
 
-def _folds(wanted: FoldsSection, source: Dataset) -> list[Fold]:
+@lru_cache  # suites that belong together often divide the same dataset
+def folds_of(dataset: str, wanted: FoldsSection) -> tuple[Fold, ...]:
+    """The folds of a dataset, which is given as JSON."""
+    source = open_dataset(DatasetComponent.model_validate_json(dataset))
     names = fold_names(source, wanted.by, wanted.count)
-    return [Fold(by=wanted.by, count=wanted.count, name=name) for name in names]
+    return tuple(Fold(by=wanted.by, count=wanted.count, name=name) for name in names)
 
 
 def with_fingerprint(component: Component, dataset: Dataset) -> DatasetComponent:

@@ -58,7 +58,7 @@ class Overrides:
         if self.seeds is not None:
             yield ("seeds",), Document.of(_seeds(self.seeds), Origin("--seeds"))
         if self.folds is not None:
-            yield ("folds",), Document.of(_folds(self.folds), Origin("--folds"))
+            yield ("folds",), parse(self.folds, "--folds", numbered=False)
         if self.limit is not None:
             yield ("limit",), Document.of(self.limit, Origin("--limit"))
         if self.precision is not None:
@@ -127,13 +127,6 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
     for at, method in enumerate(kept):
         document = document.assign(("methods", at), method)
     return document
-
-
-def _folds(text: str) -> int | dict[str, str] | None:
-    """``5``, ``session`` or ``none``."""
-    if text in ("none", "0"):
-        return None
-    return int(text) if text.isdecimal() else {"by": text}
 
 
 def _seeds(text: str) -> list[int]:

@@ -95,16 +95,18 @@ class FoldsSection(Section):
 
 
 #: How a suite writes them.
-WrittenFolds = Annotated[int, Field(ge=2)] | FoldsSection | None
+WrittenFolds = Literal[0, "none"] | Annotated[int, Field(ge=2)] | str | FoldsSection | None
 
 _check_folds = checker(FoldsSection)
 
 
 def read_folds(written: object, _: object = None) -> FoldsSection | None:
-    """The folds: a number, or a mapping; None for the dataset's own split."""
-    if written is None or isinstance(written, FoldsSection):
-        return written
-    folds: FoldsSection = _check_folds({"count": written} if not isinstance(written, dict) else written)
+    """The folds: a number, the name of a division, or a mapping; None for the dataset's own split."""
+    if written in (None, 0, "none"):
+        return None
+    if not isinstance(written, dict):
+        written = {"by" if isinstance(written, str) else "count": written}
+    folds: FoldsSection = _check_folds(written)
     if not folds.by and folds.count is None:
         raise mistake("needs a number of folds, or a division of the dataset.", "For example 5, or {by: session}.")
     return folds

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlabench import registry
+from mlabench.datasets import Data, Split, Task
 from mlabench.errors import UserError
 from mlabench.suite import Overrides, Suite, load_suite, members
 from mlabench.suite import expansion as planning
 from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
-from tests.suite.fakes import MASK
+from mlabench.trial import Fold
+from tests.suite.fakes import MASK, Speech
 
 SUITES = Path(__file__).parents[2] / "suites"
 
@@ -116,6 +119,83 @@ def test_a_pattern_file_is_checked_for_the_splits_it_masks(
     assert keys(plan("{protocol: file, file: test.csv, splits: test}"))[0][0] == "complete"
     with pytest.raises(UserError, match=r"test.csv: no row for 1 of 1 samples, the first is 'a'"):
         plan("{protocol: file, file: test.csv}")
+
+
+def folded(monkeypatch: pytest.MonkeyPatch, groups: int = 12) -> None:
+    """The dataset ``speech`` has groups of one sample, in two classes and three sessions."""
+    names = tuple(f"{number:02}" for number in range(groups))
+
+    def split(rows: range) -> Split:
+        labels = np.array([row % 2 for row in rows], dtype=np.int64)
+        own = tuple(names[row] for row in rows)
+        return Split(own, labels, {}, own, {"session": tuple(f"session {row // 4}" for row in rows)})
+
+    task = Task(("audio", "image", "text"), ("x", "y"), {})
+    data = Data(task, *(split(range(at, groups, 3)) for at in range(3)))
+    monkeypatch.setattr(Speech, "load", lambda self: data)
+    planning.folds_of.cache_clear()
+
+
+def test_folds_times_repeats(load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch) -> None:
+    folded(monkeypatch)
+    text = "dataset: speech\nmethods: [plain, fancy]\nseeds: [0, 1]\nmissing: {rates: [0, 0.5]}\n"
+    result = expand(load(text + "folds: 5\n"))
+    assert len(result.cells) == 2 * 2 * 2 * 5 == len({cell.trial.id for cell in result.cells})
+    assert [(cell.trial.seed, cell.trial.fold) for cell in result.cells[:6]] == [
+        *((0, Fold(count=5, name=name)) for name in "12345"),
+        (1, Fold(count=5, name="1")),
+    ]
+    # A fold of a repeat is trained alike by all methods, and unlike the others.
+    seeds = {(cell.trial.seed, cell.trial.fold, cell.trial.training_seed) for cell in result.cells}
+    assert len(seeds) == len({seed for *_, seed in seeds}) == 10
+    assert "-seed1-fold5-" in result.cells[9].trial.id
+    without = {cell.trial.id for cell in expand(load(text)).cells}
+    for off in ("none", "0", "null"):
+        assert without == {cell.trial.id for cell in expand(load(text + "folds: 5\n", folds=off)).cells}
+    assert without.isdisjoint(cell.trial.id for cell in result.cells)
+
+
+@pytest.mark.parametrize(
+    ("written", "flag"),
+    [("{by: session}", "session"), ("session", "session"), ("{by: session, count: 2}", None), ("5", "5")],
+)
+def test_folds_are_written_in_the_suite_or_on_the_command_line(
+    load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch, written: str, flag: str | None
+) -> None:
+    folded(monkeypatch)
+    suite = load(f"dataset: speech\nmethods: plain\nfolds: {written}\n")
+    found = [cell.trial.fold for cell in expand(suite).cells]
+    sessions = [Fold(by="session", name=f"session {number}") for number in range(3)]
+    expected = {
+        "session": sessions,
+        "{by: session}": sessions,
+        "{by: session, count: 2}": [Fold(by="session", count=2, name=name) for name in "12"],
+        "5": [Fold(count=5, name=name) for name in "12345"],
+    }
+    assert found == expected[written]
+    if flag:
+        moved = load("dataset: speech\nmethods: plain\nfolds: {by: speaker}\n", folds=flag)
+        assert [cell.trial.fold for cell in expand(moved).cells] == found
+
+
+def test_folds_that_the_dataset_does_not_have(load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch) -> None:
+    folded(monkeypatch)
+    text = "dataset: speech\nmethods: plain\n"
+    with pytest.raises(UserError, match=r"no division 'speaker'\. It has session\."):
+        expand(load(text, folds="speaker"))
+    with pytest.raises(UserError, match=r"'x' is in 6 groups only, fewer than the 7 folds\. Use 6 folds at most"):
+        expand(load(text, folds="7"))
+
+
+def test_a_pattern_file_covers_all_samples_where_there_are_folds(
+    load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folded(monkeypatch)
+    (tmp_path / "test.csv").write_text("id,audio,image,text\n" + "".join(f"{row:02},1,0,1\n" for row in (2, 5, 8, 11)))
+    text = "dataset: speech\nmethods: plain\nmissing: {protocol: file, file: test.csv, splits: test}\n"
+    assert len(expand(load(text)).cells) == 1
+    with pytest.raises(UserError, match=r"test\.csv: no row for 4 of 4 samples"):
+        expand(load(text, folds="2"))
 
 
 def test_a_limited_plan_does_not_replace_the_real_one(load: Callable[..., Suite]) -> None:
