@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart
+from mlabench.reporting.charts import Chart
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Row, Table, measure, unranked
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from mlabench.reporting.charts import Chart, Series
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.reporting.wording import ends, listed, number, p_value, points
 from mlabench.statistics import Interval
@@ -51,56 +52,6 @@ RULES = {
     "any": "Better: better in one or more, worse in none. Worse: the other way round. Mixed: better in some and worse "
     "in others. Practically equal: in every one. Undecided otherwise.",
 }
-
-
-@dataclass(frozen=True)
-class Series:
-    """One method's, or one group's, points of a chart; methods have the same colour in all charts.
-
-    ``y`` is NaN where there is nothing; ``low`` and ``high`` are the ends of intervals, ``text`` is shown on hovering,
-    ``marks`` are open circles at an x (single seeds, or selected epochs); each of these may be empty.
-    """
-
-    label: str
-    x: Sequence[float] | Sequence[str]
-    y: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-    text: Sequence[str] = ()
-    marks: Sequence[tuple[float | str, float]] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes; ``reference`` is a horizontal line, ``diagonal`` the line y = x.
-
-    ``band``: values within this distance of the reference are practically equal to it.
-    """
-
-    title: str
-    series: tuple[Series, ...]
-    reference: float | None = None
-    diagonal: bool = False
-    band: float = 0.0
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure, apart from how it is drawn.
-
-    ``kind``: lines over numbers; bars or dots with intervals over categories; points; rows, one for each series, with
-    its dot and interval along the horizontal axis; or a grid of numbers (series are its rows, x its columns).
-    ``subtitle`` is what a picture that stands alone must say (data, seeds, warnings); the caption says it, too.
-    """
-
-    name: str
-    title: str
-    caption: str
-    kind: Literal["line", "bar", "dot", "scatter", "row", "grid"]
-    x: str
-    y: str
-    panels: tuple[Panel, ...]
-    subtitle: str = ""
 
 
 @dataclass(frozen=True)

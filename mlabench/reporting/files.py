@@ -7,8 +7,7 @@ from pathlib import Path
 
 from mlabench.errors import UserError
 from mlabench.processes import in_processes, usable_cores
-from mlabench.reporting.answer import Chart
-from mlabench.reporting.charts import Style
+from mlabench.reporting.charts import Chart, Style
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Table
 from mlabench.reporting.tables import formats

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlabench.reporting.answer import Chart
+from mlabench.reporting.charts import Chart
 from mlabench.reporting.table import Table
 from mlabench.statistics import Interval
 from mlabench.suite import Question

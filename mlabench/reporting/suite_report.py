@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlabench.reporting import notes
-from mlabench.reporting.answer import Chart
-from mlabench.reporting.charts import result_charts, with_room
+from mlabench.reporting.charts import Chart, result_charts
 from mlabench.reporting.former import Answer
 from mlabench.reporting.published import Number, published_table
 from mlabench.reporting.results import Results, load
@@ -67,14 +66,14 @@ def report_suite(
 
     results = load(plan, store, include_limited=include_limited)
     evidence = Evidence(results, store)
-    given = tuple(map(_with_charts_to_read, answers(evidence))) if results.settings else ()
+    given = tuple(map(_with_charts_that_show, answers(evidence))) if results.settings else ()
     board = leaderboard(evidence)
     beside = published_table(results, published)
     return SuiteReport(
         results=results,
         folder=folder,
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
-        charts=(*(board.charts if board else ()), *result_charts(results)),
+        charts=(*(board.charts if board else ()), *result_charts(evidence)),
         answers=given,
         shortfalls=tuple(notes.shortfalls(results, evidence.problems)),
         caveats=tuple(notes.caveats(results)),
@@ -82,10 +81,10 @@ def report_suite(
     )
 
 
-def _with_charts_to_read(one: Answer) -> Answer:
-    """The answer without charts of which nothing was measured, and with room in the others."""
+def _with_charts_that_show(one: Answer) -> Answer:
+    """The answer without charts of which nothing was measured."""
 
     def drawn(chart: Chart) -> bool:
         return any(math.isfinite(value) for panel in chart.panels for series in panel.series for value in series.y)
 
-    return replace(one, charts=tuple(map(with_room, filter(drawn, one.charts))))
+    return replace(one, charts=tuple(filter(drawn, one.charts)))

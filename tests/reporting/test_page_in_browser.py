@@ -10,8 +10,8 @@ from PIL import Image
 
 from mlabench.reporting.page import render_page
 from tests.reporting import answers
-from tests.reporting.answers import HOSTILE
 from tests.reporting.browser import EXECUTABLE, Page, browser
+from tests.reporting.sample_charts import HOSTILE
 
 pytestmark = [
     pytest.mark.slow,

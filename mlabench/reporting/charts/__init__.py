@@ -1,11 +1,22 @@
 """Charts: what they show of a suite's numbers, their axes, the style of each name, and their drawing by matplotlib.
 
-A suite's report makes charts and gives them room; :mod:`mlabench.reporting.charts.figure` draws its files as PNG and
-PDF, and as SVG for the page.
+A suite's report makes charts; :mod:`mlabench.reporting.charts.figure` draws each once: PNG and PDF files, and SVG for
+the page.
 """
 
-from mlabench.reporting.charts.axes import CROWD, with_room
-from mlabench.reporting.charts.of_results import result_charts
+from mlabench.reporting.charts.chart import Chart, Panel, Series
+from mlabench.reporting.charts.of_results import difference_chart, intervals, result_charts, with_facts
 from mlabench.reporting.charts.styles import HIGHLIGHT, Style, styles
 
-__all__ = ["CROWD", "HIGHLIGHT", "Style", "result_charts", "styles", "with_room"]
+__all__ = [
+    "HIGHLIGHT",
+    "Chart",
+    "Panel",
+    "Series",
+    "Style",
+    "difference_chart",
+    "intervals",
+    "result_charts",
+    "styles",
+    "with_facts",
+]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from textwrap import fill
@@ -14,15 +13,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mlabench.reporting.answer import Chart, Panel, Series
-from mlabench.reporting.charts.axes import CROWD, categories, grid_range, row_names, value_range, x_range
-from mlabench.reporting.charts.styles import HIGH, HIGHLIGHT, INK, LOW, PAPER, QUIET, RULE, Style
+from mlabench.reporting.charts.axes import categories, row_names, value_range, with_panel_per_name, x_range
+from mlabench.reporting.charts.chart import Chart, Panel, Series
+from mlabench.reporting.charts.styles import GREY, HIGHLIGHT, INK, QUIET, RULE, Style
 from mlabench.reporting.charts.svg import page_ready
 
 if TYPE_CHECKING:
@@ -34,14 +31,17 @@ _WIDTH = 5.5
 #: Inches that a letter of a label takes, about.
 _LETTER = 0.06
 
-#: Names over columns with room for fewer letters than this are turned.
-_UPRIGHT = 6
-
 #: Lines with more points than this have no markers.
 _MARKED = 12
 
+#: As many different numbers along an axis each have a tick.
+_TICKS = 6
+
 #: Series with more points than this are clouds: small and pale.
 _FEW = 40
+
+#: More intervals than this have no room side by side.
+_CROWD = 8
 
 _STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -71,7 +71,6 @@ _STYLE: dict[RcKeyType, Any] = {
     "ytick.major.width": 0.6,
     "lines.markersize": 3.6,
     "text.parse_math": False,  # a label may hold a dollar sign
-    "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # editable, and what publishers ask for
     "svg.fonttype": "none",  # text stays text
 }
@@ -95,7 +94,8 @@ class ChartFigure(Figure):
 
 def draw(chart: Chart, styles: Mapping[str, Style]) -> ChartFigure:
     """The chart as a figure of a paper's text width; ``styles`` has each of its names."""
-    one = {"line": _line, "bar": _grouped, "dot": _grouped, "scatter": _points, "row": _row, "grid": _grid}[chart.kind]
+    chart = with_panel_per_name(chart)
+    one = {"line": _line, "scatter": _points, "row": _row}[chart.kind]
     with mpl.rc_context(_STYLE):
         columns = _columns(chart)
         rows = -(-len(chart.panels) // columns) or 1
@@ -109,14 +109,18 @@ def draw(chart: Chart, styles: Mapping[str, Style]) -> ChartFigure:
             one(figure, chart.panels[place], axes, styles)
             if place % columns:
                 axes.tick_params(labelleft=False)
-                axes.set_ylabel("")
-            if place + columns < len(chart.panels):
+            below = place + columns < len(chart.panels)
+            if below and (chart.kind != "row" or chart.panels[place].reference is not None):
                 axes.tick_params(labelbottom=False)
-                axes.set_xlabel("")
+            elif _has_legend(chart) and not below:
+                axes.set_xlabel(chart.x)  # a label of the whole figure would lie on the legend
+        figure.supylabel("" if chart.kind == "row" else chart.y, fontsize=8)
+        if not _has_legend(chart):
+            figure.supxlabel(chart.y if chart.kind == "row" else chart.x, fontsize=8)
         lines = [chart.title, *chart.subtitle.splitlines()]
         title = figure.suptitle("\n".join(fill(line, 88) for line in lines), x=0.01, ha="left", fontsize=8)
         title.set_gid("title")
-        if chart.kind not in ("row", "grid"):
+        if _has_legend(chart):
             _legend(figure, styles)
     return figure
 
@@ -134,8 +138,21 @@ def save(figure: ChartFigure, png: Path, pdf: Path) -> str:
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
         svg = StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        header = 72 * (figure.get_figheight() - figure.texts[0].get_window_extent().y0 / figure.dpi)
-    return page_ready(svg.getvalue(), figure.titles, f"{figure.chart.title}. {figure.chart.caption}", header)
+        (title,) = (text for text in figure.texts if text.get_gid() == "title")
+        header = 72 * (figure.get_figheight() - title.get_window_extent().y0 / figure.dpi)
+    return page_ready(svg.getvalue(), figure.titles, described(figure.chart), header)
+
+
+def described(chart: Chart) -> str:
+    """What a figure shows, for those who cannot see it: its numbers, too, where they are few."""
+    chart = with_panel_per_name(chart)
+    said = [f"{chart.title}.", chart.caption]
+    shown = [(panel, series) for panel in chart.panels for series in panel.series]
+    if sum(len(series.y) for _, series in shown) <= _FEW:
+        for panel, series in shown:
+            points = "; ".join(title.replace("\n", ", ") for title in _titles(chart, series, named=False))
+            said.append(f"{', '.join(filter(None, [panel.title, series.label]))}: {points or 'nothing measured'}.")
+    return " ".join(filter(None, said))
 
 
 def short(label: str) -> str:
@@ -145,10 +162,18 @@ def short(label: str) -> str:
 
 def _columns(chart: Chart) -> int:
     """How many panels stand side by side."""
-    if chart.kind == "row":
-        return len(chart.panels) if 0 < len(chart.panels) < 5 else 3
-    crowded = chart.kind in ("bar", "dot", "grid") and len(categories(chart) or ()) > 3
-    return min(len(chart.panels), 1 if crowded else 3 if chart.kind == "scatter" else 2) or 1
+    most = {"line": 4 if _one_each(chart) else 2, "scatter": 3, "row": 4}[chart.kind]
+    panels = len(chart.panels) or 1
+    return min(panels, 3 if most == 4 and panels in (5, 6, 9) else most)
+
+
+def _one_each(chart: Chart) -> bool:
+    """Whether each panel is of one series, and its title names it."""
+    return len(chart.panels) > 1 and all(len(panel.series) < 2 for panel in chart.panels)
+
+
+def _has_legend(chart: Chart) -> bool:
+    return chart.kind != "row" and not _one_each(chart)
 
 
 def _height(chart: Chart, columns: int) -> float:
@@ -156,75 +181,79 @@ def _height(chart: Chart, columns: int) -> float:
     names = len(row_names(chart))
     if chart.kind == "row":
         return 0.15 * names + 0.6
-    if chart.kind == "grid":
-        return 0.26 * names + 0.9
-    return 2.4 if columns == 1 or names > CROWD else 1.9
+    if columns > 2:
+        return 1.4
+    return 2.4 if columns == 1 or names > _CROWD else 1.9
 
 
 def _frame(chart: Chart, panel: Panel, axes: Axes, columns: int) -> None:
     """Title, names and ranges of the axes, and what lies below the data."""
-    axes.set_title(fill(panel.title, int(0.8 * _WIDTH / columns / 0.075)), loc="left")
-    axes.set_xlabel(chart.x)
-    axes.set_ylabel(chart.y)
-    if chart.kind == "grid":
-        return
     across = chart.kind == "row"
-    axes.set_xlim(value_range(chart) if across else x_range(chart))
-    axes.set_ylim((max(len(row_names(chart)), 1) - 0.5, -0.5) if across else value_range(chart))
+    axes.set_title(fill(panel.title, int(0.8 * _WIDTH / columns / 0.075)), loc="left")
+    values = value_range(chart, panel)
+    axes.set_xlim(values if across else x_range(chart))
+    axes.set_ylim((max(len(row_names(chart)), 1) - 0.5, -0.5) if across else values)
+    if across and columns > 1:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     if panel.reference is not None:
         (axes.axvline if across else axes.axhline)(panel.reference, color=QUIET, linewidth=0.8, zorder=1)
+        if panel.band:
+            ends = panel.reference - panel.band, panel.reference + panel.band
+            (axes.axvspan if across else axes.axhspan)(*ends, color=QUIET, alpha=0.12, linewidth=0, zorder=0.5)
     if panel.diagonal:
         axes.axline((0, 0), slope=1, color=QUIET, linewidth=0.8, linestyle=":", zorder=1)
 
 
 def _line(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
-    names = categories(figure.chart)
-    for series in panel.series:
+    names, widest = categories(figure.chart), x_range(figure.chart)
+    step = (widest[1] - widest[0]) / 120
+    for place, series in enumerate(panel.series):
         style = styles[series.label]
-        x = [names.index(str(value)) for value in series.x] if names else np.asarray(series.x, dtype=float)
+        x = np.array([names.index(str(value)) for value in series.x] if names else series.x, dtype=float)
         many = len(series.y) > _MARKED
+        crowd = len(panel.series) > _CROWD
+        if series.low and (not crowd or series.label == HIGHLIGHT):
+            beside = 0.0 if crowd else step * (place - (len(panel.series) - 1) / 2)
+            x = x + beside  # intervals side by side
+            _whiskers(axes, series, x, style.colour)
         (line,) = axes.plot(x, np.asarray(series.y, dtype=float), **style.line() | ({"marker": ""} if many else {}))
         figure.explain(line, series.label, *([] if many else _titles(figure.chart, series)))
-        if series.low:
-            axes.fill_between(x, series.low, series.high, color=style.colour, alpha=0.15, linewidth=0, zorder=2)
-        _marks(figure, axes, series, style, [float(x) for x, _ in series.marks])
+    numbers = [] if names else [float(x) for series in panel.series for x in series.x]
+    distinct = sorted(set(filter(math.isfinite, numbers)))
     if names:
         axes.set_xticks(range(len(names)), names)
-    elif all(float(x).is_integer() for series in panel.series for x in series.x):
+    elif len(distinct) <= _TICKS:
+        axes.set_xticks(distinct)
+    elif all(number.is_integer() for number in numbers):
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))  # there is no half epoch
+    if panel is figure.chart.panels[0]:
+        _name_lines(panel, axes, styles)
 
 
-def _grouped(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
-    """Bars or dots: the series side by side over each category."""
-    names = categories(figure.chart) or []
-    width = 0.84 / max(len(panel.series), 1)
-    for place, series in enumerate(panel.series):
-        style, middle = styles[series.label], (place - (len(panel.series) - 1) / 2) * width
-        x = [names.index(str(name)) + middle for name in series.x]
-        if figure.chart.kind == "bar":
-            bars = axes.bar(x, series.y, 0.9 * width, **style.bar())
-            drawn = [bar for bar, y in zip(bars, series.y, strict=True) if math.isfinite(y)]
-            for bar, title in zip(drawn, _titles(figure.chart, series), strict=True):
-                figure.explain(bar, title)
-            _whiskers(axes, series, x, INK, layer=5)
-        else:
-            (dots,) = axes.plot(x, series.y, **style.dots(), markersize=4.6)
-            figure.explain(dots, series.label, *_titles(figure.chart, series))
-            _whiskers(axes, series, x, style.colour)
-        beside = _beside([str(name) for name, _ in series.marks], 0.6 * width)
-        at = [names.index(str(name)) + middle + own for (name, _), own in zip(series.marks, beside, strict=True)]
-        _marks(figure, axes, series, style, at)
-    room = max(6, int(0.8 * _WIDTH / _columns(figure.chart) / max(len(names), 1) / _LETTER))
-    axes.set_xticks(range(len(names)), [fill(name, room) for name in names])
-    axes.grid(visible=False, axis="x")
+def _named_beside(panel: Panel, styles: Mapping[str, Style]) -> dict[str, float]:
+    """Where the grey lines of a panel end, by name."""
+    found = {}
+    for series in panel.series:
+        drawn = [y for y in series.y if math.isfinite(y)]
+        if drawn and styles[series.label].colour == GREY:
+            found[series.label] = drawn[-1]
+    return found
 
 
-def _beside(names: Sequence[str], width: float) -> Iterator[float]:
-    """Offsets that put what belongs to one name side by side."""
-    counts, seen = Counter(names), Counter[str]()
-    for name in names:
-        yield width * (seen[name] / (counts[name] - 1) - 0.5) if counts[name] > 1 else 0.0
-        seen[name] += 1
+def _name_lines(panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
+    """Names at the right end of the grey lines, each at its height or as near to it as there is room."""
+    ends = sorted(_named_beside(panel, styles).items(), key=lambda end: end[1])
+    low, high = axes.get_ylim()
+    gap, places = (high - low) / 26, [-math.inf]
+    for _, y in ends:
+        places.append(max(y, places[-1] + gap))
+    place = high + gap
+    for (label, y), wanted in zip(reversed(ends), reversed(places), strict=False):
+        place = min(wanted, place - gap)
+        start, end = ((height - low) / (high - low) for height in (y, place))
+        leader = axes.plot([1, 1.03], [start, end], transform=axes.transAxes, color=RULE, linewidth=0.5)
+        leader[0].set_clip_on(False)
+        axes.text(1.04, end, short(label), transform=axes.transAxes, fontsize=5.5, va="center", color=QUIET)
 
 
 def _points(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
@@ -237,123 +266,77 @@ def _points(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, 
 
 
 def _row(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
-    """Each series in a row of its own, its numbers along the horizontal axis."""
-    names = row_names(figure.chart)
+    """Each series in a row of its own, its number along the horizontal axis; beside a single panel in words, too."""
+    names, alone = row_names(figure.chart), len(figure.chart.panels) == 1
     for series in panel.series:
         style, at = styles[series.label], [names.index(series.label)] * len(series.y)
         (dots,) = axes.plot(series.y, at, **style.dots(), markersize=4.6)
         figure.explain(dots, series.label, *_titles(figure.chart, series))
         _whiskers(axes, series, at, style.colour, along_x=True)
-        _marks(figure, axes, series, style, at * len(series.marks))
-    _name_rows(axes, names, styles)
-
-
-def _name_rows(axes: Axes, names: Sequence[str], styles: Mapping[str, Style]) -> None:
+        if alone and len(series.y) == 1 and math.isfinite(series.y[0]):
+            text = _with_ends(figure.chart, series.y[0], (series.low[0], series.high[0]) if series.low else ())
+            axes.text(1.02, at[0], text, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+    axes.grid(visible=False, axis="y")
     axes.set_yticks(range(len(names)), list(map(short, names)))
     for tick, name in zip(axes.get_yticklabels(), names, strict=True):
         if name == HIGHLIGHT:
             tick.set_color(styles[HIGHLIGHT].colour)
 
 
-def _marks(figure: ChartFigure, axes: Axes, series: Series, style: Style, at: Sequence[float]) -> None:
-    """Open circles."""
-    values = [y for _, y in series.marks]
-    if not values:
-        return
-    place = (values, at) if figure.chart.kind == "row" else (at, values)
-    colour = INK if figure.chart.kind == "bar" else style.colour
-    (marks,) = axes.plot(
-        *place, linestyle="", marker="o" if figure.chart.kind in ("bar", "row") else style.marker, markersize=2.2,
-        markerfacecolor=PAPER, markeredgecolor=colour, markeredgewidth=0.5, zorder=style.layer + 3,
-    )  # fmt: skip
-    figure.explain(
-        marks, series.label, *(_title(figure.chart, series.label, x, y) for x, y in series.marks if math.isfinite(y))
-    )
-
-
-def _whiskers(
-    axes: Axes, series: Series, at: Sequence[float], colour: str, *, layer: int = 2, along_x: bool = False
-) -> None:
-    """The intervals, below the marks that say them; above bars."""
+def _whiskers(axes: Axes, series: Series, at: Sequence[float] | Any, colour: str, *, along_x: bool = False) -> None:
+    """The intervals, below the marks that say them."""
     if series.low:
         ends = np.array([series.low, series.high], dtype=float)
         low, high = np.where(np.isfinite(ends).all(axis=0), ends, np.nan)
         # About the middle: an estimate may lie outside of its interval.
         middle, half = (low + high) / 2, (high - low) / 2
         place = {"x": middle, "y": at, "xerr": half} if along_x else {"x": at, "y": middle, "yerr": half}
-        axes.errorbar(**place, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=layer)
-
-
-def _grid(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
-    """A cell for each number, darker the further it is from the reference, or from the lowest number."""
-    chart, names = figure.chart, categories(figure.chart) or []
-    if not names or not panel.series:
-        return
-    low, high = grid_range(chart, panel)
-    middle = low if panel.reference is None else panel.reference
-    width = 0.75 * _WIDTH / _columns(chart) / len(names)
-    narrow = width < 0.25
-    colours = np.zeros((len(panel.series), len(names), 4))
-    titles = np.full(colours.shape[:2], "", dtype=object)
-    for row, series in enumerate(panel.series):
-        for place, (x, value) in enumerate(zip(series.x, series.y, strict=True)):
-            if math.isfinite(value):
-                column = names.index(str(x))
-                shade = abs(value - middle) / ((high - middle) or 1.0)
-                colours[row, column] = to_rgba(HIGH if value >= middle else LOW, 0.05 + 0.95 * shade)
-                more = series.text[place] if series.text else ""
-                titles[row, column] = "\n".join(filter(None, [series.label, f"{chart.x}: {x}", _number(value), more]))
-                text = f"{value:.0f}" if narrow else f"{value:.3g}"
-                axes.text(column, row, text, ha="center", va="center_baseline", fontsize=5 if narrow else 7)
-    cells = axes.pcolormesh(range(len(names)), range(len(panel.series)), colours, shading="nearest", zorder=0)
-    cells.set(edgecolor=PAPER, linewidth=1.5)
-    figure.explain(cells, "", *titles.ravel())
-    axes.invert_yaxis()
-    room = int(width / 0.062)
-    turned = room < _UPRIGHT
-    axes.set_xticks(range(len(names)), [short(name) if turned else fill(name, room) for name in names])
-    axes.tick_params("x", rotation=90 if turned else 0)
-    _name_rows(axes, [series.label for series in panel.series], styles)
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+        axes.errorbar(**place, linestyle="", color=colour, elinewidth=1.0, capsize=1.8, zorder=2)
 
 
 def _legend(figure: ChartFigure, styles: Mapping[str, Style]) -> None:
-    """The names of all series, below the panels."""
-    names = row_names(figure.chart)
+    """The names that nothing else in the figure says, below the panels."""
+    chart = figure.chart
+    line = chart.kind == "line"
+    beside = _named_beside(chart.panels[0], styles) if line and chart.panels else {}
+    names = [name for name in row_names(chart) if name not in beside]
     if not names:
         return
-    draw_one: Callable[[str], Artist] = {
-        "bar": lambda name: Patch(**styles[name].bar(), label=short(name)),
-        "line": lambda name: Line2D([], [], **styles[name].line(), label=short(name)),
-    }.get(figure.chart.kind, lambda name: Line2D([], [], **styles[name].dots(), markersize=4.6, label=short(name)))
+    handles = [
+        Line2D([], [], label=short(name), **(style.line() if line else {**style.dots(), "markersize": 4.6}))
+        for name in names
+        for style in (styles[name],)
+    ]
     widths = [0.5 + _LETTER * len(short(name)) for name in names]
     columns = len(names) if sum(widths) < _WIDTH else max(1, int(_WIDTH / max(widths)))
     figure.set_figheight(figure.get_figheight() + 0.15 * -(-len(names) // columns))
     figure.legend(
-        handles=list(map(draw_one, names)), loc="outside lower center", ncols=columns, handlelength=2.4,
-        handletextpad=0.5, columnspacing=1.4,
+        handles=handles, loc="outside lower center", ncols=columns, handlelength=3.0, handletextpad=0.5,
+        columnspacing=1.4,
     )  # fmt: skip
 
 
-def _titles(chart: Chart, series: Series) -> list[str]:
+def _titles(chart: Chart, series: Series, *, named: bool = True) -> list[str]:
     """What the points of a series say, of those that are drawn."""
     said = []
     for place, y in enumerate(series.y):
-        if math.isfinite(y) and (categories(chart) is not None or math.isfinite(float(series.x[place]))):
+        x = series.x[place]
+        if math.isfinite(y) and (categories(chart) is not None or math.isfinite(float(x))):
             ends = (series.low[place], series.high[place]) if series.low else ()
-            text = series.text[place] if series.text else ""
-            said.append(_title(chart, series.label, series.x[place], y, ends, text))
+            place_x = x if isinstance(x, str) else _number(x)
+            at = "" if chart.kind == "row" else ": ".join(filter(None, [chart.x, place_x]))
+            lines = [series.label if named else "", at, f"{chart.y}: {_with_ends(chart, y, ends)}"]
+            said.append("\n".join(filter(None, [*lines, series.text[place] if series.text else ""])))
     return said
 
 
-def _title(chart: Chart, label: str, x: float | str, y: float, ends: Sequence[float] = (), text: str = "") -> str:
-    at = "" if chart.kind == "row" else ": ".join(filter(None, [chart.x, x if isinstance(x, str) else _number(x)]))
-    interval = f" [{', '.join(map(_number, ends))}]" if ends and not any(map(math.isnan, ends)) else ""
-    value = f"{chart.x if chart.kind == 'row' else chart.y}: {_number(y)}{interval}"
-    return "\n".join(filter(None, [label, at, value, text]))
+def _with_ends(chart: Chart, value: float, ends: Sequence[float]) -> str:
+    """``81.2 [79.5, 82.9]``"""
+    number = _number(value, chart.form)
+    if not ends or any(map(math.isnan, ends)):
+        return number
+    return f"{number} [{', '.join(_number(end, chart.form.lstrip('+')) for end in ends)}]"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+def _number(value: float, form: str = ".4g") -> str:
+    return format(value, form).replace("-", "−")

@@ -1,74 +1,133 @@
-"""Three charts of a suite's numbers, whatever its questions: accuracy, accuracy by missing rate, learning curves."""
+"""The charts that reports are made of: differences, accuracies, and how the trainings went."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from math import isnan, nan
+from statistics import fmean
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
-from mlabench.reporting.charts.axes import with_room
+from mlabench.reporting.charts.chart import Chart, Panel, Series
+from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.statistics import summarise
+from mlabench.statistics import Interval, accuracy_interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Floats = NDArray[np.floating[Any]]
+_RATE, _ACCURACY = "Missing rate (%)", "Accuracy (%)"
 
 
-def result_charts(results: Results) -> tuple[Chart, ...]:
-    """The charts that the results can fill."""
-    return tuple(map(with_room, _charts(results)))
+def difference_chart(
+    name: str, title: str, method: str, series: Iterable[Series], *, margin: float, caption: str = ""
+) -> Chart:
+    """A method minus each of the others, in points: a panel for each against the missing rate, or a row for each.
+
+    Args:
+        name: Name of its files.
+        title: What is compared.
+        method: The method in question.
+        series: Named after the others: differences at missing rates in percent, or a single one at a name.
+        margin: As far from zero methods are practically equal.
+        caption: What is peculiar to this figure.
+    """
+    shown = tuple(series)
+    rows = all(isinstance(x, str) for one in shown for x in one.x)
+    better = f"{'Right of' if rows else 'Above'} zero, {method} is better."
+    band = f"Shaded: within ±{margin:g} points methods are practically equal."
+    panels = [Panel("", shown)] if rows else [Panel(one.label, (one,)) for one in shown]
+    return Chart(
+        name=name,
+        title=title,
+        caption=" ".join(filter(None, [caption, better, band])),
+        kind="row" if rows else "line",
+        x="" if rows else _RATE,
+        y=f"{method} minus it (points)",
+        panels=tuple(replace(panel, reference=0.0, band=margin) for panel in panels),
+        form="+z.1f",
+    )
 
 
-def _charts(results: Results) -> Iterator[Chart]:
+def intervals(
+    label: str, x: Sequence[float] | Sequence[str], found: Sequence[Interval | None], text: Sequence[str] = ()
+) -> Series:
+    """Estimates and their intervals as a series; NaN where there is none."""
+    known = [one or Interval(nan, nan, nan) for one in found]
+    y, low, high = ([getattr(one, name) for one in known] for name in ("estimate", "low", "high"))
+    return Series(label, x, y, low, high, text)
+
+
+def result_charts(evidence: Evidence) -> tuple[Chart, ...]:
+    """What the methods reach, at the first point of the axis and along it, and how they got there."""
+    return tuple(with_facts(chart, evidence.results) for chart in _charts(evidence))
+
+
+def with_facts(chart: Chart, results: Results) -> Chart:
+    """The chart with what its picture must say where it stands alone: data, trainings and warnings."""
+    scores = results.on_axis()
+    facts = [wording.datasets(results.plan), wording.samples(scores), wording.seeds(scores)]
+    warnings = [
+        "LIMITED RUN" if scores["limit"].notna().any() else "",
+        "SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else "",
+    ]
+    lines = [", ".join(filter(None, facts)), ", ".join(filter(None, warnings))]
+    return replace(chart, subtitle="\n".join(filter(None, lines)))
+
+
+def _charts(evidence: Evidence) -> Iterator[Chart]:
+    results = evidence.results
     measured = results.scores["accuracy"].notna() & (results.scores["setting"] != "")
     if not measured.any():
         return
-    yield _accuracy(results)
+    yield _accuracy(evidence, results.settings[0])
     rates = results.scores.loc[measured, ["setting", "rate"]].drop_duplicates().dropna()
     # Settings that share a rate (two protocols) have no place on one curve.
     if len(rates) > 1 and rates["rate"].is_unique:
-        yield _missing_rate(results)
+        ordered = rates.sort_values("rate")
+        yield _by_rate(evidence, dict(zip(ordered["setting"], 100 * ordered["rate"], strict=True)))
     if results.curves["epoch"].nunique() > 1:
         yield _learning(results)
 
 
-def _accuracy(results: Results) -> Chart:
-    setting = results.settings[0]
-    series = []
-    for label in results.labels:
-        seeds = {target: 100 * results.at(label, setting, target)["accuracy"].dropna() for target in results.targets}
-        marks = tuple((target, float(value)) for target, values in seeds.items() for value in values)
-        series.append(_series(label, results.targets, *_means_and_stds(seeds.values()), marks))
-    scores = results.on_axis(setting)
-    title = f"Accuracy of each modality and of their fusion, {setting} missing"
-    how = "Bars, or large marks where methods are many: mean; whiskers: standard deviation; open circles: seeds."
-    chart = Chart("accuracy", title, how, "bar", "", "accuracy (%)", (Panel("", tuple(series)),))
-    return _with_facts(chart, results, scores, wording.samples(scores))
+def _accuracy(evidence: Evidence, setting: str) -> Chart:
+    results = evidence.results
+    series = tuple(
+        intervals(label, results.targets, [_reached(evidence, label, setting, target) for target in results.targets])
+        for label in results.labels
+    )
+    return Chart(
+        name="accuracy",
+        title=f"Accuracy of each modality and of their fusion, {setting} missing",
+        caption="Dots: mean; whiskers: 95 % interval, where predictions are stored. Intervals that overlap may still "
+        "differ: methods are compared in pairs.",
+        kind="row",
+        x="Prediction",
+        y=_ACCURACY,
+        panels=(Panel("", series),),
+        form="z.1f",
+    )
 
 
-def _missing_rate(results: Results) -> Chart:
-    scores = results.on_axis()
-    rates = scores.drop_duplicates("setting").set_index("setting")["rate"].dropna()
-    settings = [setting for setting in results.settings if setting in rates]
-    panels = tuple(
-        Panel(target, tuple(
-            _series(label, [100 * float(rates[setting]) for setting in settings],
-                    *_means_and_stds(100 * results.at(label, setting, target)["accuracy"] for setting in settings))
-            for label in results.labels
-        ))
-        for target in (MULTIMODAL, *results.plan.modalities)
-    )  # fmt: skip
-    title = f"Accuracy against the missing rate in {wording.where_missing(scores)}"
-    how = "Lines: mean over seeds; bands: standard deviation."
-    chart = Chart("missing_rate", title, how, "line", "missing rate (%)", "accuracy (%)", panels)
-    return _with_facts(chart, results, scores, wording.samples(scores))
+def _by_rate(evidence: Evidence, rates: Mapping[str, float]) -> Chart:
+    results = evidence.results
+    panels = []
+    for target in (MULTIMODAL, *results.plan.modalities):
+        series = []
+        for label in results.labels:
+            found = [_reached(evidence, label, setting, target) for setting in rates]
+            one = intervals(label, list(rates.values()), found)
+            ends = [f"95 %: {low:.1f} to {high:.1f}" for low, high in zip(one.low, one.high, strict=True)]
+            said = ["" if isnan(low) else text for low, text in zip(one.low, ends, strict=True)]
+            series.append(replace(one, low=(), high=(), text=said))
+        panels.append(Panel(target, tuple(series)))
+    return Chart(
+        name="missing_rate",
+        title=f"Accuracy against the missing rate in {wording.where_missing(results.on_axis(*rates))}",
+        caption="Means. Without intervals, which are far wider than those of the paired differences.",
+        kind="line",
+        x=_RATE,
+        y=_ACCURACY,
+        panels=tuple(panels),
+        form="z.1f",
+    )
 
 
 def _learning(results: Results) -> Chart:
@@ -76,54 +135,28 @@ def _learning(results: Results) -> Chart:
     curves = results.curves
     names = dict.fromkeys([*results.settings, *curves["train_setting"]])
     setting = next(name for name in names if (curves["train_setting"] == name).any())
-    curves = curves[curves["train_setting"] == setting]
-    spreads = 100 * curves.groupby(["label", "target", "epoch"])["accuracy"].agg(["mean", "std"])
-    # The target that the epoch is selected by.
-    chosen = curves[curves["selected"] & (curves["target"] == MULTIMODAL)]
+    means = 100 * curves[curves["train_setting"] == setting].groupby(["label", "target", "epoch"])["accuracy"].mean()
     panels = []
     for target in (MULTIMODAL, *results.plan.modalities):
-        series = []
-        for label in results.labels:
-            if (label, target) in spreads.index:
-                own = spreads.loc[label, target]
-                best = chosen[(chosen["label"] == label) & (chosen["target"] == target)]
-                marks = tuple(zip(best["epoch"].astype(float), 100 * best["accuracy"], strict=True))
-                epochs = own.index.astype(float).tolist()
-                series.append(_series(label, epochs, own["mean"].to_numpy(), own["std"].to_numpy(), marks))
+        known = [label for label in results.labels if (label, target) in means.index]
+        series = [Series(label, (own := means[label, target]).index.astype(float), own.to_numpy()) for label in known]
         panels.append(Panel(target, tuple(series)))
-    scores = results.on_axis(setting)
-    title = f"Validation accuracy while training, {setting} missing"
-    how = (
-        "Validation accuracy after each epoch of the last training stage. Lines: mean over seeds; bands: standard "
-        "deviation; open marks: the epoch selected, seed by seed."
+    return Chart(
+        name="learning",
+        title=f"Validation accuracy while training, {setting} missing",
+        caption="After each epoch of the last training stage, mean over the trainings that got so far.",
+        kind="line",
+        x="Epoch",
+        y=_ACCURACY,
+        panels=tuple(panels),
+        form="z.1f",
     )
-    chart = Chart("learning", title, how, "line", "epoch", "accuracy (%)", tuple(panels))
-    return _with_facts(chart, results, scores, samples="")  # the validation split's size is not in the records
 
 
-def _with_facts(chart: Chart, results: Results, scores: pd.DataFrame, samples: str) -> Chart:
-    """The chart with data, seeds and warnings in its subtitle and caption."""
-    band = "± standard deviation over seeds" if scores["seed"].nunique() > 1 else ""
-    facts = ", ".join(filter(None, [wording.datasets(results.plan), samples, wording.seeds(scores), band]))
-    warnings = [
-        "LIMITED RUN" if scores["limit"].notna().any() else "",
-        "SELECTED ON THE TEST SPLIT" if (scores["selection"] == "best_test").any() else "",
-    ]
-    lines = [facts, ", ".join(filter(None, warnings))]
-    said = " ".join(f"{line}." for line in lines if line)
-    return replace(chart, subtitle="\n".join(filter(None, lines)), caption=f"{chart.caption} Data: {said}")
-
-
-def _means_and_stds(groups: Iterable[pd.Series[float]]) -> tuple[Floats, Floats]:
-    """Over the runs of each group; NaN where there is none."""
-    summaries = list(map(summarise, groups))
-    means = [np.nan if summary.mean is None else summary.mean for summary in summaries]
-    return np.array(means), np.array([np.nan if summary.std is None else summary.std for summary in summaries])
-
-
-def _series(
-    label: str, x: Sequence[float] | Sequence[str], means: Floats, stds: Floats,
-    marks: Sequence[tuple[float | str, float]] = (),
-) -> Series:  # fmt: skip
-    low, high = ((), ()) if np.isnan(stds).all() else ((means - stds).tolist(), (means + stds).tolist())
-    return Series(label, x, means.tolist(), low, high, marks=marks)
+def _reached(evidence: Evidence, label: str, setting: str, target: str) -> Interval | None:
+    """An accuracy in percent; without an interval where predictions are not stored."""
+    outcomes = evidence.outcomes(label, setting, target)
+    if outcomes is not None:
+        return accuracy_interval(outcomes)
+    numbers = evidence.per_seed(label, setting, target).values()
+    return Interval(fmean(numbers), nan, nan) if numbers else None

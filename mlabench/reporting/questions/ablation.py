@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
+from mlabench.reporting.charts import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer
 from mlabench.reporting.mla_parts import DF, HGM, OFF
@@ -187,7 +187,7 @@ def _charts(results: Results, effects: Effects, settings: Sequence[str]) -> Iter
         title="Effects of HGM and DF on the accuracy",
         caption="Points: the accuracy with a part minus that without it; interaction: the effect of HGM with DF minus "
         "that without DF. Whiskers: 95 % intervals over seeds and test samples; no correction for their number.",
-        kind="dot",
+        kind="line",
         x="Missing rate",
         y="Effect (points)",
         panels=tuple(panels),

@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel
+from mlabench.reporting.charts import Chart, Panel
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.questions import common

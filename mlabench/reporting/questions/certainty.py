@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
+from mlabench.reporting.charts import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Finding
 from mlabench.reporting.questions import common

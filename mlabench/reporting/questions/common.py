@@ -11,7 +11,7 @@ from statistics import fmean
 import pandas as pd
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Series
+from mlabench.reporting.charts import Series
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.results import MULTIMODAL, Results

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel
+from mlabench.reporting.charts import Chart, Panel
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common
@@ -259,7 +259,7 @@ def _accuracy_chart(evidence: Evidence) -> Chart:
         title="Accuracy of each modality and of their fusion, all modalities present",
         caption="Each modality's own prediction, as the method makes it, and the fused prediction. "
         f"{common.WHISKERS} {wording.conditions(results.plan, results.on_axis(COMPLETE))}",
-        kind="dot",
+        kind="row",
         x="Prediction",
         y="Accuracy (%)",
         panels=(Panel("", tuple(series)),),
@@ -282,7 +282,7 @@ def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
             caption="Test accuracy of a linear classifier fitted to each frozen encoder in the same way for all "
             "methods, complete samples. Dots: mean over seeds; whiskers: standard deviation over seeds. "
             f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
-            kind="dot",
+            kind="row",
             x="Modality",
             y="Accuracy of the probe (%)",
             panels=(Panel("", tuple(series)),),
@@ -311,7 +311,7 @@ def _laziness_chart(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) ->
             "below 0 a modality is lazy. Own predictions: as each method makes them, paired over seeds and test "
             "samples. Linear probe: on the frozen encoders, paired over seeds. Whiskers: 95 % interval. "
             f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
-            kind="dot",
+            kind="row",
             x="Modality",
             y="Gap (points)",
             panels=tuple(panels),

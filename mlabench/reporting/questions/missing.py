@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel
+from mlabench.reporting.charts import Chart, Panel
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlabench.missing import Missing
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
+from mlabench.reporting.charts import Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.former import Answer, Finding
 from mlabench.reporting.questions import common
@@ -171,7 +171,7 @@ def _by_method(measured: Mapping[str, Gaps]) -> Chart:
         title="Modality gap by method",
         caption="Distance between the centroids of the L2-normalised embeddings of two modalities, complete test "
         "samples. Points: mean over seeds; whiskers: standard deviation over seeds.",
-        kind="dot",
+        kind="row",
         x="Pair of modalities",
         y="Modality gap",
         panels=(Panel("", tuple(series)),),

@@ -1,18 +1,17 @@
-"""How methods rank over tasks, such as missing rates: win rates, and a critical-difference diagram."""
+"""How methods rank over tasks, such as missing rates, with a critical-difference diagram."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
+from mlabench.reporting.charts import Chart, Panel, Series
 from mlabench.reporting.table import Cell, Row, Table, unranked
-from mlabench.statistics import critical_difference, win_rates
+from mlabench.statistics import critical_difference
 
 Floats = NDArray[np.floating[Any]]
 
@@ -22,7 +21,7 @@ _DEPENDENT = "Missing rates on one dataset are not independent, so this is a des
 def ranking(
     labels: Sequence[str], scores: Floats, conditions: str, over: str = "missing rates"
 ) -> tuple[list[Table], list[Chart]]:
-    """The mean ranks of two methods or more, as a table and as a critical-difference diagram; and their win rates.
+    """The mean ranks of two methods or more, as a table and as a critical-difference diagram.
 
     ``scores`` are mean accuracies ``[R tasks, M methods]``; the tasks are called ``over``.
     """
@@ -56,30 +55,16 @@ def ranking(
         f"side (Nemenyi, 5 %). Methods whose bars overlap are statistically indistinguishable. {_DEPENDENT} "
         f"{conditions}",
         kind="row",
-        x="Mean rank",
-        y="Method",
+        x="",
+        y="Mean rank",
         panels=(
             Panel(
                 "",
                 tuple(
-                    Series(labels[place], ["mean"], [mean], [mean - half], [mean + half])
+                    Series(labels[place], [""], [mean], [mean - half], [mean + half])
                     for place, mean in zip(order, means, strict=True)
                 ),
             ),
         ),
     )
-    wins = 100 * win_rates(scores)
-    np.fill_diagonal(wins, nan)
-    grid = Chart(
-        name="win_rates",
-        title="How often one method beats another",
-        caption=f"Share of the {over} at which the row's method has a higher mean fused accuracy than the column's, in "
-        f"percent; a tie is half a win. {conditions}",
-        kind="grid",
-        x="is beaten",
-        y="Method",
-        panels=(
-            Panel("", tuple(Series(label, labels, row) for label, row in zip(labels, wins.tolist(), strict=True))),
-        ),
-    )
-    return [table], [diagram, grid]
+    return [table], [diagram]

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Chart, Panel, Series
-from mlabench.reporting.charts import CROWD, HIGHLIGHT
+from mlabench.reporting.charts import HIGHLIGHT, Chart, Panel, Series
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.reporting.tables.cost import relative_times
 from mlabench.reporting.tables.variants import AVERAGE, pair, reference
+
+#: Of more methods, only those on the front are set against time.
+_CROWD = 10
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         caption=f"Methods in the order of their fused accuracy{over}. {common.WHISKERS} Intervals that overlap may "
         f"still differ: methods are compared in pairs, in the table. {conditions}",
         kind="row",
-        x="Fused accuracy (%)",
-        y="Method",
-        panels=(Panel("", tuple(common.series(label, ["mean"], [shown[label]]) for label in order)),),
+        x="",
+        y="Fused accuracy (%)",
+        form="z.1f",
+        panels=(Panel("", tuple(common.series(label, [""], [shown[label]]) for label in order)),),
     )
     ranked = {label: shown[label] for label in order}
     return Leaderboard(table, (chart, *_against_time(results, ranked, over, conditions)))
@@ -90,7 +93,7 @@ def _against_time(results: Results, shown: Mapping[str, Cell], over: str, condit
     if len(points) < 2:
         return
     reference, which = next(iter(times)), ""
-    if len(points) > CROWD:
+    if len(points) > _CROWD:
         front, always = _front(points), [label for label in dict.fromkeys((HIGHLIGHT, reference)) if label in points]
         which = f"Of {len(points)} methods those that none beats in both, with {wording.listed(always)}. "
         points = {label: place for label, place in points.items() if label in front or label in always}
