@@ -179,6 +179,10 @@ class Trial(InputSpec):
     missing: Missing = Missing()
     training: Training = Training()
 
+    def with_seed(self, seed: int) -> Self:
+        """The same trial with another seed."""
+        return self.__class__(**{**{name: getattr(self, name) for name in self.__class__.model_fields}, "seed": seed})
+
     def portable(self) -> Self:
         """The trial without its files' locations, as records and plans store it."""
         return self._with_locations(lambda _: {})

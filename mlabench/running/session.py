@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -68,15 +68,15 @@ class Session:
             )
 
 
-def run_plan(plan: Plan, overwrite: Overwrite, session: Session) -> int:
-    """Runs what is left of a plan, showing progress. Returns how many of its trials failed.
+def run_plan(plan: Plan, overwrite: Overwrite, session: Session, seeds: Container[int] | None = None) -> int:
+    """Runs what is left of a plan, or of some of its seeds, showing progress. Returns how many of the trials failed.
 
     Raises:
         SuspendedError: If it was asked to stop before all was done.
     """
     store, console = session.store, session.console
     store.write_plan(plan)
-    standings = survey(plan, store)
+    standings = [entry for entry in survey(plan, store) if seeds is None or entry.trial.seed in seeds]
     jobs = jobs_to_run(standings, overwrite)
     states = Counter(entry.state for entry in standings)
     tidy(store, [entry.trial.id for entry in standings if entry.state == State.DONE])

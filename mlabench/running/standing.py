@@ -90,11 +90,15 @@ def _state(record: Record | None, tests: Iterable[Missing]) -> State:
 def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
     """The jobs that an overwriting strategy leaves, with those that another process is on.
 
-    They are waited for, so that the tables at the end are complete, and taken over should that process die.
+    They are waited for, so that the tables at the end are complete, and taken over should that process die. Where there
+    are folds, those of one fold of one repeat follow each other: a worker keeps its data, and repeats get complete.
     """
     states = {State.MISSING, State.RUNNING, *_OVERWRITTEN[overwrite]}
     retrain = overwrite == Overwrite.ALWAYS
-    return [Job(entry.trial, entry.tests, retrain, entry.seal) for entry in standings if entry.state in states]
+    jobs = [Job(entry.trial, entry.tests, retrain, entry.seal) for entry in standings if entry.state in states]
+    parts = [(job.trial.seed, job.trial.fold) if job.trial.fold else None for job in jobs]
+    place = {part: at for at, part in enumerate(dict.fromkeys(parts))}
+    return [job for _, job in sorted(zip(parts, jobs, strict=True), key=lambda one: place[one[0]])]
 
 
 def estimate_seconds(jobs: Sequence[Job], standings: Sequence[Standing], store: Store, workers: int) -> float | None:

@@ -68,6 +68,8 @@ def expand(suite: Suite) -> Plan:
         modalities=suite.modalities,
         cells=tuple(cells),
         margin=suite.margin,
+        until_width=suite.until_width,
+        max_repeats=suite.max_repeats,
         tuned=suite.tuned,
         source=yaml.safe_dump(suite.resolved(), sort_keys=False, allow_unicode=True, width=120),
     )

@@ -89,6 +89,14 @@ class Suite(InputSection):
         lt=100,
         description="Differences below so many points are practically equal; fixed before the run.",
     )
+    until_width: float | None = Field(
+        default=None,
+        gt=0,
+        lt=100,
+        description="`mlabench run` adds repeats (seeds) until the 95 % intervals of the suite's contrasts are at most "
+        "so many points wide to either side.",
+    )
+    max_repeats: int = Field(default=10, ge=1, description="Repeats at most, with `until_width`.")
     training: Annotated[Training, read_by(read_training, WrittenTraining)] = Field(
         default=Training(), description="Budget and rules that all methods share."
     )

@@ -33,6 +33,8 @@ class Overrides:
             recommends none, the suite's encoders are kept where they fit; other modalities take the suite's
             ``"*"``, or ``mlp``.
         precision: ``--precision``.
+        until_width: ``--until-width``.
+        max_repeats: ``--max-repeats``.
     """
 
     settings: tuple[str, ...] = ()
@@ -43,6 +45,8 @@ class Overrides:
     limit: int | None = None
     dataset: str | None = None
     precision: str | None = None
+    until_width: float | None = None
+    max_repeats: int | None = None
 
     def apply(self, document: Document) -> Document:
         """The suite with all flags applied."""
@@ -63,6 +67,10 @@ class Overrides:
             yield ("limit",), Document.of(self.limit, Origin("--limit"))
         if self.precision is not None:
             yield ("training", "precision"), Document.of(self.precision, Origin("--precision"))
+        if self.until_width is not None:
+            yield ("until_width",), Document.of(self.until_width, Origin("--until-width"))
+        if self.max_repeats is not None:
+            yield ("max_repeats",), Document.of(self.max_repeats, Origin("--max-repeats"))
         for assignment in self.settings:
             field, equals, value = assignment.partition("=")
             flag = f"--set {field}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mlabench.missing import Missing
@@ -71,6 +73,9 @@ class Plan(BaseModel):
         modalities: The dataset's modalities, in order.
         cells: The trainings, in the order of the suite's methods.
         margin: Differences below so many points are practically equal.
+        until_width: Repeats were added until the contrasts' intervals were at most so wide to either side, in points;
+            None if their number was fixed.
+        max_repeats: With that, repeats at most.
         source: The resolved suite as YAML.
         tuned: How hyper-parameters were found; None if they were not tuned.
         command: The command line that last ran it, if one did.
@@ -85,6 +90,8 @@ class Plan(BaseModel):
     modalities: tuple[str, ...]
     cells: tuple[PlannedTrial, ...]
     margin: float = 2.0
+    until_width: float | None = None
+    max_repeats: int = 10
     source: str = Field(default="", repr=False)
     command: str = ""
     tuned: Tuned | None = None
@@ -93,6 +100,30 @@ class Plan(BaseModel):
     def labels(self) -> tuple[str, ...]:
         """The methods' labels, in the suite's order."""
         return tuple(dict.fromkeys(cell.label for cell in self.cells))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds (with folds: repeats), in the suite's order."""
+        return tuple(dict.fromkeys(cell.trial.seed for cell in self.cells))
+
+    @property
+    def repeat(self) -> str:
+        """What a seed is called: ``repeat`` where each has several folds."""
+        return "seed" if all(cell.trial.fold is None for cell in self.cells) else "repeat"
+
+    def with_seeds(self, seeds: Sequence[int]) -> Plan:
+        """The plan of the same suite with other seeds."""
+        first = [cell for cell in self.cells if cell.trial.seed == self.seeds[0]]
+        cells = [
+            cell.model_copy(update={"trial": cell.trial.with_seed(seed)})
+            for _, alike in groupby(first, lambda cell: (cell.label, cell.trial.missing.key))
+            for same in [list(alike)]
+            for seed in seeds
+            for cell in same
+        ]
+        source = {**yaml.safe_load(self.source), "seeds": list(seeds)}
+        written = yaml.safe_dump(source, sort_keys=False, allow_unicode=True, width=120)
+        return self.model_copy(update={"cells": tuple(cells), "source": written})
 
     def tuned_labels(self) -> tuple[str, ...]:
         """The labels of the methods that run as they were tuned, in the suite's order."""
