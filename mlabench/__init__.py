@@ -19,6 +19,7 @@ The contract for plugins lives in :mod:`mlabench.method` (methods), :mod:`mlaben
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -49,6 +50,8 @@ def run(
     dataset: str | None = None,
     limit: int | None = None,
     precision: str | None = None,
+    until_width: float | None = None,
+    max_repeats: int | None = None,
     settings: Mapping[str, Any] | None = None,
     plugins: Iterable[Folder] = (),
     jobs: int | None = None,
@@ -70,6 +73,9 @@ def run(
         dataset: Another dataset, by name.
         limit: Samples per split, for a smoke test; reports leave such trials out.
         precision: ``"32"`` or ``"bf16-mixed"``.
+        until_width: Add repeats (seeds) until the 95 % intervals of all contrasts are at most so many points wide to
+            either side.
+        max_repeats: With that, repeats at most; 10 unless the suite says otherwise.
         settings: Other fields of the suite, e.g. ``{"training.epochs": 5}``.
         plugins: Python files that define further methods, datasets or encoders.
         jobs: Worker processes; by default one per core, or one per GPU; 0 runs trials in this process.
@@ -90,8 +96,8 @@ def run(
     from rich.console import Console
 
     from mlabench.registry import register
-    from mlabench.reporting import tidy_frame
-    from mlabench.running import Overwrite, Session, run_plan
+    from mlabench.reporting import contrasts, tidy_frame
+    from mlabench.running import Overwrite, Session, run_until
     from mlabench.store import Store
     from mlabench.training import RunOptions, require_device
 
@@ -99,11 +105,12 @@ def run(
     known = register(map(Path, plugins))
     options = RunOptions(device=device, keep=keep, fail_fast=fail_fast, plugins=known)
     changes = _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)
-    plans = _plans(suite, changes)
+    plans = _plans(suite, replace(changes, until_width=until_width, max_repeats=max_repeats))
     store = Store(Path(results))
     session = Session.open(store, Console(quiet=quiet, highlight=False), jobs, options)
-    for one in plans:
-        if run_plan(one, Overwrite(overwrite), session) and fail_fast:
+    for at, one in enumerate(plans):
+        plans[at], failed = run_until(one, Overwrite(overwrite), session, contrasts)
+        if failed and fail_fast:
             break
     return tidy_frame(store, plans, include_limited=True)
 
@@ -119,6 +126,8 @@ def plan(
     dataset: str | None = None,
     limit: int | None = None,
     precision: str | None = None,
+    until_width: float | None = None,
+    max_repeats: int | None = None,
     settings: Mapping[str, Any] | None = None,
     plugins: Iterable[Folder] = (),
 ) -> pd.DataFrame:
@@ -134,12 +143,14 @@ def plan(
     import pandas as pd
 
     from mlabench.registry import register
-    from mlabench.running import survey
+    from mlabench.running import as_run, survey
     from mlabench.store import Store
 
     register(map(Path, plugins))
+    changes = _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)
     rows = []
-    for one in _plans(suite, _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)):
+    for wanted in _plans(suite, replace(changes, until_width=until_width, max_repeats=max_repeats)):
+        one = as_run(wanted, Store(Path(results)))
         labels = {entry.trial.id: entry.label for entry in one.cells}
         for standing in survey(one, Store(Path(results))):
             trial = standing.trial

@@ -79,6 +79,21 @@ def test_plan_says_what_is_done(ran: tuple[Path, pd.DataFrame]) -> None:
     assert set(planned["trial"]) == set(frame["trial"])
 
 
+def test_seeds_are_added_until_the_intervals_are_narrow(ran: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    """And all is as if so many had been asked for at once."""
+    folder, at_once = ran
+    suite = folder / "small suite.yaml"
+    for _ in range(2):  # the second time all is there
+        added = mlabench.run(suite, results=tmp_path, seeds=0, jobs=0, quiet=True, until_width=0.1, max_repeats=2)
+        pd.testing.assert_frame_equal(added, at_once)
+    assert lasting(tmp_path) == lasting(folder / "results")
+    planned = mlabench.plan(suite, results=tmp_path, seeds=0, until_width=0.1, max_repeats=2)
+    assert sorted(planned["seed"].unique()) == [0, 1]
+    assert set(planned["state"]) == {"done"}
+    enough = mlabench.run(suite, results=tmp_path, jobs=0, quiet=True, until_width=99)
+    assert sorted(enough["seed"].unique()) == [0, 1]
+
+
 def test_results_are_those_of_all_suites(ran: tuple[Path, pd.DataFrame]) -> None:
     folder, frame = ran
     pd.testing.assert_frame_equal(mlabench.results(folder / "results"), frame)

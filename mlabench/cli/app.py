@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -20,11 +21,13 @@ from mlabench.cli.options import (
     AsJson,
     DeviceOption,
     JobsOption,
+    MaxRepeatsOption,
     PluginOption,
     Results,
     SetOption,
     SuiteFile,
     SuiteFiles,
+    UntilOption,
     choice,
     takes_overrides,
     use_plugins,
@@ -34,8 +37,9 @@ from mlabench.cli.tune import tune
 from mlabench.errors import UserError
 
 if TYPE_CHECKING:
+    from mlabench.running import Standing
     from mlabench.store import Store
-    from mlabench.suite import Overrides
+    from mlabench.suite import Overrides, Plan
     from mlabench.training import Keep
 
 app = typer.Typer(
@@ -102,6 +106,8 @@ def run(
             help="Keep beside records what reports need, predictions too, or weights too; default: small weights.",
         ),
     ] = "auto",
+    until_width: UntilOption = None,
+    max_repeats: MaxRepeatsOption = None,
     time_budget: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="Then save running trials and stop; run again to resume."),
@@ -119,8 +125,8 @@ def run(
 ) -> None:
     """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
     from mlabench.cli.console import make_console
-    from mlabench.reporting import print_tables
-    from mlabench.running import Overwrite, Session, run_plan
+    from mlabench.reporting import contrasts, print_tables
+    from mlabench.running import Overwrite, Session, grown, run_until
     from mlabench.store import Store
     from mlabench.suite import load_plans
     from mlabench.training import (
@@ -143,7 +149,7 @@ def run(
     plugins = use_plugins(plugin)
     choice("--overwrite", overwrite, tuple(map(str, Overwrite)))
     strategy = Overwrite.FAILED if retry_failed else Overwrite(overwrite)
-    plans = load_plans(suites, changes)
+    plans = load_plans(suites, replace(changes, until_width=until_width, max_repeats=max_repeats))
     console, store = make_console(quiet=quiet), Store(results)
     command = shlex.join(["mlabench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
     commanded = [plan.model_copy(update={"command": command}) for plan in plans.values()]
@@ -160,6 +166,7 @@ def run(
     )
     if resources is not None:
         processes = jobs or resources.processes(trials_per_device, devices_per_trial)
+        commanded = [grown(plan, store, console, contrasts) for plan in commanded]
         submit_plans(commanded, store, console, strategy, options, resources, processes)
         return
     failed, stop = 0, StopRequest(time_budget)
@@ -167,14 +174,15 @@ def run(
     for plan in commanded:
         try:
             with stop:
-                failed += run_plan(plan, strategy, session)
+                ended, lost = run_until(plan, strategy, session, contrasts)
         except KeyboardInterrupt:
             typer.echo("interrupted; run the same command again to resume", err=True)
             raise typer.Exit(130) from None
         except SuspendedError:
             typer.echo("stopped by signal or time budget; run the same command to resume", err=True)
             raise typer.Exit(stop.exit_code) from None
-        print_tables(plan, store, console)
+        failed += lost
+        print_tables(ended, store, console)
         if fail_fast and failed:
             break
     _report_set_aside(store)
@@ -189,19 +197,22 @@ def plan(
     changes: Overrides,
     results: Results = Path("results"),
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="For the estimate of time.")] = None,
+    until_width: UntilOption = None,
+    max_repeats: MaxRepeatsOption = None,
     plugin: PluginOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a suite's trials, which of them are done, and how long the rest will take. Runs nothing."""
     from mlabench.cli.console import make_console, print_listing
-    from mlabench.running import Overwrite, default_jobs, estimate_seconds, jobs_to_run, survey, visible_gpus
+    from mlabench.running import as_run, default_jobs, survey, visible_gpus
     from mlabench.store import Store
     from mlabench.suite import load_plans
-    from mlabench.words import counted, duration
 
     use_plugins(plugin)
-    store, console = Store(results), make_console()
-    for path, planned in load_plans([suite], changes).items():
+    store, console, workers = Store(results), make_console(), jobs or default_jobs("auto", visible_gpus("auto"))
+    changes = replace(changes, until_width=until_width, max_repeats=max_repeats)
+    for path, wanted in load_plans([suite], changes).items():
+        planned = as_run(wanted, store)
         standings = survey(planned, store)
         labels = {cell.trial.id: cell.label for cell in planned.cells}
         trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
@@ -209,13 +220,40 @@ def plan(
         columns = ("Trial", "Method", "Trained on", "Seed", "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
-            left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
-            workers = jobs or default_jobs("auto", visible_gpus("auto"))
-            seconds = estimate_seconds(left, standings, store, workers)
-            time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
-            total, by = counted(len(standings), "trial"), counted(workers, "worker")
-            console.print(f"{total}, {len(left)} to run on {by}; time: {time}.")
+            console.print(_left(standings, store, workers))
+            if planned.until_width is not None:
+                console.print(_left_until(planned, store, workers), markup=False, soft_wrap=True)
     _report_set_aside(store)
+
+
+def _left(standings: Sequence[Standing], store: Store, workers: int) -> str:
+    """How much there is to run, and how long that takes."""
+    from mlabench.running import Overwrite, estimate_seconds, jobs_to_run
+    from mlabench.words import counted, duration
+
+    left = jobs_to_run(standings, Overwrite.ONLY_MISSING)
+    seconds = estimate_seconds(left, standings, store, workers)
+    time = "unknown: nothing like it has run yet" if seconds is None else f"about {duration(seconds)}"
+    total, by = counted(len(standings), "trial"), counted(workers, "worker")
+    return f"{total}, {len(left)} to run on {by}; time: {time}."
+
+
+def _left_until(plan: Plan, store: Store, workers: int) -> str:
+    """How many repeats it takes until the intervals are narrow enough, as far as that can be foreseen."""
+    from mlabench.reporting import contrasts
+    from mlabench.running import expected_repeats, survey
+    from mlabench.words import counted
+
+    width, most = plan.until_width or 0.0, counted(plan.max_repeats, plan.repeat)
+    goal, known = f"Until all intervals are within ±{width:g} points", contrasts(plan, store)
+    if not any(one.seed_spread_known for one in known.values()):
+        return f"{goal}: at most {most}; a better estimate takes two or more {plan.repeat}s that have run."
+    repeats = expected_repeats(known, width, plan.max_repeats)
+    if repeats is None:
+        return f"{goal}: it may well take more than the {most} that are allowed."
+    seeds = [*plan.seeds, *range(max(plan.seeds) + 1, max(plan.seeds) + 1 + max(0, repeats - len(plan.seeds)))]
+    whole = _left(survey(plan.with_seeds(seeds), store), store, workers)
+    return f"{goal}: about {counted(len(seeds), plan.repeat)}: {whole}"
 
 
 @app.command()
@@ -224,14 +262,14 @@ def status(
 ) -> None:
     """Show how far a suite is: trials done, running (where, how far), failed, stale, missing; time left."""
     from mlabench.cli.console import make_console, print_listing
-    from mlabench.running import find_status
+    from mlabench.running import as_run, find_status
     from mlabench.store import Store
     from mlabench.suite import load_plans
     from mlabench.words import duration
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
-    found = {path: find_status(planned, store) for path, planned in load_plans([suite]).items()}
+    found = {path: find_status(as_run(wanted, store), store) for path, wanted in load_plans([suite]).items()}
     if as_json:
         print(json.dumps([{"suite": str(path), **status.as_json()} for path, status in found.items()], indent=1))  # noqa: T201
     else:
@@ -318,6 +356,7 @@ def report(
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.cli.console import make_console
     from mlabench.reporting import build_report, compare_folders
+    from mlabench.running import as_run
     from mlabench.store import Store
     from mlabench.suite import load_plans
 
@@ -329,7 +368,7 @@ def report(
     if what is not None and not suites:
         results = what
     store = Store(results)
-    plans = list(load_plans(suites).values()) if suites else store.plans()
+    plans = [as_run(plan, store) for plan in load_plans(suites).values()] if suites else store.plans()
     for unread in store.unread:
         typer.echo(f"warning: {unread}", err=True)
     if not plans:

@@ -30,6 +30,17 @@ JobsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where trials run.")]
+UntilOption = Annotated[
+    float | None,
+    typer.Option(
+        "--until-width",
+        metavar="POINTS",
+        help="Add repeats (seeds) until all contrasts' 95 % intervals are at most so wide to either side.",
+    ),
+]
+MaxRepeatsOption = Annotated[
+    int | None, typer.Option("--max-repeats", metavar="N", help="With --until-width: repeats at most; default: 10.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SetOption = Annotated[
     list[str] | None,

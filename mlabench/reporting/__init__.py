@@ -8,5 +8,6 @@ the tools of :mod:`mlabench.statistics`; ``build`` writes it all down. The comma
 from mlabench.reporting.build import build_report, print_tables
 from mlabench.reporting.compare import compare_folders
 from mlabench.reporting.frames import compare_labels, tidy_frame
+from mlabench.reporting.widths import contrasts
 
-__all__ = ["build_report", "compare_folders", "compare_labels", "print_tables", "tidy_frame"]
+__all__ = ["build_report", "compare_folders", "compare_labels", "contrasts", "print_tables", "tidy_frame"]

@@ -9,7 +9,7 @@ from mlabench.running.devices import default_jobs, visible_gpus
 from mlabench.running.progress import Bars
 from mlabench.running.session import Session, prepare_inputs, run_jobs
 from mlabench.running.slurm import JobFile, SlurmResources, cancel, parse_resources, require_slurm, submissions, submit
-from mlabench.running.standing import Overwrite, estimate_seconds, find_status, jobs_to_run, survey
+from mlabench.running.standing import Overwrite, Standing, estimate_seconds, find_status, jobs_to_run, survey
 from mlabench.running.until import as_run, expected_repeats, grown, run_until
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Overwrite",
     "Session",
     "SlurmResources",
+    "Standing",
     "as_run",
     "cancel",
     "default_jobs",

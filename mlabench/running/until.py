@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from rich.console import Console
+
 from mlabench.running.session import Session, run_plan
 from mlabench.running.standing import Overwrite, State, survey
 from mlabench.statistics import Comparison, expected_half_width
@@ -37,7 +39,7 @@ def run_until(plan: Plan, overwrite: Overwrite, session: Session, contrasts: Con
         if failed:
             session.console.print(f"{plan.name}: no {plan.repeat} is added while trials fail.")
             break
-        further = _further(plan, session, contrasts)
+        further = _further(plan, session.store, session.console, contrasts)
         if further is None:
             break
         plan, seeds = further, further.seeds[-1:]
@@ -45,10 +47,10 @@ def run_until(plan: Plan, overwrite: Overwrite, session: Session, contrasts: Con
     return plan, failed
 
 
-def grown(plan: Plan, session: Session, contrasts: Contrasts) -> Plan:
+def grown(plan: Plan, store: Store, console: Console, contrasts: Contrasts) -> Plan:
     """The plan with the repeats that the rule adds, up to the first in which something is left to do. Runs nothing."""
-    while _is_done(plan, session.store):
-        further = _further(plan, session, contrasts)
+    while plan.until_width is not None and _is_done(plan, store):
+        further = _further(plan, store, console, contrasts)
         if further is None:
             break
         plan = further
@@ -82,9 +84,9 @@ def _is_done(plan: Plan, store: Store) -> bool:
     return all(entry.state == State.DONE for entry in survey(plan, store))
 
 
-def _further(plan: Plan, session: Session, contrasts: Contrasts) -> Plan | None:
+def _further(plan: Plan, store: Store, console: Console, contrasts: Contrasts) -> Plan | None:
     """The plan with one repeat more, or None if that is not needed or not allowed. Says why."""
-    found, goal = contrasts(plan, session.store), plan.until_width or math.inf
+    found, goal = contrasts(plan, store), plan.until_width or math.inf
     if not found:
         verdict, further = f"there is nothing to compare, so no {plan.repeat} is added", None
     else:
@@ -100,7 +102,7 @@ def _further(plan: Plan, session: Session, contrasts: Contrasts) -> Plan | None:
             verdict += f"; one {plan.repeat} more"
             further = plan.with_seeds([*plan.seeds, max(plan.seeds) + 1])
     done = f"{plan.name}, {counted(len(plan.seeds), plan.repeat)}"
-    session.console.print(f"{done}: {verdict}.", markup=False, soft_wrap=True)
+    console.print(f"{done}: {verdict}.", markup=False, soft_wrap=True)
     return further
 
 

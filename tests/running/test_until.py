@@ -211,11 +211,12 @@ def test_training_all_again_trains_each_once(trainer: Trainer, session: Session)
 
 def test_what_a_cluster_is_given_is_the_next_repeat(trainer: Trainer, session: Session) -> None:
     wanted = plan(until_width=1.0)
-    assert grown(wanted, session, NARROWING) == wanted, "the first are not there yet"
+    asked = wanted, session.store, session.console, NARROWING
+    assert grown(*asked) == wanted, "the first are not there yet"
     trainer.killed_after = 5
     with pytest.raises(KeyboardInterrupt):
         run_until(wanted, Overwrite.ONLY_MISSING, session, NARROWING)
-    assert grown(wanted, session, NARROWING).seeds == (0, 1, 2)
+    assert grown(*asked).seeds == (0, 1, 2)
 
 
 def test_others_see_the_repeats_that_were_added(trainer: Trainer, session: Session) -> None:
