@@ -59,6 +59,8 @@ def test_every_default_is_filled_in(load: Callable[..., Suite]) -> None:
         "limit": None,
         "folds": None,
         "margin": 2.0,
+        "until_width": None,
+        "max_repeats": 10,
     }
 
 
