@@ -159,6 +159,11 @@ class InputSpec(Frozen):
     limit: int | None = None
 
     @property
+    def fold_name(self) -> str:
+        """The name of the fold; empty for the dataset's own split."""
+        return self.fold.name if self.fold else ""
+
+    @property
     def training_seed(self) -> int:
         """What initialisation, batch order and dropout are drawn from: each fold of each repeat has its own."""
         if self.fold is None:

@@ -216,8 +216,12 @@ def plan(
         standings = survey(planned, store)
         labels = {cell.trial.id: cell.label for cell in planned.cells}
         trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
-        rows = [(one.id, labels[one.id], one.missing.key, one.seed, tests, state) for one, tests, state in trials]
-        columns = ("Trial", "Method", "Trained on", "Seed", "Evaluations", "State")
+        split = ("Seed", "Fold") if as_json else ("Repeat", "Fold") if planned.folds else ("Seed",)
+        rows = [
+            (one.id, labels[one.id], one.missing.key, *(one.seed, one.fold_name)[: len(split)], tests, state)
+            for one, tests, state in trials
+        ]
+        columns = ("Trial", "Method", "Trained on", *split, "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
             console.print(_left(standings, store, workers))

@@ -164,9 +164,10 @@ def _pooled(data: Data, modalities: Iterable[str]) -> Split:
 
 def _joined(parts: Sequence[ModalityInputs]) -> ModalityInputs:
     first = parts[0]
-    if isinstance(first, StoredRows):
-        rows: NDArray[np.int64] = np.concatenate([part.rows for part in parts if isinstance(part, StoredRows)])
+    stored = [part for part in parts if isinstance(part, StoredRows)]
+    if isinstance(first, StoredRows) and all(part.array is first.array for part in stored):
+        rows: NDArray[np.int64] = np.concatenate([part.rows for part in stored])
         return StoredRows(first.array, rows)
     if isinstance(first, tuple):
         return tuple(item for part in parts if isinstance(part, tuple) for item in part)
-    return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
+    return np.concatenate([part.read(np.arange(len(part))) if isinstance(part, StoredRows) else part for part in parts])

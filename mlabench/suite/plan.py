@@ -109,7 +109,7 @@ class Plan(BaseModel):
     @property
     def repeat(self) -> str:
         """What a seed is called: ``repeat`` where each has several folds."""
-        return "seed" if all(cell.trial.fold is None for cell in self.cells) else "repeat"
+        return "repeat" if self.folds else "seed"
 
     def with_seeds(self, seeds: Sequence[int]) -> Plan:
         """The plan of the same suite with other seeds."""
@@ -124,6 +124,11 @@ class Plan(BaseModel):
         source = {**yaml.safe_load(self.source), "seeds": list(seeds)}
         written = yaml.safe_dump(source, sort_keys=False, allow_unicode=True, width=120)
         return self.model_copy(update={"cells": tuple(cells), "source": written})
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """The names of the folds, in their order; empty for the dataset's own split."""
+        return tuple(dict.fromkeys(cell.trial.fold.name for cell in self.cells if cell.trial.fold))
 
     def tuned_labels(self) -> tuple[str, ...]:
         """The labels of the methods that run as they were tuned, in the suite's order."""

@@ -259,6 +259,18 @@ def test_raw_and_stored_inputs_follow_their_samples() -> None:
             assert split.inputs["y"].rows.tolist() == [2 * int(name) for name in split.ids]
 
 
+def test_inputs_of_several_files_follow_their_samples() -> None:
+    data = make_data([(f"group {number}", number % 3, "") for number in range(30)])
+
+    def stored(split: Split) -> Split:
+        return replace(split, inputs={"x": StoredRows(split.inputs["x"][::-1], np.arange(len(split))[::-1])})
+
+    data = replace(data, **{part: stored(getattr(data, part)) for part in PARTS})
+    for part in PARTS:
+        split = getattr(folds(data, "", 3, 0)[1], part)
+        assert split.inputs["x"][:, 0].tolist() == [int(name) for name in split.ids]
+
+
 # -- what is refused ---------------------------------------------------------------------------------
 
 
