@@ -19,12 +19,15 @@ from mlabench.words import counted
 VALIDATION = 8
 
 _HASHES = 2**64
+_Mask = NDArray[np.bool_]
 
 _CUT = (
     "Folds by {by!r} cut through groups (dialogues, texts or the like): samples that share one with the test part "
     "are for validation, never for training."
 )
-_SHARED = "Samples of one {unit} are in the training and the test part alike, since folds do not follow it."
+#: A division of this name says who speaks.
+_SPEAKER = "speaker"
+_SHARED = "Speakers of the test part are in the training part, too: not comparable with results for unseen speakers."
 
 
 def fold_names(dataset: Dataset, by: str, count: int | None) -> tuple[str, ...]:
@@ -38,7 +41,10 @@ def fold_names(dataset: Dataset, by: str, count: int | None) -> tuple[str, ...]:
     units = _units(samples, by)
     values = sorted(set(units), key=lambda value: (0, int(value), "") if value.isdecimal() else (1, 0, value))
     _check_classes(data.task, samples, units, by, count)
-    return tuple(values) if count is None else tuple(str(number) for number in range(1, count + 1))
+    names = tuple(values) if count is None else tuple(str(number) for number in range(1, count + 1))
+    for name in names if by else ():
+        _divide(data.task, samples, Fold(by=by, count=count, name=name), seed=0)
+    return names
 
 
 def with_fold(data: Data, fold: Fold, seed: int) -> Data:
@@ -51,9 +57,19 @@ def with_fold(data: Data, fold: Fold, seed: int) -> Data:
         UserError: If the training part has no sample of a class.
     """
     samples = _pooled(data, data.task.modalities)
-    units = _units(samples, fold.by)
     # Samples stand in the order of their ids, so that the split they come from leaves no trace.
     order = np.array(sorted(range(len(samples)), key=samples.ids.__getitem__))
+    masks = _divide(data.task, samples, fold, seed)
+    train, validation, test = (samples.take(order[mask[order]]) for mask in masks)
+    notes = [_CUT.format(by=fold.by)] if {*test.groups} & {*validation.groups} else []
+    if _SPEAKER in samples.units and {*test.units[_SPEAKER]} & {*train.units[_SPEAKER]}:
+        notes.append(_SHARED)
+    return replace(data, train=train, validation=validation, test=test, notes=(*data.notes, *notes), split_notes=())
+
+
+def _divide(task: Task, samples: Split, fold: Fold, seed: int) -> tuple[_Mask, _Mask, _Mask]:
+    """Which samples are for training, for validation and for test. bool ``[N]`` each"""
+    units = _units(samples, fold.by)
     if fold.count is None:
         tested = np.array([unit == fold.name for unit in units])
     else:
@@ -63,20 +79,19 @@ def with_fold(data: Data, fold: Fold, seed: int) -> Data:
     kept = touched | _for_validation(samples, touched, f"{seed}\0{fold.name}\0validation")
     validates = ~tested & np.array([group in kept for group in samples.groups])
     trains = ~tested & ~validates
+    if not trains.any():
+        raise UserError(
+            f"folds by {fold.by!r} cut through all groups, so that nothing is left to train on.",
+            remedy="Give a number of folds: they keep groups whole.",
+            field="folds",
+        )
     for label in set(samples.labels.tolist()) - set(samples.labels[trains].tolist()):
         raise UserError(
-            f"the training part of the fold {fold.name!r} has no sample of the class {data.task.classes[label]!r}.",
+            f"the training part of the fold {fold.name!r} has no sample of the class {task.classes[label]!r}.",
             remedy="Use other folds, or leave the class out.",
             field="folds",
         )
-    train, validation, test = (samples.take(order[part[order]]) for part in (trains, validates, tested))
-    cut = [_CUT.format(by=fold.by)] if touched & {*validation.groups} else []
-    shared = [
-        _SHARED.format(unit=unit) for unit in samples.units if not {*train.units[unit]}.isdisjoint(test.units[unit])
-    ]
-    return replace(
-        data, train=train, validation=validation, test=test, notes=(*data.notes, *cut, *shared), split_notes=()
-    )
+    return trains, validates, tested
 
 
 def deal(units: Sequence[str], labels: Iterable[int], count: int, salt: str) -> dict[str, int]:

@@ -224,12 +224,16 @@ def test_what_shares_a_group_with_the_test_part_is_never_for_training() -> None:
 def test_caveats_are_those_of_the_folds() -> None:
     samples = [(f"group {number}", number % 3, f"session {number // 20}") for number in range(60)]
     assert folds(make_data(samples), "session", None, 0)[0].notes == ("Labels are noisy.",)
-    dealt = folds(make_data(samples), "", 5, 0)[0]
-    assert dealt.split_notes == ()
-    assert dealt.notes == (
-        "Labels are noisy.",
-        "Samples of one session are in the training and the test part alike, since folds do not follow it.",
-    )
+    data = make_data(samples)
+    for one in folds(data, "", 5, 0):
+        assert (one.notes, one.split_notes) == (("Labels are noisy.",), ())
+    said = {
+        part: replace(getattr(data, part), units={"speaker": getattr(data, part).units["session"]}) for part in PARTS
+    }
+    for one in folds(replace(data, **said), "", 5, 0):
+        assert one.notes[1:] == (
+            "Speakers of the test part are in the training part, too: not comparable with results for unseen speakers.",
+        )
 
 
 # -- inputs that are not in memory -------------------------------------------------------------------
@@ -301,11 +305,15 @@ def test_a_class_of_one_value_of_a_division_is_refused() -> None:
 
 
 def test_a_training_part_without_a_class_is_refused() -> None:
-    # The only other group of the class shares its group with the test part.
+    # The only other sample of the class shares its group with the test part.
     samples = [(f"group {number}", number % 2, f"session {number % 4}") for number in range(40)]
     samples += [("both", 2, "session 0"), ("both", 2, "session 1")]
-    data = make_data(samples)
-    with pytest.raises(
-        UserError, match=r"the training part of the fold 'session 0' has no sample of the class 'class 2'"
-    ):
-        folds(data, "session", None, 0)
+    with pytest.raises(UserError, match=r"the fold 'session 0' has no sample of the class 'class 2'"):
+        fold_names(Given(make_data(samples)), "session", None)
+
+
+def test_folds_that_leave_nothing_to_train_on_are_refused() -> None:
+    # As in stamps: every picture is described in every language.
+    samples = [(f"picture {number}", number % 3, f"in {language}") for number in range(30) for language in ("fr", "ru")]
+    with pytest.raises(UserError, match=r"folds by 'session' cut through all groups, so that nothing is left to train"):
+        fold_names(Given(make_data(samples)), "session", None)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlabench.datasets import Data
+from mlabench.datasets import Data, fold_names, with_fold
 from mlabench.datasets.published.crema_d import PUBLISHED, CremaD, split_speakers
 from mlabench.errors import UserError
 from mlabench.media import Audio, Video
 from mlabench.media.sound import read_sound
 from mlabench.media.video import read_frames
+from mlabench.trial import Fold
 from tests.datasets.media_files import write_wav
 from tests.datasets.published.crema_d_tree import (
     CODES,
@@ -65,6 +66,16 @@ def test_speakers_are_in_one_split_only(official: Path) -> None:
     expected = {speaker: split for split, speakers in SPEAKERS.items() for speaker in speakers}
     assert all(split == expected[name[:4]] for name, split in split_of(data).items())
     assert data.split_notes == ("Split: by speaker, our own; not the paper's.",)
+
+
+def test_folds_deal_whole_actors(official: Path) -> None:
+    tree = dataset(official)
+    tested = [
+        set(with_fold(tree.load(), Fold(by="actor", count=2, name=name), seed=5).test.groups)
+        for name in fold_names(tree, "actor", 2)
+    ]
+    assert set.union(*tested) == {speaker for speakers in SPEAKERS.values() for speaker in speakers}
+    assert not set.intersection(*tested)
 
 
 def test_the_speaker_split_covers_all_actors() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mlabench.datasets import fold_names, with_fold
 from mlabench.datasets.listing import Listing, RawSample
 from mlabench.datasets.published.iemocap import Iemocap
 from mlabench.datasets.published.iemocap_files import (
@@ -28,6 +29,7 @@ from mlabench.datasets.published.iemocap_files import (
 from mlabench.errors import UserError
 from mlabench.media import Audio, Text, UnreadableError, Video
 from mlabench.media.preprocessing.pictures import Picture
+from mlabench.trial import Fold
 from tests.datasets.published.iemocap_tree import (
     DIALOGUES,
     HEADER,
@@ -275,6 +277,16 @@ def test_folds_can_follow_sessions_and_speakers(release: Path) -> None:
         assert sample.units["session"] == f"Ses{session_of(name):02}"
         # Ses01F_impro01_M003: session 1, and the man speaks.
         assert sample.units["speaker"] == name[:5] + name.split("_")[-1][0]
+
+
+def test_a_speakers_partner_is_never_for_training(release: Path) -> None:
+    data = dataset(release).load()
+    assert fold_names(dataset(release), "session", None) == ("Ses01", "Ses02", "Ses03", "Ses04", "Ses05")
+    woman = with_fold(data, Fold(by="speaker", name="Ses03F"), seed=0)
+    assert {speaker_of(name) for name in woman.test.ids} == {"Ses03F"}
+    assert not any(session_of(name) == 3 for name in woman.train.ids)
+    partner = {name for name in samples(release) if speaker_of(name) == "Ses03M"}
+    assert partner <= set(woman.validation.ids)
 
 
 @pytest.mark.parametrize("fold", range(1, 6))

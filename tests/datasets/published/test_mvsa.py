@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlabench.datasets import fold_names, with_fold
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample
 from mlabench.datasets.published.mvsa import MVSA, pair_label, read_labels, read_tweet
 from mlabench.datasets.published.text_image import plain_text
 from mlabench.errors import UserError
 from mlabench.media import Image, Text
+from mlabench.trial import Fold
 from tests.datasets.published import mvsa_tree as fake
 
 NAME = "mvsa"
@@ -173,6 +175,19 @@ def test_the_ten_published_folds_are_a_division(official: Path, tmp_path: Path, 
     assert found.items() <= expected.items()
     assert set(found.values()) == {str(fold) for fold in range(1, 11)}
     assert not dataset(official).load().test.units
+
+
+def test_folds_test_on_the_published_lists(official: Path, tmp_path: Path) -> None:
+    expected = fake.write_fair_folds(tmp_path / "fair")
+    folded = dataset(official, labels="polar", fair10=tmp_path / "fair")
+    assert fold_names(folded, "fair10", None) == tuple(map(str, range(1, 11)))
+    for name in ("1", "10"):
+        data = with_fold(folded.load(), Fold(by="fair10", name=name), seed=0)
+        assert set(data.test.ids) == {tweet for tweet, fold in expected.items() if fold == name}
+        assert not set(data.test.groups) & set(data.train.groups)
+        assert data.notes == (
+            "A neutral label yields to the other one of its pair (as for Xu and Mao, not as for MLA).",
+        )
 
 
 def test_the_fingerprint_follows_the_published_folds(official: Path, tmp_path: Path) -> None:
