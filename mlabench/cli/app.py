@@ -207,6 +207,7 @@ def plan(
     from mlabench.running import as_run, default_jobs, survey, visible_gpus
     from mlabench.store import Store
     from mlabench.suite import load_plans
+    from mlabench.words import counted
 
     use_plugins(plugin)
     store, console, workers = Store(results), make_console(), jobs or default_jobs("auto", visible_gpus("auto"))
@@ -216,7 +217,8 @@ def plan(
         standings = survey(planned, store)
         labels = {cell.trial.id: cell.label for cell in planned.cells}
         trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
-        split = ("Seed", "Fold") if as_json else ("Repeat", "Fold") if planned.folds else ("Seed",)
+        folds = planned.folds
+        split = ("Seed", "Fold") if as_json else ("Repeat", "Fold") if folds else ("Seed",)
         rows = [
             (one.id, labels[one.id], one.missing.key, *(one.seed, one.fold_name)[: len(split)], tests, state)
             for one, tests, state in trials
@@ -224,7 +226,8 @@ def plan(
         columns = ("Trial", "Method", "Trained on", *split, "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
-            console.print(_left(standings, store, workers))
+            shape = f"{counted(len(folds), 'fold')} x {counted(len(planned.seeds), 'repeat')}: " if folds else ""
+            console.print(shape + _left(standings, store, workers))
             if planned.until_width is not None:
                 console.print(_left_until(planned, store, workers), markup=False, soft_wrap=True)
     _report_set_aside(store)

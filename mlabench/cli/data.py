@@ -270,6 +270,9 @@ def _print_data(name: str, data: Data, *inputs: str) -> None:
     for what in ("ids", "groups"):
         counts = Counter(item for split in SPLITS for item in set(getattr(getattr(data, split), what)))
         overlap.append(f"{sum(count > 1 for count in counts.values())} {what}")
+    for unit in data.train.units:
+        values = {value for split in SPLITS for value in getattr(data, split).units[unit]}
+        inputs += (f"Divided by {unit} into {len(values)} parts.",)
     notes = (f"In more than one split: {', '.join(overlap)}.", *data.notes, *data.split_notes)
     console.print(*inputs, *notes, sep="\n", markup=False)
 

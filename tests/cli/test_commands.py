@@ -119,6 +119,30 @@ def test_a_plan_tells_variants_of_a_method_apart(tmp_path: Path):
     assert [row["method"] for row in rows][1:3] == ["Late fusion", "Late fusion (entropy)"]
 
 
+def test_a_plan_names_folds_and_repeats(tmp_path: Path):
+    plan = ("plan", "suites/stamps.yaml", "--method", "mla", "--folds", "5", "--seeds", "0,3", "--results", tmp_path)
+    rows = json.loads(invoke(*plan, "--json", cwd=ROOT).stdout)
+    assert [(row["seed"], row["fold"]) for row in rows] == [(seed, fold) for seed in (0, 3) for fold in "12345"]
+    printed = invoke(*plan, cwd=ROOT).stdout
+    assert "Repeat" in printed
+    assert "Seed" not in printed
+    assert "5 folds x 2 repeats: 10 trials, 10 to run" in " ".join(printed.split())
+    without = invoke(*plan[:4], "--folds", "none", "--seeds", "0,3", cwd=ROOT).stdout
+    assert "Seed" in without
+    assert "Fold" not in without
+    refused = invoke(*plan[:4], "--folds", "session", cwd=ROOT)
+    assert refused.returncode == 2
+    assert "no division 'session'" in refused.stderr
+
+
+def test_patterns_are_the_same_whatever_the_folds(tmp_path: Path):
+    suite, masks = tmp_path / "s.yaml", tmp_path / "masks"
+    suite.write_text(SMALL)
+    assert invoke("masks", "export", suite, "--out", masks).returncode == 0
+    suite.write_text(SMALL + "folds: 3\n")
+    assert invoke("masks", "verify", suite, masks).returncode == 0
+
+
 def test_an_ambiguous_trial_lists_the_candidates(tmp_path: Path):
     store = Store(tmp_path)
     for seed in (0, 1):

@@ -46,6 +46,7 @@ def test_check_shows_speakers_in_two_splits(tmp_path: Path) -> None:
         r"\d of the \d groups \(speakers.*\) of the test split are in the training", " ".join(leaking.split())
     )
     assert "In more than one split: 0 ids, 0 groups." in clean
+    assert "Divided by actor into 4 parts." in clean
 
 
 def test_prepare_by_name_and_a_second_time(tmp_path: Path) -> None:
