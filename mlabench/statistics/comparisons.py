@@ -166,7 +166,7 @@ def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float] | Non
     seeds = sorted(set.intersection(*(set(outcome.seeds) for outcome in known))) if known else []
     if len(known) < len(outcomes) or not seeds:
         return None
-    rows = _in_pairs([outcome.of(seeds) for outcome in known])
+    rows = in_pairs([outcome.of(seeds) for outcome in known])
     correct = np.average([row.correct for row in rows], axis=0, weights=weights)
     return replace(rows[0], correct=correct)
 
@@ -177,7 +177,7 @@ def accuracy_interval(outcomes: Outcomes) -> Interval:
     See :func:`mlabench.statistics.resampling.confidence_distribution` for the method and its simulated coverage. With
     one seed the interval is over the samples alone: the spread over seeds is unknown, not zero.
     """
-    found = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, 100.0, outcomes.folds)
+    found = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, 100.0, outcomes.folds, training_sets=1.0)
     interval = found.interval
     return Interval(interval.estimate, max(0.0, interval.low), min(100.0, interval.high), interval.level)
 
@@ -192,7 +192,7 @@ def compare(a: Outcomes, b: Outcomes) -> Comparison:
     pair of equal methods for different.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seeds in common.
+        ValueError: If they are not about the same samples or folds, or have no seeds in common.
     """
     return contrast((a, b), (1.0, -1.0))
 
@@ -207,10 +207,10 @@ def contrast(outcomes: Sequence[Outcomes], weights: Sequence[float]) -> Comparis
         weights: One per element of ``outcomes``; their sum is 0.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seeds in common.
+        ValueError: If they are not about the same samples or folds, or have no seeds in common.
     """
-    paired = _in_pairs(outcomes)
-    distribution = _distribution(paired, weights)
+    paired = in_pairs(outcomes)
+    distribution = distribution_of(paired, weights)
     groups = paired[0].groups
     return Comparison(
         difference=distribution.interval,
@@ -228,13 +228,50 @@ def distinguishable(a: Outcomes, b: Outcomes) -> bool:
     """Whether the interval of their difference excludes 0: what :func:`compare` says, in a fraction of its time.
 
     Raises:
-        ValueError: If they are not about the same samples, or have no seeds in common.
+        ValueError: If they are not about the same samples or folds, or have no seeds in common.
     """
-    return _distribution(_in_pairs((a, b)), (1.0, -1.0)).p_value() < 1 - LEVEL
+    return distribution_of(in_pairs((a, b)), (1.0, -1.0)).p_value() < 1 - LEVEL
 
 
-def _in_pairs(outcomes: Sequence[Outcomes]) -> list[Outcomes]:
-    """The rows of the seeds that all have."""
+def paired_trainings(a: Outcomes, b: Outcomes) -> NDArray[np.float64]:
+    """The accuracy of each training of ``a`` minus that of its twin of ``b``, in points. ``[U]``
+
+    Twins have the same seed and fold. Each is tested on its own fold, or on all samples if there are none.
+
+    Raises:
+        ValueError: If they are not about the same samples or folds, or have no seeds in common.
+    """
+    first, second = in_pairs((a, b))
+    return 100.0 * (_by_training(first) - _by_training(second))
+
+
+def _by_training(outcomes: Outcomes) -> NDArray[np.float64]:
+    """The share that each training gets right. ``[U]``"""
+    if outcomes.folds is None:
+        return np.asarray(outcomes.correct.mean(axis=1))
+    rows = zip(outcomes.correct, outcomes.folds, strict=True)
+    return np.array([row[folds == fold].mean() for row, folds in rows for fold in np.unique(folds)])
+
+
+def corrected_resampled_t(a: Outcomes, b: Outcomes) -> Comparison:
+    """The accuracy of ``a`` minus that of ``b`` by the corrected resampled t-test, as a conservative check.
+
+    From the differences d of the J trainings of k folds and their repeats: ``t = mean(d) / sqrt((1 / J + 1 / (k - 1))
+    var(d))`` has J - 1 degrees of freedom; 1 / (k - 1) is the ratio of test to training samples (Nadeau and Bengio,
+    2003, Machine Learning 52; Bouckaert and Frank, 2004, PAKDD).
+
+    Raises:
+        ValueError: If there are no folds, they are not about the same samples or folds, or have no seeds in common.
+    """
+    differences = paired_trainings(a, b)
+    if a.folds is None or a.trainings < 2 * len(a.seeds):
+        raise ValueError("the corrected resampled t-test needs two folds or more")
+    found = _mean_of(differences, correction=1 / (a.trainings / len(a.seeds) - 1))
+    return replace(found, seeds=sum(seed in b.seeds for seed in a.seeds))
+
+
+def in_pairs(outcomes: Sequence[Outcomes]) -> list[Outcomes]:
+    """The rows of the seeds that all have; ``ValueError`` as :func:`contrast` says."""
     first = outcomes[0]
     if any(not np.array_equal(first.groups, other.groups) for other in outcomes[1:]):
         raise ValueError("the outcomes are not about the same samples")
@@ -251,7 +288,7 @@ def _same_folds(a: Codes | None, b: Codes | None) -> bool:
     return np.array_equal(a, b) if a is not None and b is not None else a is b
 
 
-def _distribution(paired: Sequence[Outcomes], weights: Sequence[float]) -> ConfidenceDistribution:
+def distribution_of(paired: Sequence[Outcomes], weights: Sequence[float]) -> ConfidenceDistribution:
     """Of a weighted sum of accuracies, in points."""
     values = sum(100.0 * weight * other.correct for weight, other in zip(weights, paired, strict=True))
     scale = 50.0 * sum(abs(weight) for weight in weights)
@@ -305,13 +342,13 @@ def _paired(*numbers: PerSeed) -> list[tuple[float, ...]]:
     return [tuple(entry[seed] for entry in by_seed) for seed in seeds]
 
 
-def _mean_of(per_seed: ArrayLike) -> Comparison:
-    """A mean over seeds with its t-interval, and the t-test that it is 0."""
+def _mean_of(per_seed: ArrayLike, correction: float = 0.0) -> Comparison:
+    """A mean over trainings with its t-interval, and the t-test that it is 0."""
     values = np.asarray(per_seed, dtype=float)
     mean, freedom = float(values.mean()), values.size - 1
     if freedom == 0:
         return Comparison(Interval(mean, -math.inf, math.inf), 1.0, math.inf, seeds=1, trainings=1)
-    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    error = float(values.std(ddof=1)) * math.sqrt(1 / values.size + correction)
     half = student_quantile((1 + LEVEL) / 2, freedom) * error
     p_value = student_tails(mean / error, freedom) if error > 0 else float(mean == 0)
     return Comparison(
@@ -322,6 +359,21 @@ def _mean_of(per_seed: ArrayLike) -> Comparison:
         trainings=values.size,
         distribution=ConfidenceDistribution(mean, np.zeros(RESAMPLES), error, freedom, lasting=0.0),
     )
+
+
+def brier_scores(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Of each sample, the squared distance of the predicted probabilities from the truth; the lower, the better.
+
+    ``sum over classes of (p_c - [c is the label])^2``, from 0 to 2; their mean is the Brier score (Brier, 1950, Monthly
+    Weather Review 78). It is lowest in expectation for the true probabilities. Half of it is in [0, 1], so that
+    :class:`Outcomes` can take it for ``correct``, and be compared.
+
+    Args:
+        probabilities: One column per class. ``[N, C]``
+        labels: ``[N]``
+    """
+    squares = (np.asarray(probabilities, dtype=float) - np.eye(probabilities.shape[1])[labels]) ** 2
+    return np.asarray(squares.sum(axis=1))
 
 
 def area_under_curve(rates: Sequence[float], accuracies: Sequence[float]) -> float:

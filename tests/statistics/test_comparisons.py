@@ -25,7 +25,6 @@ from mlabench.statistics import (
     interquartile_mean,
     probability_of_improvement,
     shapley,
-    win_rates,
 )
 
 SIZES = np.random.default_rng(5).geometric(1 / 8, size=130)
@@ -405,8 +404,3 @@ def test_overlapping_groups_are_all_found() -> None:
     found = critical_difference(line)
     assert found.friedman_p < 0.05
     assert found.groups == ((0, 1), (1, 2))
-
-
-def test_win_rates() -> None:
-    rates = win_rates(np.array([[1.0, 2.0, 2.0], [3.0, 1.0, 2.0]]))
-    np.testing.assert_allclose(rates, [[0.5, 0.5, 0.5], [0.5, 0.5, 0.25], [0.5, 0.75, 0.5]])

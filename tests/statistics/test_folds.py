@@ -12,7 +12,9 @@ from mlabench.statistics import (
     averaged,
     compare,
     confidence_distribution,
+    corrected_resampled_t,
     distinguishable,
+    paired_trainings,
 )
 
 SIZES = np.random.default_rng(1).geometric(1 / 4, size=60)
@@ -29,13 +31,15 @@ def outcomes(random: np.random.Generator, repeats: int, rate: float = 0.7) -> Ou
     return Outcomes(random.random(folds.shape) < rate, GROUPS, tuple(range(repeats)), folds)
 
 
+@pytest.mark.parametrize("training_sets", [0.5, 1.0])
 @pytest.mark.parametrize("repeats", [1, 2, 5])
-def test_the_variance_is_that_of_groups_and_trainings_with_what_both_hold_counted_once(repeats: int) -> None:
+def test_the_variance_by_loops(repeats: int, training_sets: float) -> None:
     random = np.random.default_rng(repeats)
     folds = dealt(random, repeats)
-    effect = random.normal(0, 0.3, (repeats, 5))
-    values = random.normal(1, 1, folds.shape) + np.take_along_axis(effect, folds, axis=1)
-    found = confidence_distribution(values, GROUPS, 10.0, folds)
+    effect = random.normal(0, 0.6, (repeats, 5))
+    own = random.normal(0, 0.5, 60)[GROUPS]
+    values = own + random.normal(1, 1, folds.shape) + np.take_along_axis(effect, folds, axis=1)
+    found = confidence_distribution(values, GROUPS, 10.0, folds, training_sets)
 
     size, estimate = values.size, values.mean()
     trainings = [values[row, folds[row] == fold] for row in range(repeats) for fold in range(5)]
@@ -47,25 +51,65 @@ def test_the_variance_is_that_of_groups_and_trainings_with_what_both_hold_counte
         sums = values[:, group == GROUPS].sum(axis=1) - estimate * SIZES[group]
         of_groups += sums.mean() ** 2 / len(GROUPS) ** 2
         of_both += (sums**2).sum() / size**2
+    freedom = len(GROUPS) ** 2 / sum(SIZES**2) - 1
+    widening = (stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)) ** 2 * 60 / 59
+    of_samples = (of_groups - of_both) * repeats / (repeats - 1) if repeats > 1 else training_sets / 2 * of_groups
+    groups = widening * (of_groups + training_sets * of_samples)
+    excess = max(0.0, of_trainings - of_both)
+    assert excess > 0
+
     assert found.estimate == pytest.approx(estimate)
-    assert found.training_error**2 == pytest.approx(of_trainings)
-    assert found.freedom == pytest.approx(1 / sum(weights**2) - 1)
-    # The bootstrap's own spread is within some percent of the formula's, besides being widened for 60 groups.
-    left = max(0.0, of_groups - min(of_both, of_trainings))
-    assert found.deviations.var() == pytest.approx(left, rel=0.2, abs=1e-12)
+    assert found.training_error**2 == pytest.approx(excess + groups / 4)
+    satterthwaite = (excess + groups / 4) ** 2 / (excess**2 / (1 / sum(weights**2) - 1) + (groups / 4) ** 2 / freedom)
+    assert found.freedom == pytest.approx(satterthwaite)
+    assert found.deviations.var() == pytest.approx(groups * 3 / 4, rel=0.1)  # the bootstrap's own spread
+    if repeats > 1:
+        assert found.lasting == pytest.approx(np.sqrt(widening * (1 + training_sets) * of_samples))
+    else:
+        assert found.lasting is None
 
 
 def test_where_only_trainings_differ_it_is_the_t_test_over_trainings() -> None:
-    groups = np.arange(200)
+    groups = np.arange(3000)
     folds = np.random.default_rng(2).permutation(groups % 5)[None]
     right = np.array([True, True, False, True, False])[folds]
     wrong = Outcomes(~np.ones_like(right), groups, (0,), folds)
     comparison = compare(Outcomes(right, groups, (0,), folds), wrong)
     expected = stats.ttest_1samp([100.0, 100, 0, 100, 0], 0.0)
     limits = expected.confidence_interval(0.95)
-    np.testing.assert_allclose([comparison.difference.low, comparison.difference.high], limits, rtol=1e-4)
-    assert comparison.p_value == pytest.approx(expected.pvalue, rel=1e-6)
-    assert (comparison.seeds, comparison.trainings, comparison.samples) == (1, 5, 200)
+    np.testing.assert_allclose([comparison.difference.low, comparison.difference.high], limits, rtol=0.02)
+    assert comparison.p_value == pytest.approx(expected.pvalue, rel=0.02)
+    assert (comparison.seeds, comparison.trainings, comparison.samples) == (1, 5, 3000)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_methods_that_agree_everywhere_are_equal_by_the_rule_of_three(repeats: int) -> None:
+    a = outcomes(np.random.default_rng(7), repeats)
+    same = compare(a, a)
+    assert same.p_value == 1.0
+    assert same.excluded == pytest.approx(100 * (1 - 0.1 ** (1 / 60)), rel=0.01)  # either sign is as probable
+
+
+def test_the_corrected_resampled_t_test_by_hand() -> None:
+    a, b = (outcomes(np.random.default_rng(8), 3, rate) for rate in (0.8, 0.7))
+    assert a.folds is not None
+    b = Outcomes(np.random.default_rng(9).random(a.correct.shape) < 0.7, a.groups, a.seeds, a.folds)
+    differences = [
+        100 * (a.correct[row][a.folds[row] == fold].mean() - b.correct[row][a.folds[row] == fold].mean())
+        for row in range(3)
+        for fold in range(5)
+    ]
+    np.testing.assert_allclose(paired_trainings(a, b), differences)
+    error = np.sqrt((1 / 15 + 1 / 4) * np.var(differences, ddof=1))
+    expected = stats.t(14, np.mean(differences), error).interval(0.95)
+    found = corrected_resampled_t(a, b)
+    assert (found.difference.low, found.difference.high) == pytest.approx(expected)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(np.mean(differences)) / error, 14))
+    assert (found.seeds, found.trainings) == (3, 15)
+    one = Outcomes(a.correct, a.groups, a.seeds)
+    with pytest.raises(ValueError, match="two folds"):
+        corrected_resampled_t(one, one)
+    np.testing.assert_allclose(paired_trainings(one, one), [0.0, 0.0, 0.0])
 
 
 def test_one_training_whose_samples_are_all_of_one_fold_knows_no_spread() -> None:
