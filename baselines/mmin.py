@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from mlabench.encoders import Encoder
+from mlabench.encoders import Dropout, Encoder
 from mlabench.method import Batch, Hyperparameters, Method, Prediction, Stage, Task
 
 
@@ -52,7 +52,7 @@ class MMIN(Method):
 
     title = "MMIN"
     paper = "https://aclanthology.org/2021.acl-long.203"
-    version = 1
+    version = 2
     claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):
@@ -180,8 +180,7 @@ class MMIN(Method):
     def _classify(self, feature: Tensor) -> Tensor:
         """Logits ``[B, C]`` of concatenated embeddings ``[B, D]``, zero where unavailable."""
         if self.imagining:
-            _, code = self.forward_imagination(feature)
-            logits: Tensor = self.classifier(code)
+            logits: Tensor = self.classifier(self.forward_imagination.codes(feature))
         else:
             logits = self.teacher_classifier(feature)
         return logits.float()
@@ -205,11 +204,20 @@ class Cascade(nn.Module):
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """The imagined embeddings ``[B, D]`` and all codes ``[B, blocks * widths[-1]]``."""
-        codes = []
-        for encode, decode in zip(self.encoders, self.decoders, strict=True):
-            codes.append(encode(feature))
+        feature, codes = self._up_to_last_code(feature)
+        return self.transition(feature + self.decoders[-1](codes[-1])), torch.cat(codes, dim=1)
+
+    def codes(self, feature: Tensor) -> Tensor:
+        """The codes alone, as :meth:`forward` gives them; they need neither the last decoder nor the transition."""
+        return torch.cat(self._up_to_last_code(feature)[1], dim=1)
+
+    def _up_to_last_code(self, feature: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What the last autoencoder reads ``[B, D]``, and each one's code."""
+        codes = [self.encoders[0](feature)]
+        for decode, encode in zip(self.decoders[:-1], self.encoders[1:], strict=True):
             feature = feature + decode(codes[-1])
-        return self.transition(feature), torch.cat(codes, dim=1)
+            codes.append(encode(feature))
+        return feature, codes
 
 
 def perceptron(widths: Sequence[int], activation: nn.Module) -> nn.Sequential:
@@ -224,7 +232,7 @@ def classifier(inputs: int, hidden: Sequence[int], classes: int, dropout: float)
     """Hidden layers, each with ReLU and dropout, and a linear layer to the classes."""
     layers: list[nn.Module] = []
     for outputs in hidden:
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(), Dropout(dropout)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, classes))
 

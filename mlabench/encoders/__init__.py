@@ -6,6 +6,7 @@ the registered encoders and their parts. Plugins derive from :class:`Encoder` or
 
 from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.contract import Encoder
+from mlabench.encoders.dropout import Dropout
 from mlabench.hyperparameters import BackboneOptions, Hyperparameters
 
-__all__ = ["BackboneEncoder", "BackboneOptions", "Encoder", "Hyperparameters"]
+__all__ = ["BackboneEncoder", "BackboneOptions", "Dropout", "Encoder", "Hyperparameters"]

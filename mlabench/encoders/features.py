@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mlabench.encoders.contract import Encoder
+from mlabench.encoders.dropout import Dropout
 from mlabench.hyperparameters import Hyperparameters
 
 
@@ -27,6 +28,7 @@ class MLP(Encoder):
         dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Dropout after each hidden layer.")
 
     config: Config
+    version = 2
 
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)
@@ -35,7 +37,7 @@ class MLP(Encoder):
         for hidden in config.hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU()]
             if config.dropout:
-                layers.append(nn.Dropout(config.dropout))
+                layers.append(Dropout(config.dropout))
             width = hidden
         layers += [nn.Linear(width, config.width), nn.ReLU()]
         self.layers = nn.Sequential(*layers)

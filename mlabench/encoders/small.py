@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mlabench.encoders.augmentation import Fit, PictureInput
 from mlabench.encoders.contract import Encoder
+from mlabench.encoders.dropout import Dropout
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
 from mlabench.media.preprocessing import Characters, Frames, LogMel, Picture, Preprocessing
@@ -101,6 +102,7 @@ class TextCNN(Encoder):
         dropout: float = Field(default=0.2, ge=0.0, lt=1.0, description="Dropout on the output while training.")
 
     config: Config
+    version = 2
     reads = ("text",)
 
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
@@ -109,7 +111,7 @@ class TextCNN(Encoder):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embedding, config.width // len(_WINDOWS), window) for window in _WINDOWS
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.width = config.width
 
     @classmethod
