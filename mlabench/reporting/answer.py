@@ -15,7 +15,7 @@ from mlabench.suite import Question
 from mlabench.words import counted
 
 if TYPE_CHECKING:
-    from mlabench.statistics import Decision  # type: ignore[attr-defined]
+    from mlabench.statistics import Decision
 
 Verdict = Literal["better", "worse", "practically equal", "undecided"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from mlabench.statistics import Interval, Outcomes, Summary, distinguishable, summarise
@@ -188,7 +189,13 @@ def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
 
 
 def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | None = None) -> Cell:
-    """One cell from the rows (one per run) of a score in [0, 1], and its outcomes if they are known."""
+    """One cell from the rows (one per training) of a score in [0, 1], and its outcomes if they are known.
+
+    The trainings on the folds of a dataset are one run: their mean, where each sample counts once. A run that lacks a
+    fold is not there.
+    """
+    if rows["fold"].any():
+        rows = _pooled(rows, score)
     status = rows["status"].tolist()
     return Cell(
         summary=summarise(100.0 * rows[score]),
@@ -197,3 +204,13 @@ def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | No
         missing=status.count("missing"),
         outcomes=outcomes,
     )
+
+
+def _pooled(rows: pd.DataFrame, score: str) -> pd.DataFrame:
+    """One row per repeat in place of one per fold."""
+    repeats = []
+    for _, own in rows.groupby(["seed", "train", "test"], sort=False):
+        lost = next((status for status in ("failed", "missing") if (own["status"] == status).any()), None)
+        mean = np.average(own[score], weights=own["n"]) if lost is None and own["n"].any() else np.nan
+        repeats.append((lost or "ok", mean))
+    return pd.DataFrame(repeats, columns=["status", score])

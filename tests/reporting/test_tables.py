@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import shutil
 import subprocess
@@ -10,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.results import MULTIMODAL, load
-from mlabench.reporting.table import Cell, Column, Row, Table
+from mlabench.reporting.table import Cell, Column, Row, Table, measure
 from mlabench.reporting.tables import formats
 from mlabench.reporting.tables.of_suite import build_tables
 from mlabench.statistics.comparisons import Interval, Summary
@@ -58,7 +60,7 @@ def best(table: Table) -> list[list[bool]]:
 def test_main_table_agrees_with_numpy(store: Store) -> None:
     tables = tables_of(sweep(store), store)
     main = tables["main"]
-    assert [column.name for column in main.columns] == [*MODALITIES, "Multimodal", "Macro-F1", "Oracle gap"]
+    assert [column.name for column in main.columns] == [*MODALITIES, "Multimodal", "Macro-F1", "ECE", "Oracle gap"]
     for row, label in zip(main.rows, LEVELS, strict=True):
         assert row.heads == (label,)
         for shown, target in zip(row.cells, (*MODALITIES, MULTIMODAL), strict=False):
@@ -67,6 +69,23 @@ def test_main_table_agrees_with_numpy(store: Store) -> None:
             assert shown.summary.std == pytest.approx(np.std(values, ddof=1))
             assert (shown.mean, shown.std) == (f"{np.mean(values):.1f}", f"{np.std(values, ddof=1):.1f}")
         assert row.cells[4].summary.mean == pytest.approx(row.cells[3].summary.mean - 1.0)
+
+
+def test_a_repeat_is_pooled_over_its_folds_by_their_samples() -> None:
+    columns = ["seed", "fold", "train", "test", "n", "accuracy", "status"]
+    trainings = [
+        (0, "1", 100, 0.5, "ok"), (0, "2", 300, 0.7, "ok"),
+        (1, "1", 250, 0.6, "ok"), (1, "2", 150, 0.8, "ok"),
+        (2, "1", 200, 0.9, "ok"), (2, "2", 200, math.nan, "failed"),
+        (3, "1", 200, 0.1, "ok"), (3, "2", 200, math.nan, "missing"),
+    ]  # fmt: skip
+    rows = [(seed, fold, "complete", "complete", *more) for seed, fold, *more in trainings]
+    found = measure(pd.DataFrame(rows, columns=columns))
+    pooled = [(50 + 210) / 4, (150 + 120) / 4]  # right answers of 400
+    assert (found.summary.mean, found.summary.n) == (pytest.approx(np.mean(pooled)), 2)
+    assert found.summary.std == pytest.approx(np.std(pooled, ddof=1))
+    assert (found.planned, found.failed, found.missing) == (4, 1, 1)
+    assert found.status == "failed 1/4, missing 1/4"
 
 
 def test_rates_table_has_every_rate_and_their_mean(store: Store) -> None:

@@ -65,10 +65,12 @@ def test_each_method_is_compared_with_the_first(store: Store) -> None:
     for setting in ("average", "0 %", "50 %"):
         assert row_of(fused, setting, "better").cells[0].number == pytest.approx(10.0)
         assert row_of(fused, setting, "a little worse").cells[0].number == pytest.approx(-1.0)
-        # Right on the same samples: no interval around nothing, and no test that would weaken the others.
-        assert [cell.mean for cell in row_of(fused, setting, "other method").cells] == ["same", "—", "—"]
+        # Right on the same samples, training by training.
+        same = row_of(fused, setting, "other method").cells
+        assert same[0].number == 0
+        assert same[-1].mean == "practically equal"
     assert row_of(unimodal, "0 %", "audio", "better").cells[0].number == pytest.approx(-10.0)
-    assert row_of(unimodal, "0 %", "image", "better").cells[0].mean == "same"
+    assert row_of(unimodal, "0 %", "image", "better").cells[-1].mean == "practically equal"
     assert len(unimodal.rows) == 2 * 3 * 3
     assert fused.title == "Fused accuracy, minus that of plain"
     assert [table.name for table in build_tables(evidence)][-2:] == ["variants", "variants_unimodal"]
@@ -87,10 +89,11 @@ def test_intervals_and_corrected_p_values_are_those_of_the_paired_comparison(sto
         tests.append(compare(one, plain))
     corrected = holm([test.p_value for test in tests])
     for label, test, p in zip(list(SKILL)[1:], tests, corrected, strict=True):
-        difference, p_value, detectable = row_of(fused, "0 %", label).cells
+        difference, p_value, _, excluded, trainings, _ = row_of(fused, "0 %", label).cells
         assert difference.interval == test.difference
         assert p_value.mean == ("< 0.001" if p < 0.001 else f"{p:.3f}")
-        assert detectable.mean == f"{test.detectable:.1f}"
+        assert excluded.mean == f"± {test.excluded:.1f}"
+        assert trainings.mean == "3"
 
 
 def test_without_predictions_it_is_over_seeds_alone(store: Store) -> None:
@@ -102,7 +105,7 @@ def test_without_predictions_it_is_over_seeds_alone(store: Store) -> None:
 def test_a_variant_that_failed_has_no_number(store: Store) -> None:
     failing = [("better", seed) for seed in range(3)]
     fused, _ = variant_tables(evidence_of(plan_of(store, rates=(0.0, 0.5), failing=failing), store))
-    assert [cell.mean for cell in row_of(fused, "average", "better").cells] == ["—", "—", "—"]
+    assert [cell.mean for cell in row_of(fused, "average", "better").cells] == [*["—"] * 5, "not measured"]
     assert row_of(fused, "average", "better").cells[0].status == "failed 3/3"
     assert row_of(fused, "average", "a little worse").cells[0].number == pytest.approx(-1.0)
 
@@ -125,4 +128,4 @@ def test_suites_about_other_things_have_no_such_table(store: Store) -> None:
 def test_a_suite_that_has_not_run_says_so(store: Store) -> None:
     plan = plan_of(store)
     fused, _ = variant_tables(evidence_of(plan, Store(store.root.parent / "empty")))
-    assert {cell.mean for row in fused.rows for cell in row.cells} == {"—"}
+    assert {cell.mean for row in fused.rows for cell in row.cells} == {"—", "not measured"}

@@ -12,7 +12,7 @@ from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.reporting.tables.cost import relative_times
-from mlabench.reporting.tables.variants import AVERAGE, pair, reference
+from mlabench.reporting.tables.variants import difference, reference
 
 #: Of more methods, only those on the front are set against time.
 _CROWD = 10
@@ -42,7 +42,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         return None
     order = sorted(whole, key=lambda label: -(whole[label].number or 0.0))
     best, *others = order
-    tests = {label: pair(evidence, label, best, AVERAGE, MULTIMODAL).comparison for label in others}
+    tests = {label: difference(evidence, label, best, results.settings, MULTIMODAL) for label in others}
     (family,) = common.corrected(tests)
     distinct = {label: p is not None and p < common.LEVEL for label, p in family.p_values.items()}
     shown = {
@@ -52,9 +52,9 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     rows = [Row(("1", best), (shown[best], Cell(text="—"), Cell(text="—"), Cell(text="best")))]
     for label in others:
         rank = 1 + sum((whole[other].number or 0.0) > (whole[label].number or 0.0) for other in order)
-        difference, p, _ = family.cells(label)
+        behind, p, _ = family.cells(label)
         words = Cell(text="yes" if distinct[label] else "no")
-        rows.append(Row((str(rank), label), (shown[label], difference, p, words)))
+        rows.append(Row((str(rank), label), (shown[label], behind, p, words)))
     nothing = (Cell(text="—"),) * 3
     rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
     over = f", averaged over the missing rates {wording.listed(results.settings)}" if len(results.settings) > 1 else ""

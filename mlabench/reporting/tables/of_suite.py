@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
@@ -22,8 +22,8 @@ def build_tables(evidence: Evidence) -> list[Table]:
     tables = main_tables(evidence)
     if len(results.settings) > 1:
         tables += [rates_table(evidence, modality).with_best() for modality in results.plan.modalities]
-    more = [*_matrix_table(evidence), *_subset_table(evidence), *verification_tables(evidence), *cost_table(results)]
-    return [*tables, *(table.with_best() for table in more), *variant_tables(evidence)]
+    tables += [table.with_best() for table in (*_matrix_table(evidence), *_subset_table(evidence))]
+    return [*tables, *verification_tables(evidence), *cost_table(results), *variant_tables(evidence)]
 
 
 def main_tables(evidence: Evidence) -> list[Table]:
@@ -31,9 +31,7 @@ def main_tables(evidence: Evidence) -> list[Table]:
     results = evidence.results
     if not results.settings:
         return []
-    tables = []
-    if results.plan.questions != ("Q3",):
-        tables.append(main_table(evidence))
+    tables = [main_table(evidence)] if results.plan.questions != ("Q3",) else []
     if "Q3" in results.plan.questions:
         tables.append(ablation_table(evidence))
     if len(results.settings) > 1:
@@ -45,26 +43,28 @@ def main_table(evidence: Evidence) -> Table:
     """Q1: what each modality and their fusion reach with the fewest modalities missing."""
     results = evidence.results
     setting = results.settings[0]
+    more = {"macro_f1": "Macro-F1", "ece": "ECE", "oracle_gap": "Oracle gap"}
     known = results.scores["bayes"].notna().any()
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
-        accuracies = [_at(evidence, label, setting, target) for target in results.targets]
-        share = [measure(fused.assign(share=fused["accuracy"] / fused["bayes"]), "share")] if known else []
-        rows.append(Row((label,), (*accuracies, measure(fused, "macro_f1"), measure(fused, "oracle_gap"), *share)))
+        cells = [*_accuracies(evidence, label, setting), *(measure(fused, score) for score in more)]
+        if known:
+            cells.append(measure(fused.assign(share=fused["accuracy"] / fused["bayes"]), "share"))
+        rows.append(Row((label,), tuple(cells)))
     condition = "complete modalities" if setting == "0 %" else f"{setting} missing"
     return Table(
         name="main",
         title=f"Unimodal and multimodal accuracy, {condition}",
-        note="Accuracy, and macro-F1 of the fused prediction, in percent. Oracle gap: what choosing the epoch on the "
-        "test split would have added to the multimodal accuracy, in points."
+        note="Accuracy, and of the fused prediction macro-F1 and expected calibration error (15 bins), in percent. "
+        "Oracle gap: what choosing the epoch on the test split would have added to the multimodal accuracy, in points."
         + (" Of Bayes: the multimodal accuracy as a share of the best possible one." if known else ""),
         conditions=wording.conditions(results.plan, results.on_axis(setting)),
         heads=("Method",),
         columns=(
             *_target_columns(results),
             Column("Macro-F1"),
-            *unranked("Oracle gap", *(["Of Bayes"] if known else [])),
+            *unranked("ECE", "Oracle gap", *(["Of Bayes"] if known else [])),
         ),
         rows=tuple(rows),
     )
@@ -73,15 +73,6 @@ def main_table(evidence: Evidence) -> Table:
 def ablation_table(evidence: Evidence) -> Table:
     """Q3: the variants of a method at every missing rate."""
     results = evidence.results
-    rows = [
-        Row(
-            (setting, label),
-            tuple(_at(evidence, label, setting, target) for target in results.targets),
-            group=setting,
-        )
-        for setting in results.settings
-        for label in results.labels
-    ]
     return Table(
         name="ablation",
         title="Ablation: what each part contributes",
@@ -89,7 +80,11 @@ def ablation_table(evidence: Evidence) -> Table:
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Missing", "Variant"),
         columns=_target_columns(results),
-        rows=tuple(rows),
+        rows=tuple(
+            Row((setting, label), _accuracies(evidence, label, setting), group=setting)
+            for setting in results.settings
+            for label in results.labels
+        ),
     )
 
 
@@ -105,7 +100,7 @@ def rates_table(evidence: Evidence, target: str) -> Table:
     return Table(
         name="rates" if multimodal else f"rates_{target}",
         title=f"{kind} against the missing rate",
-        note=f"{kind} in percent. {_realised(results)}Mean: over the rates, then over seeds.",
+        note=f"{kind} in percent. {_realised(results)}Mean: over the rates.",
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Method",),
         columns=(*map(Column, results.settings), Column("Mean")),
@@ -124,11 +119,7 @@ def _matrix_table(evidence: Evidence) -> Iterator[Table]:
         return
     tests = list(dict.fromkeys([*results.settings, *rates["test_setting"]]))
     rows = [
-        Row(
-            (label, train),
-            tuple(_under(evidence, label, train, test) for test in tests),
-            group=label,
-        )
+        Row((label, train), _under(evidence, label, train, tests), group=label)
         for label in results.labels
         for train in trains
     ]
@@ -151,13 +142,8 @@ def _subset_table(evidence: Evidence) -> Iterator[Table]:
     removed = results.scores[results.scores["test_setting"].isin(subsets)]
     if removed.empty:
         return
-    tests = [*subsets, "0 %"]
     rows = [
-        Row(
-            (train, label),
-            tuple(_under(evidence, label, train, test) for test in tests),
-            group=train,
-        )
+        Row((train, label), _under(evidence, label, train, [*subsets, "0 %"]), group=train)
         for train in removed["train_setting"].unique()
         for label in results.labels
     ]
@@ -177,11 +163,14 @@ def _at(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
     return measure(evidence.results.at(label, setting, target), outcomes=evidence.outcomes(label, setting, target))
 
 
-def _under(evidence: Evidence, label: str, train: str, test: str) -> Cell:
-    return measure(
-        evidence.results.under(label, train, test, MULTIMODAL),
-        outcomes=evidence.outcomes_under(label, train, test, MULTIMODAL),
-    )
+def _accuracies(evidence: Evidence, label: str, setting: str) -> tuple[Cell, ...]:
+    return tuple(_at(evidence, label, setting, target) for target in evidence.results.targets)
+
+
+def _under(evidence: Evidence, label: str, train: str, tests: Sequence[str]) -> tuple[Cell, ...]:
+    """Fused accuracies of a method trained under one setting and tested under others."""
+    places = [(label, train, test, MULTIMODAL) for test in tests]
+    return tuple(measure(evidence.results.under(*at), outcomes=evidence.outcomes_under(*at)) for at in places)
 
 
 def _target_columns(results: Results) -> tuple[Column, ...]:

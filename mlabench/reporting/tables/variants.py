@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
-import numpy as np
-
 from mlabench.reporting import wording
+from mlabench.reporting.answer import COLUMNS, Contrast
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL
-from mlabench.reporting.table import Cell, Row, Table, measure, unranked
-from mlabench.statistics import Comparison, averaged
+from mlabench.reporting.table import Row, Table, measure, unranked
+from mlabench.statistics import Comparison, decide
 from mlabench.suite import Plan
 
 #: The mean over all missing rates, in place of one of them.
@@ -38,82 +37,43 @@ def variant_tables(evidence: Evidence) -> Iterator[Table]:
     if first is None or first not in results.labels:
         return
     settings = (*((AVERAGE,) if len(results.settings) > 1 else ()), *results.settings)
-    yield _table(
-        evidence,
-        first,
-        list(product(settings, [MULTIMODAL])),
-        name="variants",
-        title=f"Fused accuracy, minus that of {first}",
-    )
-    yield _table(
-        evidence,
-        first,
-        list(product(results.settings, results.plan.modalities)),
-        name="variants_unimodal",
-        title=f"Unimodal accuracies, minus those of {first}",
-    )
+    fused, unimodal = product(settings, [MULTIMODAL]), product(results.settings, results.plan.modalities)
+    yield _table(evidence, first, list(fused), "variants", f"Fused accuracy, minus that of {first}")
+    title = f"Unimodal accuracies, minus those of {first}"
+    yield replace(_table(evidence, first, list(unimodal), "variants_unimodal", title), detail=True)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A variant minus the reference, None if they share no run; ``same`` if both are right on the same samples."""
-
-    comparison: Comparison | None
-    same: bool = False
-
-
-def pair(evidence: Evidence, label: str, first: str, setting: str, target: str) -> Pair:
-    """A variant against the reference at one setting; for ``multimodal`` also on ``average`` over all of them."""
-    points = evidence.results.settings if setting == AVERAGE else [setting]
-    own, other = (averaged([evidence.outcomes(one, point, target) for point in points]) for one in (label, first))
-    if (
-        own is not None
-        and other is not None
-        and own.seeds == other.seeds
-        and np.array_equal(own.correct, other.correct)
-    ):
-        return Pair(None, same=True)
-    runs = ([evidence.per_seed(one, point, target) for point in points] for one in (label, first))
-    per_seed, other_per_seed = (
-        {seed: sum(run[seed] for run in found) / len(found) for seed in set.intersection(*map(set, found))}
-        for found in runs
-    )
-    return Pair(common.paired(own, other, per_seed, other_per_seed))
-
-
-def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], *, name: str, title: str) -> Table:
-    results = evidence.results
+def _table(evidence: Evidence, first: str, places: Sequence[tuple[str, str]], name: str, title: str) -> Table:
+    results, rows = evidence.results, []
     unimodal = any(target != MULTIMODAL for _, target in places)
-    rows = []
     for setting, target in places:
-        labels = common.asked_for(results, results.labels, results.settings if setting == AVERAGE else [setting])
-        pairs = {label: pair(evidence, label, first, setting, target) for label in labels if label != first}
-        (family,) = common.corrected({label: own.comparison for label, own in pairs.items()})
+        settings = results.settings if setting == AVERAGE else (setting,)
+        labels = [label for label in common.asked_for(results, results.labels, settings) if label != first]
+        tests = {label: difference(evidence, label, first, settings, target) for label in labels}
         heads = (setting, target) if unimodal else (setting,)
-        for label, own in pairs.items():
-            if setting == AVERAGE:
-                runs = common.mean_cell(evidence, label)
-            else:
-                runs = measure(results.at(label, setting, target))
-            difference, *test = family.cells(label)
-            difference = replace(
-                Cell(text="same") if own.same else difference,
-                planned=runs.planned,
-                failed=runs.failed,
-                missing=runs.missing,
+        for label, decision in decide(tests, results.plan.margin).items():
+            runs = (
+                common.mean_cell(evidence, label) if setting == AVERAGE else measure(results.at(label, setting, target))
             )
-            rows.append(Row((*heads, label), (difference, *test), " ".join(heads)))
+            effect, *more = Contrast(label, first, target, setting, decision).cells()
+            effect = replace(effect, planned=runs.planned, failed=runs.failed, missing=runs.missing)
+            rows.append(Row((*heads, label), (effect, *more), " ".join(heads)))
     return Table(
         name=name,
         title=title,
-        note="Differences in points with 95 % intervals, paired over seeds and test samples. p: after Holm's "
-        f"correction over the variants at one missing rate{' and modality' if unimodal else ''}. Detectable: the "
-        "smallest true difference that the uncorrected test finds with a probability of 80 %. “Same”: right on the "
-        "same samples, seed by seed, so there is nothing to test. A variant that acts at test time only differs in its "
-        "unimodal accuracies where another epoch was selected.",
+        note="Differences in points with 95 % intervals, paired over trainings and test samples; p-values corrected "
+        f"by Holm's method over the variants at one missing rate{' and modality' if unimodal else ''}. Practically "
+        f"equal: within ±{results.plan.margin:g} points. A variant that acts at test time only differs in its unimodal "
+        "accuracies where another epoch was selected.",
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Missing", "Modality", "Variant") if unimodal else ("Missing", "Variant"),
-        columns=unranked("Difference", "p", "Detectable"),
+        columns=unranked(*COLUMNS),
         rows=tuple(rows),
-        detail=unimodal,
     )
+
+
+def difference(evidence: Evidence, label: str, first: str, settings: Sequence[str], target: str) -> Comparison | None:
+    """A variant minus the reference, averaged over settings."""
+    places = [(name, setting, target) for name in (label, first) for setting in settings]
+    weights = [sign / len(settings) for sign in (1.0, -1.0) for _ in settings]
+    return common.contrasted(evidence, places, weights)
