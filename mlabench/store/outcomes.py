@@ -54,12 +54,13 @@ class PatternOutcomes:
         present: Which modalities a sample has. ``[N, M]``
         correct: Which of the modalities' own and, last, of the fused predictions are right; False where a modality is
             absent. ``[N, M + 1]``
-        brier: Brier score of each fused prediction, between 0 and 2, stored in half precision. ``[N]``
+        brier: Brier score of each fused prediction, between 0 and 2, stored in half precision; NaN under patterns that
+            leave out whole modalities. ``[N]``
     """
 
     present: NDArray[np.bool_]
     correct: NDArray[np.bool_]
-    brier: NDArray[np.float32]
+    brier: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,9 @@ def evaluate_all(
         predicted = [*(outputs.unimodal[modality] for modality in modalities), outputs.fused]
         correct = np.stack([logits.argmax(axis=1) == labels for logits in predicted], axis=1)
         arrays[f"{missing.key}/correct"] = correct
-        outcomes[missing.key] = PatternOutcomes(present, correct, brier_scores(outputs.fused, labels))
+        # Most of an archive's bytes, and of whole modalities no report compares them.
+        brier = brier_scores(outputs.fused, labels) if missing.protocol != "subset" else np.full(len(labels), np.nan)
+        outcomes[missing.key] = PatternOutcomes(present, correct, brier)
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
         if data.bayes:
