@@ -311,7 +311,7 @@ def test_the_record_tells_cost_and_surroundings(store: Store) -> None:
     assert environment["method_source"] == registry.get("methods", "mla").about.source_hash
     assert "stands in for IEMOCAP" in record.notes[0]
     # Per modality an encoder with 16 hidden and 8 output units, and one head for 10 classes.
-    inputs = 130 + 256 + 256
+    inputs = 130 + 128 + 128
     assert record.parameters == (inputs + 3) * 16 + 3 * (16 + 1) * 8 + (8 + 1) * 10
 
 

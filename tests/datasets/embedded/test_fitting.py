@@ -46,12 +46,11 @@ def test_training_samples_have_mean_zero_and_deviation_one() -> None:
 def test_principal_components_are_those_of_the_singular_vectors(rows: int, width: int) -> None:
     values, uses = random_rows(rows, width)
     seen = samples(values, uses)
-    scaled = (seen - seen.mean(axis=0)) / seen.std(axis=0)
-    *_, vectors = scipy.linalg.svd(scaled, full_matrices=False)
+    centred = seen - seen.mean(axis=0)
+    *_, vectors = scipy.linalg.svd(centred, full_matrices=False)
     directions = vectors[:5].T
     directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(5)])
-    projected = (values - seen.mean(axis=0)) / seen.std(axis=0) @ directions
-    expected = projected / np.sqrt(np.mean((scaled @ directions) ** 2))
+    expected = (values - seen.mean(axis=0)) @ directions / np.sqrt(np.mean((centred @ directions) ** 2))
     np.testing.assert_allclose(principal_components(values, uses, 5), expected, atol=GRID)
 
 
@@ -97,7 +96,7 @@ def test_a_language_without_training_samples_is_standardised_by_all_others() -> 
 
 
 @pytest.mark.parametrize("kind", [Stamps, Clipart])
-@pytest.mark.parametrize("components", [256, None])
+@pytest.mark.parametrize("components", [128, None])
 def test_nothing_of_validation_or_test_reaches_what_is_fitted(kind: type[Embedded], components: int | None) -> None:
     dataset = kind(kind.Config(components=components))
     data = dataset.load()

@@ -57,7 +57,7 @@ SHIPPED = {
     "stamps": Shipped(
         Stamps,
         {"train": 4634, "validation": 675, "test": 1316},
-        {"audio": (130,), "image": (256,), "text": (256,)},
+        {"audio": (130,), "image": (128,), "text": (128,)},
         stratified=0.035,
         from_size=1,
         closest=0.95,
@@ -68,7 +68,7 @@ SHIPPED = {
     "clipart": Shipped(
         Clipart,
         {"train": 1281, "validation": 188, "test": 369},
-        {"image": (256,), "text": (256,)},
+        {"image": (128,), "text": (128,)},
         stratified=0.07,
         from_size=100,
         closest=0.9,
@@ -182,7 +182,7 @@ def test_the_media_need_no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_english_texts_repeat_over_languages() -> None:
     split = load(Stamps, text="english", modalities=["text"]).test
-    assert split.inputs["text"].shape[1:] == (256,)
+    assert split.inputs["text"].shape[1:] == (128,)
     stamps_of = [id_.rpartition(":")[0] for id_ in split.ids]
     rows = {stamp: row for row, stamp in enumerate(stamps_of)}
     np.testing.assert_array_equal(split.inputs["text"], split.inputs["text"][[rows[stamp] for stamp in stamps_of]])
@@ -213,7 +213,7 @@ def test_the_registry_knows_the_options_and_the_twin() -> None:
     assert entry.config().model_dump() == {
         "modalities": ("audio", "image", "text"),
         "text": "same_language",
-        "components": 256,
+        "components": 128,
     }
     assert Stamps.twin_of == "IEMOCAP"
 

@@ -31,7 +31,7 @@ class Clipart(Embedded):
         """Options of ``clipart``."""
 
         modalities: ImageText = ("image", "text")
-        components: Components = 256
+        components: Components = 128
 
     config: Config
     version = 2
@@ -40,9 +40,9 @@ class Clipart(Embedded):
     defaults: ClassVar[Mapping[str, Any]] = {
         "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.7}},
         "training": {
-            "epochs": 30,
-            "batch_size": 64,
-            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4},
+            "epochs": 15,
+            "batch_size": 128,
+            "optimizer": {"name": "adam", "lr": 3e-3, "weight_decay": 1e-4},
         },
     }
 

@@ -42,7 +42,7 @@ class Stamps(Embedded):
             default="same_language",
             description="The description that the recording reads, or the English one (much stronger).",
         )
-        components: Components = 256
+        components: Components = 128
 
     config: Config
     version = 2
@@ -51,9 +51,9 @@ class Stamps(Embedded):
     defaults: ClassVar[Mapping[str, Any]] = {
         "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.5}},
         "training": {
-            "epochs": 20,
-            "batch_size": 64,
-            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4},
+            "epochs": 10,
+            "batch_size": 256,
+            "optimizer": {"name": "adam", "lr": 3e-3, "weight_decay": 1e-4},
         },
     }
 
