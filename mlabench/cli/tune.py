@@ -51,7 +51,7 @@ def tune(
     """Tune all methods alike, on the validation split alone; write a suite with what was best.
 
     Every method gets the same number of tries. They are trained with the suite's first seed and missing rate, or with
-    those of --seeds and --rates. Interrupt and run again to resume.
+    those of --seeds and --rates; with folds on the validation part of each. Interrupt and run again to resume.
     """
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import Session

@@ -125,9 +125,13 @@ def tuning_sentence(plan: Plan) -> str:
         changed = ", which were tuned but have been changed since" if tuned else ""
         return f"Hyper-parameters: defaults or what the suite sets{changed}; not tuned."
     seeds = f"training seed{'s' if len(tuned.seeds) > 1 else ''} {', '.join(map(str, tuned.seeds))}"
+    on, folds = f"the {tuned.split} split", ""
+    if tuned.folds:
+        on = f"the {tuned.split} parts of {tuned.folds} folds"
+        folds = ", whose samples other folds test, so that all accuracies are a little optimistic"
     how = (
-        f"{counted(tuned.tries, 'configuration')} per method compared on the {tuned.split} split "
-        f"({tuned.search}, seed {tuned.seed}; {seeds}; missing patterns: {', '.join(tuned.missing)})"
+        f"{counted(tuned.tries, 'configuration')} per method compared on {on} "
+        f"({tuned.search}, seed {tuned.seed}; {seeds}; missing patterns: {', '.join(tuned.missing)}){folds}"
     )
     if len(labels) == len(plan.labels):
         return f"Hyper-parameters: tuned, {how}."

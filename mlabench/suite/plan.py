@@ -39,6 +39,12 @@ class Tuned(BaseModel):
     objective: str = Field(description="What was maximised.")
     seeds: tuple[int, ...] = Field(min_length=1, description="Training seeds of each try.")
     missing: tuple[str, ...] = Field(min_length=1, description="Missing patterns of each try.")
+    folds: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda folds: not folds,
+        description="Folds of each try, each compared on its own validation part; none: the dataset's own split.",
+    )
     version: str = Field(description="Version of mlabench.")
     methods: dict[str, str] = Field(
         description="The tuned methods' labels, each with the hash of dataset, encoders, options and training that "

@@ -61,6 +61,7 @@ def tuned_suite(suite: Suite, searched: Suite, results: Sequence[TuningResult], 
         objective=OBJECTIVE,
         seeds=searched.seeds,
         missing=tuple(dict.fromkeys(trial.missing.key for trial in some.trials)),
+        folds=len({trial.fold for trial in some.trials if trial.fold}),
         version=__version__,
         methods={label: one.trials[0].configuration for label, one in best.items()},
     ).model_dump(mode="json")

@@ -21,7 +21,7 @@ OBJECTIVE = "multimodal accuracy on the validation split, of the selected epoch"
 
 @dataclass(frozen=True)
 class Try:
-    """A configuration, its trainings (one for each seed and missing pattern), and what it reached."""
+    """A configuration, its trainings (one for each seed, fold and missing pattern), and what it reached."""
 
     candidate: Candidate
     trials: tuple[Trial, ...]
@@ -58,7 +58,7 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
     A search that was interrupted resumes: its proposals follow from the seed and the scores of the records alone.
 
     Args:
-        suite: The suite; each try is trained with each of its seeds under each of its training patterns.
+        suite: The suite; each try is trained with each of its seeds and folds under each of its training patterns.
         session: Where the tries' records are kept, and how they are run; more or fewer workers change no result.
         retry_failed: Run tries again that failed earlier.
 

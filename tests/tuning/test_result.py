@@ -70,6 +70,21 @@ def planned(tmp_path: Path, **overrides: Any) -> Plan:
     return expand(load_suite(tmp_path / "short.yaml", Overrides(**overrides)))
 
 
+def test_the_report_says_that_the_folds_share_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    searched = suite_of(tmp_path, ENTRIES, seeds="0", rates="0", folds="3")
+    outcomes = tried(searched, tmp_path / "r", Invented(), monkeypatch)
+    whole = load_suite(tmp_path / "some.yaml", Overrides(folds="3"))
+    result.write_suite(result.tuned_suite(whole, searched, outcomes, None), tmp_path / "short.yaml")
+    plan = planned(tmp_path)
+    assert len(plan.cells) == 3 * 2 * 2 * 3
+    assert plan.tuned_labels() == plan.labels
+    assert tuning_sentence(plan) == (
+        "Hyper-parameters: tuned, 6 configurations per method compared on the validation parts of 3 folds (TPE, "
+        "seed 0; training seed 0; missing patterns: complete), whose samples other folds test, so that all accuracies "
+        "are a little optimistic."
+    )
+
+
 def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
     console = Console(record=True, width=400)
     print_tables(planned(tmp_path), Store(tmp_path / "none"), console)

@@ -60,6 +60,23 @@ def test_the_score_is_the_mean_accuracy_of_the_selected_epoch_over_seeds_and_rat
         assert one.best.score == max(each.score for each in one.tries)
 
 
+def test_with_folds_a_try_is_compared_on_the_validation_part_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def by_fold(trial: Trial) -> Record:
+        assert trial.fold is not None
+        found = record(trial)
+        found.curves[2].validation["multimodal"] += 0.01 * int(trial.fold.name)
+        return found
+
+    runner = Invented(by_fold)
+    suite = suite_of(tmp_path, seeds="1", rates="0", folds="3", settings=("tuning.tries=6",))
+    for one in tried(suite, tmp_path / "r", runner, monkeypatch):
+        for each in one.tries:
+            assert [trial.fold and trial.fold.name for trial in each.trials] == ["1", "2", "3"]
+            assert each.score == pytest.approx(accuracy(each.trials[0]) + 0.02)
+    assert len(runner.jobs) == 2 * 6 * 3
+    assert all(job.tests == () for job in runner.jobs), "no test part of any fold is ever evaluated"
+
+
 def test_the_search_finds_what_is_better_than_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     suite = suite_of(tmp_path, seeds="0", rates="0", settings=("tuning.tries=40",))
     for one in tried(suite, tmp_path / "r", Invented(), monkeypatch):
