@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import nan
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mlabench.reporting.charts import Chart, Series
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.reporting.wording import ends, listed, number, p_value, points
-from mlabench.statistics import Interval
+from mlabench.statistics import Decision, Interval, Outcomes, Verdict
 from mlabench.suite import Question
 from mlabench.words import counted
-
-if TYPE_CHECKING:
-    from mlabench.statistics import Decision
-
-Verdict = Literal["better", "worse", "practically equal", "undecided"]
 
 #: Of a whole family: ``mixed`` where the method is better than some and worse than others.
 FamilyVerdict = Verdict | Literal["mixed"]
@@ -54,11 +49,20 @@ RULES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a comparison: numbers of each test sample, if known, and of each training (by seed and fold)."""
+
+    outcomes: Outcomes | None
+    per_training: Mapping[tuple[int, str], float]
+
+
 @dataclass(frozen=True)
 class Contrast:
     """One comparison: ``what`` of ``method`` minus that of ``other``, at ``where``.
 
-    ``decision`` is None if it was not measured: the two have no runs in common. Numbers are in ``unit``.
+    ``decision`` is None if it was not measured: the two have no runs in common. Numbers are in ``unit``; ``sides`` are
+    what was compared.
     """
 
     method: str
@@ -67,6 +71,7 @@ class Contrast:
     where: str
     decision: Decision | None
     unit: str = "points"
+    sides: tuple[Side, Side] | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -115,6 +120,12 @@ class Contrast:
     def digits(self) -> int:
         """Decimals that its numbers are shown with."""
         return 1 if self.unit == "points" else 2
+
+    def told(self, name: str) -> str:
+        """``name (+0.3 [−0.6, 1.2])``"""
+        if self.effect is None:
+            return f"{name} (not measured)"
+        return f"{name} ({number(self.effect.estimate, self.digits, signed=True)} {ends(self.effect, self.digits)})"
 
     def cells(self) -> tuple[Cell, ...]:
         """Its row of a table, under :data:`COLUMNS`."""
@@ -194,20 +205,18 @@ class Family:
         """``better than 3 of 4; practically equal to QMF (+0.3 [−0.6, 1.2])``: what was found, in words."""
         words = {"better": "better than", "worse": "worse than", "practically equal": "practically equal to"}
         parts = []
-        for verdict, word in words.items():
+        for verdict, word in (words | {"undecided": "undecided against"}).items():
             found = [one for one in self.contrasts if one.verdict == verdict]
-            if verdict == "better" and len(found) > 1:
+            if len(found) > (1 if verdict == "better" else _MANY):
                 every = len(found) == len(self.contrasts)
-                parts.append(f"{word} {'all' if every else f'{len(found)} of'} {len(self.contrasts)} other methods")
-            elif len(found) > _MANY:
-                parts.append(f"{word} {len(found)} of {len(self.contrasts)}")
+                effects = [one.effect.estimate for one in found if one.effect]
+                ends = (number(end, found[0].digits, signed=True) for end in (min(effects), max(effects)))
+                whom = f"{'all' if every else f'{len(found)} of'} {len(self.contrasts)} others"
+                parts.append(f"{word} {whom} (by {' to '.join(ends)})" if effects else f"{word} {whom}")
             elif found:
-                parts.append(f"{word} {listed([_named(one) for one in found])}")
-        found = [one for one in self.contrasts if one.verdict == "undecided"]
-        if found:
-            whom = listed([_named(one) for one in found]) if len(found) <= _MANY else f"{len(found)} others"
-            more = f" (about {counted(self.needed, 'more training')} per method would decide)" if self.needed else ""
-            parts.append(f"undecided against {whom}{more}")
+                parts.append(f"{word} {listed(one.told(one.other) for one in found)}")
+        if self.needed:
+            parts[-1] += f" (about {counted(self.needed, 'more training')} per method would decide)"
         return "; ".join(parts) or "nothing to compare with"
 
     def table(self, name: str, title: str, note: str, conditions: str = "") -> Table:
@@ -221,31 +230,27 @@ class Family:
         names = tuple(_HEADS[place] for place in shown)
         return Table(name, title, note, conditions, names, unranked(*COLUMNS), tuple(rows))
 
-    def series(self, x: Mapping[str, float] | None = None) -> Iterator[Series]:
-        """One per other method: its differences by ``where``, placed at ``x`` if given."""
-        for other in dict.fromkeys(one.other for one in self.contrasts):
-            own = [(one, one.effect) for one in self.contrasts if one.other == other and one.effect]
-            if own:
-                yield Series(
-                    other,
-                    [x[one.where] for one, _ in own] if x else [one.where for one, _ in own],
-                    [effect.estimate for _, effect in own],
-                    [effect.low for _, effect in own],
-                    [effect.high for _, effect in own],
-                    [f"{one.verdict}; {basis(one.decision)}" for one, _ in own if one.decision],
-                )
+    def series(self, x: Mapping[str, float] | None = None, by: Literal["other", "what"] = "other") -> Iterator[Series]:
+        """One per other method, or per thing that is compared: its differences by ``where``, at ``x`` if given."""
+        named = [(getattr(one, by), one, one.effect) for one in self.contrasts]
+        for label in dict.fromkeys(name for name, _, effect in named if effect):
+            own = [
+                (one, effect) for name, one, effect in named if name == label and effect and (not x or one.where in x)
+            ]
+            yield Series(
+                label,
+                [x[one.where] for one, _ in own] if x else [one.where for one, _ in own],
+                [effect.estimate for _, effect in own],
+                [effect.low for _, effect in own],
+                [effect.high for _, effect in own],
+                [f"{one.verdict}; {basis(one.decision)}" for one, _ in own if one.decision],
+            )
 
 
 _HEADS = ("What", "Minus", "Where")
 
 #: More methods than this are counted in a sentence rather than named.
-_MANY = 4
-
-
-def _named(one: Contrast) -> str:
-    if one.effect is None:
-        return f"{one.other} (not measured)"
-    return f"{one.other} ({number(one.effect.estimate, one.digits, signed=True)} {ends(one.effect, one.digits)})"
+_MANY = 5
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,7 @@ class Answer:
         dataset: The column of the grid.
         about: The dataset in words: what it stands in for, if it does.
         suites: The suites whose trials it rests on.
+        method: The label of the method in question.
         claim: What the paper claims.
         family: The comparisons that decide, of the method in question with others.
         sentence: What was found, in plain words.
@@ -271,6 +277,7 @@ class Answer:
     dataset: str
     about: str
     suites: tuple[str, ...]
+    method: str
     claim: str
     family: Family
     sentence: str

@@ -1,27 +1,39 @@
-"""What the statistics need from a suite's results: outcomes sample by sample where stored, else numbers per seed."""
+"""What statistics need from a suite's results: outcomes sample by sample where stored, else numbers per training."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.missing import Missing
+from mlabench.record import Record
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.statistics import Outcomes
-from mlabench.store import PREDICTIONS, Arrays, Store
+from mlabench.store import (
+    PREDICTIONS,
+    Arrays,
+    DamagedOutcomesError,
+    PatternOutcomes,
+    SampleSet,
+    Store,
+    TrialOutcomes,
+)
 
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"
 
 #: What may come of reading an archive that was damaged or removed after its record was verified.
 _UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
+
+#: One training: its seed and its fold, which is empty without folds.
+Run = tuple[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How one trained model weighted the modalities of each test sample. ``[N, M]`` each
+    """How one trained model weighted the modalities of each test sample. ``[n, M]`` each
 
     ``correct``: whether a modality's own prediction is right; of no meaning where it is absent.
     """
@@ -44,46 +56,96 @@ class Weights:
     correct: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """One trained model under one test pattern: a fraction of the logits' size.
+@dataclass
+class Archive:
+    """What is stored of trials; whoever asks, each record and each file is read once.
 
-    ``present`` is ``[N, M]``; ``correct`` is ``[N]`` by target, of no meaning where the modality is absent.
+    ``problems`` holds trials whose predictions are of no use, with the reason; it fills as they are read. ``records``
+    are those read already, by trial id.
     """
 
-    present: NDArray[np.bool_]
-    correct: dict[str, NDArray[np.bool_]]
+    store: Store | None
+    problems: dict[str, str] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    _outcomes: dict[str, TrialOutcomes | None] = field(default_factory=dict)
 
+    def outcomes(self, trial: str, modalities: Sequence[str]) -> TrialOutcomes | None:
+        """Which predictions of a trial are right; None if that was not kept."""
+        if trial not in self._outcomes:
+            self._outcomes[trial] = self._read(trial, tuple(modalities))
+        return None if trial in self.problems else self._outcomes[trial]
 
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """The test samples that all trials must share: ids, and codes of independent groups."""
+    def arrays(self, trial: str, names: Sequence[str]) -> Arrays:
+        """Those of the named arrays of a trial's predictions that are there."""
+        if self.store is None or trial in self.problems:
+            return {}
+        path = self.store.folder(trial) / PREDICTIONS
+        if not path.is_file():
+            return {}
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in names or archive.files if name in archive}
+        except _UNREADABLE as error:
+            self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
+            return {}
 
-    ids: NDArray[np.str_]
-    groups: NDArray[np.int64]
+    def _read(self, trial: str, modalities: tuple[str, ...]) -> TrialOutcomes | None:
+        if self.store is None:
+            return None
+        try:
+            found = self.store.outcomes(trial)
+        except DamagedOutcomesError as error:
+            self.problems[trial] = str(error)
+            return None
+        return found or self._of_predictions(trial, modalities)
+
+    def _of_predictions(self, trial: str, modalities: tuple[str, ...]) -> TrialOutcomes | None:
+        """From older records, which keep predictions alone."""
+        names = self.arrays(trial, ())
+        if not {"ids", "labels"} <= names.keys():
+            return None
+        labels, tests = names["labels"], {}
+        for name in names:
+            test, _, kind = name.rpartition("/")
+            if kind != "present":
+                continue
+            correct = names.get(f"{test}/correct")
+            if correct is None or correct.shape[1:] != (len(modalities) + 1,):
+                logits = [names.get(f"{test}/{target}") for target in (*modalities, "fused")]
+                absent = np.zeros(len(labels), dtype=bool)
+                right = [absent if own is None else own.argmax(axis=1) == labels for own in logits]
+                correct = np.stack(right, axis=1)
+            tests[test] = PatternOutcomes(names[name], correct, np.full(len(labels), np.nan, dtype=np.float32))
+        samples = SampleSet(names["ids"], names.get("groups", names["ids"]), labels)
+        return TrialOutcomes(samples, modalities, tests)
 
 
 class Evidence:
-    """Reads the stored predictions behind a suite's results.
+    """What is known, training by training and sample by sample, about a suite's results.
 
     Only what is asked for is read, once. Runs that failed, are missing or could not be read are left out; numbers
-    are in percent. Rates and settings are called as in :class:`Results`. Without a store all numbers are per seed.
-    ``problems`` holds trials whose predictions are of no use, with the reason; it fills as predictions are read.
+    are in percent. Rates and settings are called as in :class:`Results`. With folds the predictions of all folds of a
+    repeat are pooled, and a repeat that lacks one is left out. Without a store all numbers are per training.
     """
 
-    def __init__(self, results: Results, store: Store | None) -> None:
+    def __init__(self, results: Results, store: Store | None, archive: Archive | None = None) -> None:
         self.results = results
-        self.problems: dict[str, str] = {}
-        self._store = store
+        self.archive = archive or Archive(store)
+        self.folds: tuple[str, ...] = tuple(sorted(results.scores["fold"].unique())) or ("",)
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
-        self._judgements: dict[tuple[str, str], _Judged | None] = {}
+        self._places: dict[str, NDArray[np.int64] | None] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Trials of the suite whose predictions are of no use, and why."""
+        return {trial: why for trial, why in self.archive.problems.items() if trial in self.results.records}
 
     def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
         """Which samples a method gets right at one point of the missing-rate axis.
 
-        Of a modality, over the samples that have it, and of exactly the seeds that :meth:`per_seed` has. None if that
-        is impossible: there is no such seed, or the predictions of one were not kept or are about other samples (then
-        :attr:`problems` says so).
+        Of a modality, over the samples that have it, and of exactly the repeats that :meth:`per_seed` has. None if
+        that is impossible: there is no such repeat, or the predictions of one were not kept or are about other samples
+        (then :attr:`problems` says so).
         """
         return self._outcomes_at(label, setting, target)
 
@@ -91,82 +153,118 @@ class Evidence:
         """The same of a method trained under one setting and tested under another."""
         return self._outcomes_at(label, train_setting, test_setting, target)
 
-    def per_seed(self, label: str, setting: str, target: str) -> dict[int, float]:
-        """The accuracy of each finished run, in percent, by seed."""
-        found: dict[int, list[float]] = {}
-        for run in self._at(label, setting, target):
-            found.setdefault(run.seed, []).append(run.accuracy)
-        # Runs may differ in the seed of their patterns alone.
-        return {seed: 100.0 * float(np.mean(accuracies)) for seed, accuracies in found.items()}
+    def brier(self, label: str, setting: str) -> Outcomes | None:
+        """Brier scores of the fused predictions, between 0 and 2, in place of right and wrong; None if not kept."""
+        found = self._gathered(self._at(label, setting, MULTIMODAL), lambda one: one.brier.astype(np.float64))
+        return None if found is None or np.isnan(found.correct).any() else found
 
-    def probe(self, label: str, setting: str) -> dict[str, dict[int, float]]:
-        """Accuracy of a linear probe on each frozen encoder, complete test samples, in percent, per modality and seed.
+    def per_seed(self, label: str, setting: str, target: str) -> dict[int, float]:
+        """The accuracy of each repeat, in percent, by seed: over all folds, so that every sample counts once."""
+        found = {}
+        for seed, by_fold in self._repeats(self._at(label, setting, target)).items():
+            # Runs may differ in the seed of their patterns alone.
+            hits = [own[0].n * np.mean([run.accuracy for run in own]) for own in by_fold.values()]
+            found[seed] = 100.0 * float(sum(hits)) / sum(own[0].n for own in by_fold.values())
+        return found
+
+    def per_training(self, *place: str) -> dict[Run, float]:
+        """The accuracy of each finished training, in percent, on its own test samples.
+
+        At a label, setting and target, or at a label, the settings of training and of test, and a target.
+        """
+        found: dict[Run, list[float]] = {}
+        for run in self._at(*place):
+            found.setdefault((run.seed, run.fold), []).append(run.accuracy)
+        return {run: 100.0 * float(np.mean(accuracies)) for run, accuracies in found.items()}
+
+    def probe(self, label: str, setting: str) -> dict[str, dict[Run, float]]:
+        """Accuracy of a linear probe on each frozen encoder, complete test samples, in percent, per modality.
 
         Modalities without a probe are left out.
         """
-        found: dict[str, dict[int, float]] = {}
-        for seed, trial, _, _ in self._at(label, setting, MULTIMODAL):
-            evaluation = self.results.records[trial].evaluations.get(_COMPLETE)
+        found: dict[str, dict[Run, float]] = {}
+        for run in self._at(label, setting, MULTIMODAL):
+            evaluation = self.results.records[run.trial].evaluations.get(_COMPLETE)
             for modality, scores in ((evaluation and evaluation.probe) or {}).items():
-                found.setdefault(modality, {})[seed] = 100.0 * scores.accuracy
+                found.setdefault(modality, {})[run.seed, run.fold] = 100.0 * scores.accuracy
         return found
 
-    def predictions(self, label: str, setting: str, target: str) -> dict[int, Predictions]:
-        """The logits behind :meth:`outcomes`, by seed; without the seeds whose predictions were not kept."""
+    def predictions(self, label: str, setting: str, target: str) -> dict[Run, Predictions]:
+        """The logits behind :meth:`outcomes`, in the order of a trial's own samples, where they were kept."""
         found = {}
-        for seed, trial, test, _ in self._at(label, setting, target):
-            names = present, logits = f"{test}/present", _logits(test, target)
-            if (arrays := self._read(trial, names)).keys() >= set(names):
+        for run in self._at(label, setting, target):
+            names = present, logits = f"{run.test}/present", _logits(run.test, target)
+            if (arrays := self.archive.arrays(run.trial, [*names, "labels"])).keys() >= {*names, "labels"}:
                 here = self._having(target, arrays[present])
-                found[seed] = Predictions(arrays[logits][here], arrays["labels"][here])
+                found[run.seed, run.fold] = Predictions(arrays[logits][here], arrays["labels"][here])
         return found
 
     def presence(self, label: str, setting: str) -> NDArray[np.bool_] | None:
         """Which modalities the columns of the multimodal :meth:`outcomes` have. ``[N, M]``
 
-        None if the seeds' patterns differ, or no predictions were kept.
+        None if the repeats' patterns differ, or no predictions were kept.
         """
-        found = None
-        for _, trial, test, _ in self._at(label, setting, MULTIMODAL):
-            judged = self._judged(trial, test)
-            if judged is None or (found is not None and not np.array_equal(found, judged.present)):
-                return None
-            found = judged.present
-        return found
+        found = self._gathered(self._at(label, setting, MULTIMODAL), lambda one: one.present)
+        if found is None or (found.correct != found.correct[0]).any():
+            return None
+        return np.asarray(found.correct[0], dtype=bool)
 
-    def weights(self, label: str, setting: str) -> dict[int, Weights] | None:
-        """Fusion weights by seed; None if the method has none, or they were not recorded."""
-        modalities = self.results.plan.modalities
+    def weights(self, label: str, setting: str) -> dict[Run, Weights] | None:
+        """Fusion weights by training; None if the method has none, or they were not kept."""
         found = {}
-        for seed, trial, test, _ in self._at(label, setting, MULTIMODAL):
-            name, judged = f"{test}/weight", self._judged(trial, test)
-            if judged is None or not judged.correct.keys() >= set(modalities):
-                continue
-            if name in (arrays := self._read(trial, [name])):
-                correct = np.stack([judged.correct[modality] for modality in modalities], axis=1)
-                found[seed] = Weights(judged.present, arrays[name], correct)
+        for run in self._at(label, setting, MULTIMODAL):
+            name, tested = f"{run.test}/weight", self._tested(run)
+            if tested is not None and name in (arrays := self.archive.arrays(run.trial, [name])):
+                found[run.seed, run.fold] = Weights(tested.present, arrays[name], tested.correct[:, :-1])
         return found or None
 
     def projections(self, label: str, seed: int) -> dict[str, NDArray[np.float32]] | None:
         """The embeddings of complete test samples in two dimensions, per modality ``[n, 2]``.
 
-        Of the run trained on complete data; None if there is none, or they were not recorded.
+        Of the training on complete data, with folds of the first; None if there is none, or they were not kept.
         """
         names = {modality: f"{_COMPLETE}/projection/{modality}" for modality in self.results.plan.modalities}
-        for own, trial, _, _ in self._at(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL):
-            if own == seed and (arrays := self._read(trial, list(names.values()))).keys() >= set(names.values()):
-                return {modality: arrays[name] for modality, name in names.items()}
+        for run in self._at(label, _COMPLETE_SETTING, _COMPLETE_SETTING, MULTIMODAL):
+            if run.seed == seed:
+                arrays = self.archive.arrays(run.trial, list(names.values()))
+                if arrays.keys() >= set(names.values()):
+                    return {modality: arrays[name] for modality, name in names.items()}
         return None
 
+    def pooled(self, values: Mapping[Run, NDArray[Any]], label: str, setting: str) -> Outcomes | None:
+        """Numbers for each test sample of each training of a method, put together as :meth:`outcomes` are.
+
+        Each array is in the order of its trial's own samples ``[n]``; None if a training lacks one.
+        """
+        runs = self._at(label, setting, MULTIMODAL)
+        if not all((run.seed, run.fold) in values for run in runs):
+            return None
+        own = iter([values[run.seed, run.fold] for one in self._repeats(runs).values() for (run,) in one.values()])
+        return self._gathered(runs, lambda _: next(own))
+
+    def group_names(self) -> NDArray[np.str_]:
+        """What the codes in the groups of :meth:`outcomes` stand for."""
+        return np.unique(self.samples.groups) if self.samples else np.array([], dtype=str)
+
+    def partial(self) -> dict[str, list[int]]:
+        """The repeats, by label, that have some folds but not all anywhere, and so are not counted there."""
+        found: dict[str, set[int]] = {}
+        for place, runs in self._runs.items():
+            if place[-1] == MULTIMODAL and len(self.folds) > 1:
+                found.setdefault(place[0], set()).update({run.seed for run in runs} - set(self._repeats(runs)))
+        return {label: sorted(seeds) for label, seeds in found.items() if seeds}
+
     def _at(self, *place: str) -> list[_Run]:
-        """The runs at a place, by seed: label, setting and target, or with the settings of both training and test."""
+        """The runs at a place: label, setting and target, or with the settings of both training and test."""
         return self._runs.get(place, [])
 
     @cached_property
     def _runs(self) -> dict[tuple[str, ...], list[_Run]]:
         """The finished runs that have an accuracy, by place."""
         scores = self.results.scores
-        rows = scores[scores["status"].eq("ok") & scores["accuracy"].notna()].sort_values("seed", kind="stable")
+        rows = scores[scores["status"].eq("ok") & scores["accuracy"].notna()].sort_values(
+            ["seed", "fold"], kind="stable"
+        )
         runs = list(map(_Run._make, zip(*(rows[name].tolist() for name in _Run._fields), strict=True)))
         found: dict[tuple[str, ...], list[_Run]] = {}
         for settings in (["setting"], ["train_setting", "test_setting"]):
@@ -175,102 +273,120 @@ class Evidence:
                 found.setdefault(place, []).append(run)
         return found
 
+    def _repeats(self, runs: Sequence[_Run]) -> dict[int, dict[str, list[_Run]]]:
+        """By seed and fold, the repeats that have all their folds."""
+        found: dict[int, dict[str, list[_Run]]] = {}
+        for run in runs:
+            found.setdefault(run.seed, {}).setdefault(run.fold, []).append(run)
+        return {seed: by_fold for seed, by_fold in found.items() if len(by_fold) == len(self.folds)}
+
     def _outcomes_at(self, *place: str) -> Outcomes | None:
         if place not in self._outcomes:
-            self._outcomes[place] = self._outcomes_of(self._at(*place), place[-1])
+            target = place[-1]
+            column = self.results.targets.index(target)
+            runs = self._at(*place)
+            found = self._gathered(runs, lambda one: one.correct[:, column])
+            if found is not None and target != MULTIMODAL:
+                found = self._of_those_present(found, runs, column)
+            self._outcomes[place] = found
         return self._outcomes[place]
 
-    def _outcomes_of(self, runs: Sequence[_Run], target: str) -> Outcomes | None:
-        seeds = tuple(run.seed for run in runs)
-        if not runs or len(set(seeds)) < len(seeds):  # one seed under two patterns: about different samples
+    def _of_those_present(self, found: Outcomes, runs: Sequence[_Run], column: int) -> Outcomes | None:
+        """The samples that have a modality; None unless they are the same in all repeats."""
+        here = self._gathered(runs, lambda one: one.present[:, column])
+        if here is None or (here.correct != here.correct[0]).any() or not here.correct[0].any():
             return None
-        correct, here = [], None
-        for _, trial, test, _ in runs:
-            judged = self._judged(trial, test)
-            if judged is None or target not in judged.correct:
-                return None
-            own = self._having(target, judged.present)
-            if here is not None and not np.array_equal(own, here):
-                return None
-            here = own
-            correct.append(judged.correct[target][here])
-        split = self._split
-        if split is None or here is None or not here.any():
+        kept = np.asarray(here.correct[0], dtype=bool)
+        folds = None if found.folds is None else found.folds[:, kept]
+        return Outcomes(found.correct[:, kept], found.groups[kept], found.seeds, folds)
+
+    def _gathered(self, runs: Sequence[_Run], pick: Callable[[PatternOutcomes], NDArray[Any]]) -> Outcomes | None:
+        """Something about each sample, one row per repeat; None if it is not known of all of them. ``[R, N, ...]``"""
+        repeats = self._repeats(runs)
+        if not repeats or self.samples is None:
             return None
-        return Outcomes(np.stack(correct), split.groups[here], seeds)
+        count = len(self.samples.ids)
+        rows, codes = [], np.full((len(repeats), count), -1)
+        for row, by_fold in enumerate(repeats.values()):
+            parts = []
+            for code, fold in enumerate(self.folds):
+                if len(by_fold[fold]) > 1:  # one seed under two patterns: about different samples
+                    return None
+                tested, places = self._tested(by_fold[fold][0]), self._places_of(by_fold[fold][0].trial)
+                if tested is None or places is None:
+                    return None
+                codes[row, places] = code
+                parts.append((places, pick(tested)))
+            whole = np.zeros((count, *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
+            for places, values in parts:
+                whole[places] = values
+            rows.append(whole)
+        if (codes < 0).any():
+            return None
+        folds = codes if len(self.folds) > 1 else None
+        return Outcomes(np.stack(rows), self._groups, tuple(repeats), folds)
+
+    def _tested(self, run: _Run) -> PatternOutcomes | None:
+        found = self.archive.outcomes(run.trial, self.results.plan.modalities)
+        return None if found is None else found.tests.get(run.test)
 
     def _having(self, target: str, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which samples a target is about. ``[N]``"""
+        """Which samples a target is about. ``[n]``"""
         if target == MULTIMODAL:
             return np.ones(len(present), dtype=bool)
         return present[:, self.results.plan.modalities.index(target)]
 
-    def _judged(self, trial: str, test: str) -> _Judged | None:
-        """What is stored of a trial under a test pattern; None if nothing is. All targets are read at once."""
-        key = (trial, test)
-        if key not in self._judgements:
-            present, correct = f"{test}/present", f"{test}/correct"
-            arrays, targets = self._read(trial, [present, correct]), self.results.targets
-            self._judgements[key] = None
-            if present in arrays:
-                told = arrays.get(correct)
-                if told is not None and told.dtype == bool and told.shape[1:] == (len(targets),):
-                    right = dict(zip(targets, told.T, strict=True))
-                else:
-                    right = self._right(trial, test)
-                self._judgements[key] = _Judged(arrays[present], right)
-        return self._judgements[key]
-
-    def _right(self, trial: str, test: str) -> dict[str, NDArray[np.bool_]]:
-        """By target, which predictions are right, where an archive does not say so itself."""
-        logits = {target: _logits(test, target) for target in self.results.targets}
-        arrays = self._read(trial, list(logits.values()))
-        return {
-            target: arrays[name].argmax(axis=1) == arrays["labels"] for target, name in logits.items() if name in arrays
-        }
+    @cached_property
+    def samples(self) -> SampleSet | None:
+        """All test samples: those of the first trial that kept its predictions, or of all folds of a repeat."""
+        by_seed: dict[int, dict[str, SampleSet]] = {}
+        for trial, record in self.results.records.items():
+            seed, fold = record.trial.seed, record.trial.fold.name if record.trial.fold else ""
+            own = by_seed.setdefault(seed, {})
+            if fold in own or (found := self.archive.outcomes(trial, self.results.plan.modalities)) is None:
+                continue
+            own[fold] = found.samples
+            if len(own) == len(self.folds):
+                parts = [own[fold] for fold in self.folds]
+                if len(parts) == 1:
+                    return parts[0]
+                return SampleSet(*(np.concatenate([getattr(part, name) for part in parts]) for name in _SAMPLES))
+        return None
 
     @cached_property
-    def _split(self) -> _Split | None:
-        """The test samples, from the first trial that names groups, or from the first whose predictions were kept."""
-        ids = None
-        for trial in self.results.records:
-            found = self._arrays(trial, ["ids", "groups"])
-            if found.keys() == {"ids", "groups"}:
-                return _Split(found["ids"], np.unique(found["groups"], return_inverse=True)[1].astype(np.int64))
-            ids = found.get("ids") if ids is None else ids
-        return None if ids is None else _Split(ids, np.arange(len(ids)))
+    def _groups(self) -> NDArray[np.int64]:
+        """Codes of all test samples' groups. ``[N]``"""
+        groups = self.samples.groups if self.samples else np.array([], dtype=str)
+        codes: NDArray[np.int64] = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+        return codes
 
-    def _read(self, trial: str, names: Sequence[str]) -> Arrays:
-        """The labels and the named arrays, as far as they are there, in the order of the split's ids.
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        ids = self.samples.ids if self.samples else np.array([], dtype=str)
+        order: NDArray[np.int64] = np.argsort(ids)
+        return order
 
-        Nothing if they are not of the split's samples.
-        """
-        split = self._split
-        arrays = self._arrays(trial, ["ids", "labels", *names])
-        if split is None or not arrays.keys() >= {"ids", "labels"}:
-            return {}
-        ids = arrays.pop("ids")
-        if np.array_equal(ids, split.ids):
-            return arrays
-        order, other = np.argsort(ids), np.argsort(split.ids)
-        if np.array_equal(ids[order], split.ids[other]):
-            return {name: array[order[np.argsort(other)]] for name, array in arrays.items()}
-        self.problems[trial] = "its test samples are not those of the other trials, so it is compared by seeds alone"
-        return {}
+    def _places_of(self, trial: str) -> NDArray[np.int64] | None:
+        """Where a trial's samples are among all test samples; None if they are others. ``[n]``"""
+        found, every = self.archive.outcomes(trial, self.results.plan.modalities), self.samples
+        if found is None or every is None:
+            return None
+        key = found.samples.key
+        if key not in self._places:
+            ids = every.ids[self._order]
+            at = np.minimum(np.searchsorted(ids, found.samples.ids), len(ids) - 1)
+            same = np.array_equal(ids[at], found.samples.ids)
+            whole = len(self.folds) > 1 or len(at) == len(ids)
+            self._places[key] = np.asarray(self._order[at]) if same and whole else None
+        places = self._places[key]
+        if places is None:
+            self.archive.problems[trial] = (
+                "its test samples are not those of the other trials, so it is compared by trainings alone"
+            )
+        return places
 
-    def _arrays(self, trial: str, names: Sequence[str]) -> Arrays:
-        """Those of the named arrays of a trial that are there."""
-        if self._store is None or trial in self.problems:
-            return {}
-        path = self._store.folder(trial) / PREDICTIONS
-        if not path.is_file():
-            return {}
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names if name in archive}
-        except _UNREADABLE as error:
-            self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
-            return {}
+
+_SAMPLES = ("ids", "groups", "labels")
 
 
 def _logits(test: str, target: str) -> str:
@@ -279,9 +395,11 @@ def _logits(test: str, target: str) -> str:
 
 
 class _Run(NamedTuple):
-    """One finished run under one test pattern."""
+    """One finished run under one test pattern, on ``n`` samples."""
 
     seed: int
+    fold: str
     trial: str
     test: str
+    n: int
     accuracy: float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mlabench.reporting import answer as now
 from mlabench.reporting.charts import Chart
 from mlabench.reporting.table import Table
 from mlabench.statistics import Interval
@@ -50,3 +51,33 @@ class Answer:
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     caveats: tuple[str, ...] = field(default=())
+
+
+_FORMER: dict[str, Verdict] = {"better": "supported", "worse": "contradicted"}
+
+
+def as_before(one: now.Answer) -> Answer:
+    """A new answer as the page still shows it."""
+    findings = [
+        Finding(
+            own.statement,
+            _FORMER.get(own.verdict, "not decided"),
+            own.effect,
+            own.decision.p_value if own.decision else None,
+        )
+        for own in one.family.contrasts
+    ]
+    return Answer(
+        question=one.topic.question,
+        suite=one.suites[0],
+        dataset=one.about,
+        claim=one.claim,
+        verdict=_FORMER.get(one.verdict, "not decided"),
+        rule=one.rule,
+        headline=one.sentence,
+        effect=one.effect,
+        findings=tuple(findings),
+        tables=tuple(replace(table, name=f"{one.half}_{table.name}") for table in one.tables),
+        charts=tuple(replace(chart, name=f"{one.half}_{chart.name}") for chart in one.charts),
+        caveats=one.caveats,
+    )

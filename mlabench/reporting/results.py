@@ -92,12 +92,15 @@ class Results:
         return self._by_place.get((label, train, test, target), self.scores.iloc[:0])
 
 
-def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
-    """Reads each record of a plan once and lays its numbers out; without those made with a limit, unless asked for."""
+def load(plan: Plan, store: Store, *, include_limited: bool = False, known: dict[str, Record] | None = None) -> Results:
+    """Reads each record of a plan once and lays its numbers out; without those made with a limit, unless asked for.
+
+    Records that are ``known`` are not read again, and those that are read become known.
+    """
     already_set_aside = len(store.set_aside)
     cells = [cell for cell in plan.cells if include_limited or cell.trial.limit is None]
     trials = dict.fromkeys(cell.trial.id for cell in cells)
-    records, unread = read_all(store, trials)
+    records, unread = read_all(store, trials, known)
     naming = _Naming(plan)
     scores = [row for cell in cells for row in _score_rows(cell, records.get(cell.trial.id), plan, naming)]
     curves = [row for cell in cells for row in _curve_rows(cell, records.get(cell.trial.id), naming)]
@@ -117,19 +120,23 @@ def load(plan: Plan, store: Store, *, include_limited: bool = False) -> Results:
     )
 
 
-def read_all(store: Store, trials: Iterable[str]) -> tuple[dict[str, Record], tuple[tuple[str, str], ...]]:
+def read_all(
+    store: Store, trials: Iterable[str], known: dict[str, Record] | None = None
+) -> tuple[dict[str, Record], tuple[tuple[str, str], ...]]:
     """The records of these trials, and those that this version or this user cannot read, with the reason."""
-    records, unread = {}, []
+    known = {} if known is None else known
+    records: dict[str, Record] = {}
+    unread = []
     for trial in trials:
         try:
-            record = store.read(trial)
+            record = known.get(trial) or store.read(trial)
         except UserError as error:  # of a newer schema
             unread.append((trial, f"{error.problem} {error.remedy}".strip()))
         except OSError as error:
             unread.append((trial, f"{error.strerror or type(error).__name__}."))
         else:
             if record is not None:
-                records[trial] = record
+                records[trial] = known[trial] = record
     return records, tuple(unread)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlabench.reporting import notes
 from mlabench.reporting.charts import Chart, result_charts
-from mlabench.reporting.former import Answer
+from mlabench.reporting.former import Answer, as_before
 from mlabench.reporting.published import Number, published_table
 from mlabench.reporting.results import Results, load
 from mlabench.reporting.table import Table
@@ -60,13 +60,14 @@ def report_suite(
     plan: Plan, store: Store, folder: Path, *, include_limited: bool = False, published: Sequence[Number] = ()
 ) -> SuiteReport:
     """Reads and answers everything about one suite."""
-    from mlabench.reporting.evidence import Evidence  # with SciPy, which takes a moment to import
+    from mlabench.reporting.evidence import Archive, Evidence  # with SciPy, which takes a moment to import
     from mlabench.reporting.questions import answers
     from mlabench.reporting.tables.leaderboard import leaderboard
 
-    results = load(plan, store, include_limited=include_limited)
-    evidence = Evidence(results, store)
-    given = tuple(map(_with_charts_that_show, answers(evidence))) if results.settings else ()
+    archive = Archive(store)
+    results = load(plan, store, include_limited=include_limited, known=archive.records)
+    evidence = Evidence(results, store, archive)
+    given = map(as_before, answers([plan], archive, include_limited=include_limited))
     board = leaderboard(evidence)
     beside = published_table(results, published)
     return SuiteReport(
@@ -74,7 +75,7 @@ def report_suite(
         folder=folder,
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
         charts=(*(board.charts if board else ()), *result_charts(evidence)),
-        answers=given,
+        answers=tuple(map(_with_charts_that_show, given)),
         shortfalls=tuple(notes.shortfalls(results, evidence.problems)),
         caveats=tuple(notes.caveats(results)),
         environment=tuple(notes.environments(results)),

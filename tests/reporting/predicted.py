@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 
 from mlabench.missing import Missing
 from mlabench.record import Record, Scores
-from mlabench.store.records import Store
+from mlabench.store import PatternOutcomes, SampleSet, Store, TrialOutcomes
 from mlabench.suite.plan import Plan, PlannedTrial, Question
 from mlabench.training.metrics import evaluate
-from mlabench.trial import Component
+from mlabench.trial import Component, Fold
 from tests.reporting.synthetic import MODALITIES, failed, trial
 
 SAMPLES = 400
@@ -46,8 +47,11 @@ def sweep(
     alike: bool = True,
     keep: bool = True,
     questions: tuple[Question, ...] = ("Q1",),
-    failing: Sequence[tuple[str, int]] = (),
+    failing: Sequence[tuple[Any, ...]] = (),
     methods: Mapping[str, Component] | None = None,
+    folds: int = 0,
+    name: str = "predicted",
+    margin: float = 2.0,
 ) -> Plan:
     """Writes the records and predictions of a suite.
 
@@ -61,44 +65,69 @@ def sweep(
         alike: Whether all methods find the same samples easy; if not, they agree by chance only.
         keep: Whether predictions are stored.
         questions: What the suite asks.
-        failing: Labels and seeds whose trials failed.
+        failing: Labels and seeds (and folds, from 0) whose trials failed.
         methods: By label, methods that are not those of :func:`synthetic.trial`.
+        folds: Into how many folds each seed deals the samples; then only what :attr:`Store.outcomes` gives is stored.
+        name: Of the suite.
+        margin: Of the suite.
     """
     cells = []
     for place, (label, skill) in enumerate(skills.items()):
-        for rate in rates:
-            for seed in seeds:
-                tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
-                changes = {"method": methods[label]} if methods and label in methods else {}
-                cell = PlannedTrial(label=label, trial=trial(label, seed, rate, **changes), tests=tuple(tests.values()))
-                cells.append(cell)
-                if (label, seed) in failing:
-                    store.write(failed(cell.trial))
-                else:
-                    probe = (probes or {}).get(label)
-                    _write(store, cell, skill, probe, salt=0 if alike else 1 + place, keep=keep)
-    return Plan(name="predicted", questions=questions, modalities=MODALITIES, cells=tuple(cells))
+        changes = {"method": methods[label]} if methods and label in methods else {}
+        for rate, seed, fold in product(rates, seeds, range(folds or 1)):
+            tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
+            own = trial(label, seed, rate, fold=Fold(count=folds, name=str(fold + 1)) if folds else None, **changes)
+            cell = PlannedTrial(label=label, trial=own, tests=tuple(tests.values()))
+            cells.append(cell)
+            if (label, seed) in failing or (label, seed, fold) in failing:
+                store.write(failed(cell.trial))
+            else:
+                probe = (probes or {}).get(label)
+                here = np.flatnonzero(dealt(seed, folds) == fold) if folds else np.arange(SAMPLES)
+                _write(store, cell, skill, probe, here, salt=0 if alike else 1 + place, keep=keep)
+    return Plan(name=name, questions=questions, modalities=MODALITIES, cells=tuple(cells), margin=margin)
 
 
-def _write(store: Store, cell: PlannedTrial, skill: Skill, probe: Probe | None, *, salt: int, keep: bool) -> None:
-    seed = cell.trial.seed
-    arrays: dict[str, NDArray[Any]] = {"ids": np.array(IDS), "labels": LABELS, "groups": np.array(IDS)}
-    evaluations = {}
+def dealt(seed: int, folds: int) -> NDArray[np.int64]:
+    """The fold of each sample: another deal with every seed. ``[N]``"""
+    return np.random.default_rng(seed).permutation(SAMPLES) % folds
+
+
+def _write(
+    store: Store,
+    cell: PlannedTrial,
+    skill: Skill,
+    probe: Probe | None,
+    here: NDArray[np.int64],
+    *,
+    salt: int,
+    keep: bool,
+) -> None:
+    seed, labels, ids = cell.trial.seed, LABELS[here], np.array(IDS)[here]
+    arrays: dict[str, NDArray[Any]] = {"ids": ids, "labels": labels, "groups": ids}
+    evaluations, outcomes = {}, {}
     for test in cell.tests:
-        present = test.pattern("stamps", IDS, MODALITIES)
+        present = test.pattern("stamps", ids.tolist(), MODALITIES)
+        right = {target: hits(skill(target, test, seed), target, salt)[here] for target in (*MODALITIES, "fused")}
         logits = {
-            target: np.eye(CLASSES, dtype=np.float32)[
-                np.where(hits(skill(target, test, seed), target, salt), LABELS, (LABELS + 1) % CLASSES)
-            ]
-            for target in (*MODALITIES, "fused")
+            target: np.eye(CLASSES, dtype=np.float32)[np.where(own, labels, (labels + 1) % CLASSES)]
+            for target, own in right.items()
         }
         arrays |= {f"{test.key}/present": present, **{f"{test.key}/{target}": own for target, own in logits.items()}}
-        embedding = {modality: np.ones((SAMPLES, 2)) for modality in MODALITIES}
-        evaluation = evaluate(test, MODALITIES, LABELS, present, logits["fused"], logits, embedding, None)
+        brier = np.where(right["fused"], 0.25, 1.0).astype(np.float32)
+        outcomes[test.key] = PatternOutcomes(present, np.stack(list(right.values()), axis=1), brier)
+        embedding = {modality: np.ones((len(here), 2)) for modality in MODALITIES}
+        evaluation = evaluate(test, MODALITIES, labels, present, logits["fused"], logits, embedding, None)
         if probe is not None and test.key == "complete":
             accuracies = {modality: probe(modality, seed) for modality in MODALITIES}
-            found = {name: Scores(n=SAMPLES, accuracy=a, macro_f1=a, uar=a, ece=0.0) for name, a in accuracies.items()}
+            found = {
+                name: Scores(n=len(here), accuracy=a, macro_f1=a, uar=a, ece=0.0) for name, a in accuracies.items()
+            }
             evaluation = evaluation.model_copy(update={"probe": found})
         evaluations[test.key] = evaluation
     record = Record(trial=cell.trial, status="ok", selected_epoch=1, evaluations=evaluations)
-    store.write(record, arrays if keep else None)
+    if cell.trial.fold is None:
+        store.write(record, arrays if keep else None)
+    else:
+        told = TrialOutcomes(SampleSet(ids, ids, labels), MODALITIES, outcomes)
+        store.write(record, outcomes=told if keep else None)

@@ -9,20 +9,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from scipy.stats import entropy, pointbiserialr
+from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 
 from mlabench.fusion import average_weights, entropy_weights, weighted_sum
 from mlabench.missing import Missing
 from mlabench.record import Record
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Answer
-from mlabench.reporting.questions import ablation, certainty
+from mlabench.reporting.answer import Answer, Family
+from mlabench.reporting.evidence import Archive, Evidence
+from mlabench.reporting.questions import ablation, answers, weights
 from mlabench.reporting.results import load
 from mlabench.reporting.table import Table
-from mlabench.statistics.comparisons import effects_2x2
-from mlabench.store.records import Store
-from mlabench.suite.plan import Plan, PlannedTrial
+from mlabench.statistics import effects_2x2
+from mlabench.store import Store
+from mlabench.suite import Plan, PlannedTrial
 from mlabench.training.metrics import evaluate
 from mlabench.trial import Component
 from tests.records import make_trial
@@ -112,18 +112,17 @@ def suite(
     return Plan(name="ablation", questions=("Q3",), modalities=MODALITIES, cells=tuple(cells))
 
 
-def evidence_of(plan: Plan, store: Store) -> Evidence:
-    return Evidence(load(plan, store), store)
-
-
-def answer_of(plan: Plan, store: Store) -> Answer:
-    answer = ablation.answer(evidence_of(plan, store))
-    assert answer is not None
-    return answer
+def asked(plan: Plan, store: Store) -> dict[str, Answer]:
+    """The answers on HGM and DF."""
+    return {answer.half: answer for answer in answers([plan], Archive(store))}
 
 
 def table_of(answer: Answer, name: str) -> Table:
     return next(table for table in answer.tables if table.name == name)
+
+
+def by_rate(answer: Answer) -> Family:
+    return dict(answer.more)["Rate by rate, corrected together"]
 
 
 #: HGM adds 10 points of samples that all modalities get right, with and without DF.
@@ -131,62 +130,59 @@ HELPS = {"MLA": 0.5, "averaged": 0.5, "unmodified": 0.4, "nothing": 0.4}
 
 
 def test_both_parts_help(store: Store) -> None:
-    answer = answer_of(suite(store, HELPS), store)
-    hgm, df = answer.findings[:2]
-    assert answer.verdict == "supported"
+    found = asked(suite(store, HELPS), store)
+    hgm, df = found["HGM"], found["DF"]
+    assert (hgm.verdict, df.verdict) == ("better", "better")
     assert hgm.effect is not None
     assert df.effect is not None
     # DF alone gets the samples right in which only the certain modality is.
     assert hgm.effect.estimate == pytest.approx(10.0)
     assert df.effect.estimate == pytest.approx(15.0)
-    assert answer.effect == hgm.effect
-    assert all(finding.p_value is not None and finding.p_value < 0.05 for finding in (hgm, df))
-    assert "HGM +10.0 points" in answer.headline
-    assert "n = 400" in hgm.statement
-    (row,) = [row for row in table_of(answer, "ablation_effects").rows if row.heads == ("average", "fused")]
+    assert hgm.sentence.startswith("HGM raises MLA's fused accuracy (+10.0 [")
+    assert "n = 400" in hgm.family.contrasts[0].statement
+    (row,) = [row for row in table_of(hgm, "effects").rows if row.heads == ("0 %", "fused")]
     assert [cell.mean for cell in row.cells] == ["+10.0", "+15.0", "+0.0"]
 
 
-def test_a_part_that_harms_contradicts(store: Store) -> None:
-    harms = {"MLA": 0.4, "averaged": 0.4, "unmodified": 0.5, "nothing": 0.5}
-    answer = answer_of(suite(store, harms), store)
-    assert answer.verdict == "contradicted"
-    assert answer.effect is not None
-    assert answer.effect.estimate == pytest.approx(-10.0)
-    assert [finding.verdict for finding in answer.findings[:2]] == ["contradicted", "supported"]
+def test_p_values_are_corrected_over_both_parts(store: Store) -> None:
+    found = asked(suite(store, {**HELPS, "MLA": 0.41, "averaged": 0.41}), store)
+    decisions = [found[half].family.contrasts[0].decision for half in ("HGM", "DF")]
+    raw = [one.comparison.p_value for one in decisions if one]
+    assert [one.p_value for one in decisions if one] == pytest.approx(
+        [2 * p if p == min(raw) else max(p, 2 * min(raw)) for p in raw]
+    )
 
 
-def test_a_part_without_effect_leaves_it_open(store: Store) -> None:
-    answer = answer_of(suite(store, dict.fromkeys(VARIANTS, 0.5)), store)
-    assert answer.verdict == "not decided"
-    assert [finding.verdict for finding in answer.findings[:2]] == ["not decided", "supported"]
+def test_a_part_that_harms_and_one_that_does_nothing(store: Store) -> None:
+    harms = asked(suite(store, {"MLA": 0.4, "averaged": 0.4, "unmodified": 0.5, "nothing": 0.5}), store)
+    assert (harms["HGM"].verdict, harms["DF"].verdict) == ("worse", "better")
+    assert "HGM lowers MLA's fused accuracy (−10.0 [" in harms["HGM"].sentence
+    nothing = asked(suite(store, dict.fromkeys(VARIANTS, 0.5)), store)
+    assert nothing["HGM"].verdict == "practically equal"
 
 
 def test_interaction_is_the_effect_of_hgm_with_df_minus_that_without(store: Store) -> None:
     only_together = {"MLA": 0.6, "averaged": 0.4, "unmodified": 0.4, "nothing": 0.4}
-    answer = answer_of(suite(store, only_together), store)
-    (row,) = [row for row in table_of(answer, "ablation_effects").rows if row.heads == ("average", "fused")]
+    found = asked(suite(store, only_together), store)["HGM"]
+    (row,) = [row for row in table_of(found, "effects").rows if row.heads == ("0 %", "fused")]
     # With DF 60 + 15 against 40 + 15, without it 40 against 40.
     assert [cell.number for cell in row.cells] == pytest.approx([10.0, 25.0, 20.0])
 
 
-def test_without_predictions_the_effects_are_those_of_the_seeds(store: Store) -> None:
+def test_without_predictions_the_effects_are_those_of_the_trainings(store: Store) -> None:
     skill = {"MLA": 0.55, "averaged": 0.5, "unmodified": 0.42, "nothing": 0.4}
     plan = suite(store, skill, rates=(0.0, 0.3), keep=False)
-    evidence = evidence_of(plan, store)
+    evidence = Evidence(load(plan, store), store)
     design = ablation.find_design(plan)
     assert design is not None
-    runs = [evidence.per_seed(label, "30 %", "image") for label in design]
-    expected = effects_2x2(*runs)
-    for name, part in (("first", ablation.HGM), ("second", ablation.DF), ("interaction", ablation.INTERACTION)):
-        found = ablation.effect(evidence, design, part, ["30 %"], "image")
-        assert found is not None
-        assert found.samples == 0
-        assert found.difference.estimate == pytest.approx(expected[name].estimate)
-        assert found.difference.low == pytest.approx(expected[name].low)
-    answer = answer_of(plan, store)
-    assert "over seeds alone" in answer.findings[0].statement
-    assert "were not recorded" in answer.findings[-1].statement
+    expected = effects_2x2(*(evidence.per_seed(label, "30 %", "multimodal") for label in design))
+    found = asked(plan, store)
+    for name, half in (("first", "HGM"), ("second", "DF")):
+        effect = by_rate(found[half]).contrasts[1].effect
+        assert effect is not None
+        assert (effect.estimate, effect.low) == pytest.approx((expected[name].estimate, expected[name].low))
+    assert "over trainings alone" in found["HGM"].family.contrasts[0].statement
+    assert not [table for table in found["DF"].tables if table.name in ("weights", "fusion")]
 
 
 def test_variants_are_found_by_their_options(store: Store) -> None:
@@ -211,34 +207,31 @@ def test_variants_are_found_by_their_options(store: Store) -> None:
     renamed = [cell.model_copy(update={"label": "z" if cell.label == "MLA" else cell.label}) for cell in cells]
     unnamed = plan.model_copy(update={"cells": tuple(renamed)})
     assert ablation.find_design(unnamed) == ablation.Design(both="z", only_hgm="c", only_df="b", neither="a")
-    assert ablation.answer(evidence_of(without, store)) is None
+    assert answers([without], Archive(store)) == []
     assert ablation.find_design(plan.model_copy(update={"cells": (cells[-1],)})) is None
 
 
-def test_a_suite_that_has_not_run_is_not_decided(store: Store) -> None:
+def test_a_suite_that_has_not_run_is_undecided(store: Store) -> None:
     failing = [(label, 0.0, seed) for label in VARIANTS for seed in range(3)]
-    answer = answer_of(suite(store, HELPS, failing=failing), store)
-    assert answer.verdict == "not decided"
-    assert answer.effect is None
-    assert answer.charts == ()
-    assert any("No seed has all four variants at 0 %" in caveat for caveat in answer.caveats)
-    assert any("3 of 3 failed" in caveat for caveat in answer.caveats)
+    found = asked(suite(store, HELPS, failing=failing), store)["HGM"]
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert "not measured" in found.sentence
+    assert any("3 of 3 failed" in caveat for caveat in found.caveats)
 
 
 def test_only_seeds_that_all_four_have_count(store: Store) -> None:
-    answer = answer_of(suite(store, HELPS, failing=[("nothing", 0.0, 1)]), store)
-    assert "2 seeds" in answer.findings[0].statement
-    assert answer.findings[0].effect is not None
-    assert answer.findings[0].effect.estimate == pytest.approx(10.0)
+    found = asked(suite(store, HELPS, failing=[("nothing", 0.0, 1)]), store)["HGM"]
+    assert "2 trainings" in found.family.contrasts[0].statement
+    assert found.effect is not None
+    assert found.effect.estimate == pytest.approx(10.0)
 
 
 def test_rates_at_which_nothing_can_be_fused_are_not_averaged(store: Store) -> None:
-    plan = suite(store, HELPS, rates=(0.0, 0.8))  # at 80 % each sample has one modality
-    answer = answer_of(plan, store)
-    assert "averaged over missing rates (0 %)" in answer.headline
-    df = {row.heads: row.cells[1] for row in table_of(answer, "ablation_effects").rows}
+    found = asked(suite(store, HELPS, rates=(0.0, 0.8)), store)  # at 80 % each sample has one modality
+    assert found["DF"].family.contrasts[0].where == "0 %"
+    df = {row.heads: row.cells[1] for row in table_of(found["HGM"], "effects").rows}
     assert df["80 %", "fused"].number == 0.0
-    assert {row.heads[0] for row in table_of(answer, "fusion").rows} == {"0 %"}
+    assert {row.heads[0] for row in table_of(found["DF"], "fusion").rows} == {"0 %"}
 
 
 def test_fusing_again_gives_what_the_library_gives() -> None:
@@ -248,49 +241,37 @@ def test_fusing_again_gives_what_the_library_gives() -> None:
     present[~present.any(axis=1), 1] = True
     expected = [fuse(unimodal, present, dynamic=dynamic)[0] for dynamic in (False, True)]
     unimodal[~present] = np.nan
-    np.testing.assert_allclose(certainty.average_and_dynamic(unimodal, present), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(weights.average_and_dynamic(unimodal, present), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_certain_prediction_has_no_entropy() -> None:
     unimodal = np.array([[[2000.0, 0.0], [0.0, 1.0]]])
-    _, dynamic = certainty.average_and_dynamic(unimodal, np.array([[True, True]]))
+    _, dynamic = weights.average_and_dynamic(unimodal, np.array([[True, True]]))
     assert np.isfinite(dynamic).all()
     assert dynamic.argmax() == 0
 
 
 def test_dynamic_fusion_on_the_same_models(store: Store) -> None:
     plan = suite(store, HELPS, rates=(0.0, 0.4))
-    evidence = evidence_of(plan, store)
-    fusions = certainty.Fusions.of(evidence, tuple(VARIANTS), ["0 %", "40 %"])
-    assert len(fusions.outcomes) == 8
-    for (setting, label), (average, dynamic) in fusions.outcomes.items():
-        stored = evidence.outcomes(label, setting, "multimodal")
-        assert stored is not None
-        # A variant's own way of fusing gives what is stored.
-        own = dynamic if VARIANTS[label]["dynamic_fusion"] == "sample" else average
-        np.testing.assert_array_equal(own.correct, stored.correct)
-    differences = [
-        100 * (dynamic.correct.mean() - average.correct.mean()) for average, dynamic in fusions.outcomes.values()
-    ]
-    assert fusions.pooled is not None
-    assert fusions.pooled.difference.estimate == pytest.approx(np.mean(differences))
-    (finding,) = fusions.findings()
-    assert finding.verdict == "supported"
-    assert finding.effect == fusions.pooled.difference
-    row = next(row for row in table_of(answer_of(plan, store), "fusion").rows if row.heads == ("0 %", "MLA"))
+    evidence = Evidence(load(plan, store), store)
+    for setting in ("0 %", "40 %"):
+        for label, config in VARIANTS.items():
+            pair, stored = weights.fusions(evidence, label, setting), evidence.outcomes(label, setting, "multimodal")
+            assert pair is not None
+            assert stored is not None
+            # A variant's own way of fusing gives what is stored.
+            np.testing.assert_array_equal(pair[config["dynamic_fusion"] == "sample"].correct, stored.correct)
+    row = next(row for row in table_of(asked(plan, store)["DF"], "fusion").rows if row.heads == ("0 %", "MLA"))
     assert [cell.mean for cell in row.cells] == ["51.0", "66.0", "+15.0"]
 
 
-def test_measures_of_the_weights_agree_with_other_implementations() -> None:
+def test_the_area_under_the_curve_agrees_with_scikit_learn() -> None:
     generator = np.random.default_rng(1)
     weight = generator.random(300).round(2)  # with ties
     correct = generator.random(300) < weight
-    assert certainty.auroc(weight, correct) == pytest.approx(roc_auc_score(correct, weight))
-    assert certainty.correlation(weight, correct) == pytest.approx(pointbiserialr(correct, weight).statistic)
+    assert weights.auroc(weight, correct) == pytest.approx(roc_auc_score(correct, weight))
     for constant in (np.ones(300, dtype=bool), np.zeros(300, dtype=bool)):
-        assert np.isnan(certainty.auroc(weight, constant))
-        assert np.isnan(certainty.correlation(weight, constant))
-    assert np.isnan(certainty.correlation(np.full(300, 0.5), correct))
+        assert np.isnan(weights.auroc(weight, constant))
 
 
 def test_a_guide_counts_pairs_of_right_and_wrong() -> None:
@@ -298,7 +279,7 @@ def test_a_guide_counts_pairs_of_right_and_wrong() -> None:
     present = generator.random((50, 3)) < 0.7
     weight = generator.random((50, 3)).round(1)
     correct = generator.random((50, 3)) < 0.5
-    guide = certainty.guide(MODALITIES, present, weight, correct)
+    guide = weights.guide(MODALITIES, present, weight, correct)
     shown = [row for row in range(50) if present[row].sum() > 1]
     mean = {m: np.mean([weight[row, m] for row in shown if present[row, m]]) for m in range(3)}
     points, constant = [], []
@@ -315,14 +296,10 @@ def test_a_guide_counts_pairs_of_right_and_wrong() -> None:
 
 
 def test_entropy_as_a_guide(store: Store) -> None:
-    answer = answer_of(suite(store, HELPS, rates=(0.0, 0.4, 0.8)), store)
-    finding = answer.findings[-1]
+    found = asked(suite(store, HELPS, rates=(0.0, 0.4, 0.8)), store)["DF"]
+    rows = {row.heads: row.cells for row in table_of(found, "weights").rows}
     # Wherever one modality is right and another wrong, the right one is certain.
-    assert finding.verdict == "supported"
-    assert "100.0 % of the pairs" in finding.statement
-    assert "(0 %, 40 %)" in finding.statement
-    rows = {row.heads: row.cells for row in table_of(answer, "weights").rows}
-    assert rows["0 %", "fused"][4].number == pytest.approx(100.0)
+    assert rows["0 %", "fused"][3].number == pytest.approx(100.0)
     assert ("80 %", "audio") not in rows
     # Where image alone is right, its weight is the soft-max of minus the entropies; elsewhere all weigh the same.
     certain, torn = (entropy(softmax([*top, *[0.0] * (CLASSES - len(top))])) for top in ((8,), (8.1, 8, 8, 8)))
@@ -330,8 +307,7 @@ def test_entropy_as_a_guide(store: Store) -> None:
     weight, accuracy = rows["0 %", "image"][:2]
     assert accuracy.number == pytest.approx(66.0)
     assert weight.number == pytest.approx(0.85 * 100 / 3 + 0.15 * alone, abs=1e-4)
-    assert all(cells[5].number is not None for cells in rows.values())
-    (chart,) = [chart for chart in answer.charts if chart.name == "reliability"]
+    (chart,) = [chart for chart in found.charts if chart.name == "reliability"]
     assert [panel.title for panel in chart.panels] == ["0 % missing", "40 % missing"]
     image = next(series for series in chart.panels[0].series if series.label == "image")
     assert list(image.x) == pytest.approx([100 / 3, alone], abs=1e-4)
@@ -339,13 +315,8 @@ def test_entropy_as_a_guide(store: Store) -> None:
     assert list(image.y) == pytest.approx([100 * 0.51 / 0.85, 100.0])
 
 
-def test_the_chart_shows_the_effects_of_the_table(store: Store) -> None:
-    answer = answer_of(suite(store, HELPS, rates=(0.0, 0.4)), store)
-    rows = {row.heads: row.cells for row in table_of(answer, "ablation_effects").rows}
-    chart = answer.charts[0]
-    assert [panel.title for panel in chart.panels] == ["fused", *MODALITIES]
-    for panel in chart.panels:
-        for column, series in enumerate(panel.series):
-            assert list(series.x) == ["0 %", "40 %"]
-            assert list(series.y) == [rows[setting, panel.title][column].number for setting in series.x]
-            assert all(low <= y <= high for low, y, high in zip(series.low, series.y, series.high, strict=True))
+def test_the_chart_shows_the_effects_rate_by_rate(store: Store) -> None:
+    found = asked(suite(store, HELPS, rates=(0.0, 0.4)), store)["HGM"]
+    (panel,) = found.charts[0].panels
+    assert list(panel.series[0].x) == [0.0, 40.0]
+    assert list(panel.series[0].y) == [one.effect and one.effect.estimate for one in by_rate(found).contrasts]

@@ -102,7 +102,7 @@ def test_answers_are_on_the_page_in_the_terminal_and_in_html(store: Store) -> No
     page = suite.page.read_text(encoding="utf-8")
     assert report.page == report.out / "report.html"
     html = report.page.read_text(encoding="utf-8")
-    assert [answer.question for answer in suite.answers] == ["Q1", "Q2"]
+    assert [answer.question for answer in suite.answers] == ["Q1", "Q1", "Q2"]
     for answer in suite.answers:
         assert f"### {answer.question}: {answer.verdict}\n" in page
         assert page.index(f"### {answer.question}") < page.index("## Tables")
@@ -243,7 +243,7 @@ def test_a_folder_in_which_everything_went_wrong_still_reports(store: Store) -> 
 
 def test_records_without_predictions_are_compared_by_seeds(store: Store) -> None:
     report, _ = build(store, sweep(store, ["Concat", "Late fusion", "MLA"]))
-    assert [answer.question for answer in report.suites[0].answers] == ["Q1", "Q2"]
+    assert [answer.question for answer in report.suites[0].answers] == ["Q1", "Q1", "Q2"]
     assert all(answer.effect is not None for answer in report.suites[0].answers)
 
 

@@ -127,7 +127,7 @@ def test_without_predictions_there_still_are_numbers_per_seed(store: Store) -> N
     # Outcomes of two of three seeds would not be those of the number shown.
     assert found.outcomes("Concat", "0 %", MULTIMODAL) is None
     assert found.per_seed("Concat", "0 %", MULTIMODAL).keys() == {0, 1, 2}
-    assert found.predictions("Concat", "0 %", MULTIMODAL).keys() == {1, 2}
+    assert found.predictions("Concat", "0 %", MULTIMODAL).keys() == {(1, ""), (2, "")}
     assert found.outcomes("MLA", "0 %", MULTIMODAL) is not None
     assert found.problems == {}
 
@@ -194,25 +194,16 @@ def test_older_records_have_no_groups_weights_probes_or_projections(store: Store
     assert found.projections("MLA", 0) is None
 
 
-def test_groups_of_any_record_serve_all(store: Store) -> None:
-    plan = stored(store, groups=False)
-    cell = plan.cells[-1]
-    store.write(scored(cell), arrays(cell.label, cell.trial.seed, cell.tests))
-    outcomes = evidence(plan, store).outcomes("Concat", "0 %", MULTIMODAL)
-    assert outcomes is not None
-    assert len(np.unique(outcomes.groups)) == SAMPLES // 3
-
-
 def test_weights_and_predictions(store: Store) -> None:
     found = evidence(stored(store, ["MLA"], weighted=True), store)
     weights = found.weights("MLA", "50 %")
     assert weights is not None
     test = Missing.at("balanced", 0.5)
-    assert weights.keys() == {0, 1, 2}
-    np.testing.assert_array_equal(weights[1].present, present(test))
-    np.testing.assert_allclose(weights[1].weight[7], [0.2, 0.5, 0.3])
-    np.testing.assert_array_equal(weights[1].correct[:, 2], right("MLA", 1, "text", test))
-    own = found.predictions("MLA", "50 %", "text")[1]
+    assert weights.keys() == {(0, ""), (1, ""), (2, "")}
+    np.testing.assert_array_equal(weights[1, ""].present, present(test))
+    np.testing.assert_allclose(weights[1, ""].weight[7], [0.2, 0.5, 0.3])
+    np.testing.assert_array_equal(weights[1, ""].correct[:, 2], right("MLA", 1, "text", test))
+    own = found.predictions("MLA", "50 %", "text")[1, ""]
     here = present(test)[:, 2]
     np.testing.assert_array_equal(own.labels, LABELS[here])
     np.testing.assert_array_equal(own.logits.argmax(axis=1) == own.labels, right("MLA", 1, "text", test)[here])
@@ -231,8 +222,8 @@ def test_probes_and_projections_are_those_of_complete_test_samples(store: Store)
         extra = {f"complete/projection/{modality}": array + 10 * where for modality, array in points.items()}
         store.write(made, {**arrays("MLA", cell.trial.seed, cell.tests), **extra})
     found = evidence(plan, store)
-    assert found.probe("MLA", "0 %")["image"] == pytest.approx({0: 40, 1: 50})
-    assert found.probe("MLA", "50 %")["image"] == pytest.approx({0: 45, 1: 55})
+    assert found.probe("MLA", "0 %")["image"] == pytest.approx({(0, ""): 40, (1, ""): 50})
+    assert found.probe("MLA", "50 %")["image"] == pytest.approx({(0, ""): 45, (1, ""): 55})
     projections = found.projections("MLA", 1)
     assert projections is not None
     np.testing.assert_array_equal(projections["text"], points["text"])  # of the training on complete data

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from mlabench.missing import Missing
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Answer
-from mlabench.reporting.questions.laziness import COMPLETE, answer
-from mlabench.reporting.results import MULTIMODAL, load
+from mlabench.reporting.answer import Answer
+from mlabench.reporting.evidence import Archive
+from mlabench.reporting.questions import answers
 from mlabench.reporting.table import Table
-from mlabench.statistics.comparisons import compare
-from mlabench.store.records import Store
-from mlabench.suite.plan import Plan
+from mlabench.store import Store
+from mlabench.suite import Plan
 from mlabench.trial import Component
 from tests.reporting.predicted import SAMPLES, Skill, hits, sweep
 from tests.reporting.synthetic import MODALITIES
 from tests.reporting.synthetic import sweep as sweep_without_predictions
 
 ALONE = {"audio": 0.4, "image": 0.6, "text": 0.5}
+#: What only a seed brings about, in a share of samples.
+STEP = 1 / SAMPLES
 
 
 @pytest.fixture
@@ -29,145 +30,140 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def skill(fused: float, **unimodal: float) -> Skill:
-    """The same accuracies with every seed; those of a modality are as good as alone unless given."""
+def skill(fused: float, step: float = 0.0, **unimodal: float) -> Skill:
+    """Accuracies, those of a modality as good as alone unless given; ``step``: what each seed adds to the fused one."""
     levels = {**ALONE, **unimodal, "fused": fused}
-    return lambda target, _test, _seed: levels[target]
+    return lambda target, _test, seed: levels[target] + step * seed * (target == "fused")
 
 
-def probe(noise: float = 0.001, **gaps: float) -> Callable[[str, int], float]:
+def probe(noise: float = STEP, **gaps: float) -> Callable[[str, int], float]:
     """As good as alone but for a gap and what varies with the seed."""
     return lambda modality, seed: ALONE[modality] + gaps.get(modality, 0.0) + noise * (seed - 1)
 
 
 BASELINES = {"Concat": skill(0.78, audio=0.3), "Late fusion": skill(0.80)}
-PROBES = {"Concat": probe(audio=-0.05), "Late fusion": probe(0.0)}
+PROBES = {"Concat": probe(0.0, audio=-0.05), "Late fusion": probe(0.0)}
 
 
-def asked(plan: Plan, store: Store) -> Answer:
-    found = answer(Evidence(load(plan, store), store))
-    assert found is not None
-    return found
+def asked(plan: Plan, store: Store) -> dict[str, Answer]:
+    """Both halves, by name."""
+    return {answer.half: answer for answer in answers([plan], Archive(store))}
 
 
 def table(found: Answer, name: str) -> Table:
     return next(table for table in found.tables if table.name == name)
 
 
-def shown(found: Answer, name: str) -> dict[str, list[str]]:
-    return {
-        row.heads[0]: [f"{cell.mean} [{cell.low}, {cell.high}]" if cell.low else cell.mean for cell in row.cells]
-        for row in table(found, name).rows
-    }
+def shown(found: Table) -> dict[str, list[str]]:
+    return {row.heads[0]: [" ".join(text for _, text in cell.parts) for cell in row.cells] for row in found.rows}
 
 
-def test_better_than_all_and_not_lazy_is_supported(store: Store) -> None:
-    found = asked(sweep(store, {"MLA": skill(0.85), **BASELINES}, probes={"MLA": probe(), **PROBES}), store)
-    assert found.verdict == "supported"
-    assert [finding.verdict for finding in found.findings] == ["supported"] * 5
-    assert found.effect is not None
-    assert found.effect.estimate == pytest.approx(5.0)  # late fusion is the strongest of the others
-    assert "Late fusion: +5.0 points" in found.headline
-    assert "n = 400, 3 seeds" in found.headline
-    assert "stand-in" in found.dataset
+def test_better_than_all_and_not_lazy(store: Store) -> None:
+    found = asked(sweep(store, {"MLA": skill(0.90), **BASELINES}, probes={"MLA": probe(), **PROBES}), store)
+    accuracy, laziness = found["accuracy"], found["laziness"]
+    assert (accuracy.verdict, laziness.verdict) == ("better", "better")
+    assert accuracy.effect is not None
+    assert laziness.effect is not None
+    assert accuracy.effect.estimate == pytest.approx(10.0)  # late fusion is the strongest of the others
+    assert laziness.effect.estimate == pytest.approx(5.0)
+    assert accuracy.sentence == "With all modalities present, MLA is better than all 2 others (by +10.0 to +12.0)."
+    assert "raises linear probe of audio (+5.0 [4.4, 5.6])" in laziness.sentence
+    assert laziness.sentence.endswith("No modality is lazy: each reaches what the same encoder reaches alone "
+                                      "(Late fusion), or more.")  # fmt: skip
+    assert "stand-in" in accuracy.about
+    assert [contrast.other for contrast in accuracy.family.contrasts] == ["Concat", "Late fusion"]
 
 
-def test_p_values_are_corrected_over_all_tests_of_the_question(store: Store) -> None:
-    plan = sweep(store, {"MLA": skill(0.82), **BASELINES}, alike=False, probes={"MLA": probe(0.02), **PROBES})
-    evidence = Evidence(load(plan, store), store)
-    mla, *others = (evidence.outcomes(label, COMPLETE, MULTIMODAL) for label in ("MLA", "Concat", "Late fusion"))
-    assert mla is not None
-    tests = [compare(mla, other).p_value for other in others if other is not None]
-    # The probe's gaps are -2, 0 and 2 points with the three seeds: their mean is 0, and so is t.
-    raw = np.array([*tests, 1.0, 1.0, 1.0])
-    order = np.argsort(raw, kind="stable")
-    expected = np.empty(5)
-    expected[order] = np.minimum(1, np.maximum.accumulate(raw[order] * [5, 4, 3, 2, 1]))
-    np.testing.assert_allclose([finding.p_value for finding in asked(plan, store).findings], expected)
-
-
-def test_a_better_baseline_contradicts(store: Store) -> None:
-    skills = {"MLA": skill(0.79), **BASELINES, "QMF": skill(0.86)}
+def test_laziness_removed_and_accuracy_unchanged_is_a_finding(store: Store) -> None:
+    skills = {label: skill(0.8, STEP * place) for place, label in enumerate(("MLA", "Concat", "Late fusion"))}
     found = asked(sweep(store, skills, probes={"MLA": probe(), **PROBES}), store)
-    assert found.verdict == "contradicted"
-    verdicts = {finding.statement.split(":")[0]: finding.verdict for finding in found.findings}
-    assert verdicts["Fused accuracy of MLA minus that of QMF"] == "contradicted"
-    assert verdicts["Fused accuracy of MLA minus that of Late fusion"] == "not decided"
-    assert verdicts["Laziness of audio"] == "supported"
+    assert (found["laziness"].verdict, found["accuracy"].verdict) == ("better", "practically equal")
+    assert "practically equal to Concat (−0.2 [" in found["accuracy"].sentence
+
+
+def test_p_values_of_probes_are_those_of_paired_t_tests_after_holm(store: Store) -> None:
+    random = np.random.default_rng(0)
+    noise = {label: random.normal(0, 0.01, size=(3, 4)) for label in ("MLA", "Concat")}
+
+    def noisy(label: str) -> Callable[[str, int], float]:
+        return lambda modality, seed: ALONE[modality] + noise[label][MODALITIES.index(modality), seed]
+
+    plan = sweep(store, {"MLA": skill(0.8), **BASELINES}, seeds=range(4), probes={name: noisy(name) for name in noise})
+    raw = np.array([ttest_rel(noise["MLA"][place], noise["Concat"][place]).pvalue for place in range(3)])
+    order = np.argsort(raw)
+    expected = np.empty(3)
+    expected[order] = np.minimum(1, np.maximum.accumulate(raw[order] * [3, 2, 1]))
+    decisions = [contrast.decision for contrast in asked(plan, store)["laziness"].family.contrasts]
+    np.testing.assert_allclose([one.p_value for one in decisions if one], expected)
 
 
 @pytest.mark.parametrize(
-    ("gap", "noise", "verdict", "conclusion"),
+    ("gap", "noise", "verdict", "sentence"),
     [
-        (-0.10, 0.001, "contradicted", "Lazy."),
-        (-0.01, 0.001, "supported", "Not lazy: at most 2 points below."),  # surely below 0, but not by 2 points
-        (-0.01, 0.020, "not decided", "Lazy or not: in doubt."),
-        (0.10, 0.001, "supported", "Not lazy: at most 2 points below."),
+        (
+            -0.10,
+            STEP,
+            "worse",
+            "Still lazy next to the same encoder trained alone (Late fusion): linear probe of audio",
+        ),
+        (0.10, STEP, "better", "No modality is lazy"),
+        (-0.01, STEP, "better", "No modality is lazy"),  # surely below, but by less than the margin of 2 points
+        (
+            -0.01,
+            0.02,
+            "undecided",
+            "Whether each reaches what the same encoder reaches alone (Late fusion) is undecided",
+        ),
     ],
 )
-def test_laziness_is_judged_by_the_probe(store: Store, gap: float, noise: float, verdict: str, conclusion: str) -> None:
+def test_laziness_is_judged_by_the_probe(store: Store, gap: float, noise: float, verdict: str, sentence: str) -> None:
     # The method's own unimodal prediction is bad, which the probe does not mind.
     skills = {"MLA": skill(0.90, audio=0.1), **BASELINES}
-    found = asked(sweep(store, skills, probes={"MLA": probe(noise, audio=gap), **PROBES}), store)
-    audio = found.findings[2]
-    assert audio.statement.startswith("Laziness of audio: linear probe of MLA minus that of Late fusion")
-    assert audio.statement.endswith(conclusion)
-    assert audio.verdict == found.verdict == verdict
+    found = asked(sweep(store, skills, probes={"MLA": probe(noise, audio=gap), **PROBES}), store)["laziness"]
+    assert found.verdict == verdict
+    if gap != -0.01 or noise > STEP:
+        assert sentence in found.sentence
+    audio = found.family.contrasts[0]
+    assert audio.what == "linear probe of audio"
     assert audio.effect is not None
-    assert audio.effect.estimate == pytest.approx(100 * gap)
+    assert audio.effect.estimate == pytest.approx(100 * (gap + 0.05))
+    alone = dict(found.more)["MLA against the same encoders trained alone (Late fusion)"].contrasts[0]
+    assert alone.effect is not None
+    assert alone.effect.estimate == pytest.approx(100 * gap)
 
 
 def test_without_probes_the_own_predictions_decide(store: Store) -> None:
-    found = asked(sweep(store, {"MLA": skill(0.90, text=0.3), **BASELINES}), store)
-    text = found.findings[-1]
-    assert text.statement.startswith("Laziness of text: unimodal accuracy of MLA")
-    assert text.verdict == found.verdict == "contradicted"
+    found = asked(sweep(store, {"MLA": skill(0.90, text=0.3), **BASELINES}), store)["laziness"]
+    audio, image, text = found.family.contrasts
+    assert (audio.verdict, image.verdict, text.verdict) == ("better", "practically equal", "worse")
+    assert found.verdict == "mixed"
+    assert text.what == "unimodal accuracy of text"
     assert text.effect is not None
     assert text.effect.estimate == pytest.approx(-20.0)
     assert any("No linear probe was recorded" in caveat for caveat in found.caveats)
-    assert {chart.name for chart in found.charts} == {"unimodal_accuracy", "laziness"}
 
 
-def test_the_laziness_table_has_both_yardsticks_of_all_others(store: Store) -> None:
-    skills = {"MLA": skill(0.85), **BASELINES, "QMF": skill(0.8)}
-    found = asked(sweep(store, skills, probes={"MLA": probe(), **PROBES}), store)
-    rows = shown(found, "laziness")
-    assert list(rows) == ["MLA", "Concat", "QMF"]
-    names = [column.name for column in table(found, "laziness").columns]
-    assert names[:3] == ["audio, read-out", "audio, probe", "image, read-out"]
-    assert [cell.split(" ")[0] for cell in rows["Concat"]] == ["-10.0", "-5.0", "+0.0", "+0.0", "+0.0", "+0.0"]
-    assert rows["QMF"][1::2] == ["—"] * 3
-    own, linear = next(chart for chart in found.charts if chart.name == "laziness").panels
-    assert [series.label for series in own.series] == ["MLA", "Concat", "QMF"]
-    assert [series.label for series in linear.series] == ["MLA", "Concat"]
-    assert list(linear.series[1].y) == pytest.approx([-5.0, 0.0, 0.0])
-
-
-def test_the_fused_table_agrees_with_numpy(store: Store) -> None:
+def test_the_contrasts_and_accuracies_agree_with_numpy(store: Store) -> None:
     plan = sweep(store, {"MLA": skill(0.85), **BASELINES}, alike=False, failing=[("Concat", 1)])
-    found = asked(plan, store)
-    rows = shown(found, "fused")
+    found = asked(plan, store)["accuracy"]
     difference = 100 * (hits(0.85, "fused", 1).mean() - hits(0.80, "fused", 3).mean())
-    assert rows["Late fusion"][1].startswith(f"{difference:+.1f} [")
-    assert rows["MLA"][0].startswith("85.0 [")
-    assert rows["MLA"][1:4] == ["—"] * 3
+    assert shown(found.contrasts)["Late fusion"][0].startswith(f"{difference:+.1f} [")
+    rows = shown(table(found, "accuracies"))
+    assert rows["MLA"][3].startswith("85.0")
     assert [row[-1] for row in rows.values()] == ["none", "1 of 3 failed", "none"]
-    low, high = table(found, "fused").rows[0].cells[0].low, table(found, "fused").rows[0].cells[0].high
+    cell = table(found, "accuracies").rows[0].cells[3]
     spread = 1.96 * np.sqrt(85 * 15 / SAMPLES)  # the same samples are right with every seed
-    assert [float(low), float(high)] == pytest.approx([85 - spread, 85 + spread], abs=0.5)
+    assert [float(cell.low), float(cell.high)] == pytest.approx([85 - spread, 85 + spread], abs=0.5)
     assert any(caveat.startswith("Trials lost: Concat (1 of 3 failed).") for caveat in found.caveats)
-    for part in ("n = 400 test samples", "3 seeds (0–2)", "best_val", "Brackets: 95 % interval"):
-        assert part in table(found, "fused").caption
 
 
 def test_a_method_that_failed_throughout_leaves_it_open(store: Store) -> None:
     failing = [("Concat", seed) for seed in (0, 1, 2)]
-    found = asked(
-        sweep(store, {"MLA": skill(0.9), **BASELINES}, probes={"MLA": probe(), **PROBES}, failing=failing), store
-    )
-    assert found.verdict == "not decided"
-    assert found.findings[0].statement.endswith("not measured: no seeds in common.")
-    assert shown(found, "fused")["Concat"] == ["", "—", "—", "—", "3 of 3 failed"]
+    found = asked(sweep(store, {"MLA": skill(0.9), **BASELINES}, failing=failing), store)
+    assert {answer.verdict for answer in found.values()} == {"undecided"}
+    assert found["accuracy"].family.contrasts[0].statement == "fused accuracy of MLA minus Concat (0 %): not measured."
+    assert "undecided against Concat (not measured)" in found["accuracy"].sentence
+    assert shown(found["accuracy"].contrasts)["Concat"] == ["—"] * 5 + ["not measured"]
 
 
 @pytest.mark.parametrize(
@@ -178,56 +174,37 @@ def test_a_method_that_failed_throughout_leaves_it_open(store: Store) -> None:
         ({"Averaged": Component(name="late_fusion", config={"objective": "joint"})}, None),
     ],
 )
-def test_the_reference_trains_each_modality_alone(
-    methods: dict[str, Component], reference: str | None, store: Store
-) -> None:
-    joint = {"Joint": Component(name="late_fusion", config={"objective": "joint"})}
-    skills = {"Joint": skill(0.7, audio=0.2), **dict.fromkeys(methods, skill(0.8)), "MLA": skill(0.9)}
-    found = asked(sweep(store, skills, methods={**joint, **methods}), store)
+def test_what_trains_each_modality_alone(methods: dict[str, Component], reference: str | None, store: Store) -> None:
+    skills = {"Concat": skill(0.7, audio=0.2), **dict.fromkeys(methods, skill(0.8)), "MLA": skill(0.9)}
+    found = asked(sweep(store, skills, methods=methods), store)["laziness"]
     if reference is None:
-        assert "trains no modality alone" in found.findings[-1].statement
+        assert any("trains a modality alone" in caveat for caveat in found.caveats)
+        assert found.more == ()
     else:
-        assert f"unimodal accuracy of MLA minus that of {reference}: +0.0 points" in found.findings[-1].statement
-        assert f"({reference})" in found.rule
-        assert reference not in shown(found, "laziness")
-        assert shown(found, "laziness")["Joint"][0].startswith("-20.0 ")
+        title, kept = found.more[0]
+        assert title == f"MLA against the same encoders trained alone ({reference})"
+        assert {one.verdict for one in kept.contrasts} == {"practically equal"}
 
 
-def test_mla_is_not_compared_with_its_released_code(store: Store) -> None:
-    skills = {"MLA": skill(0.9), **BASELINES, "As released": skill(0.95)}
-    methods = {"As released": Component(name="mla_released")}
-    found = asked(sweep(store, skills, methods=methods), store)
-    assert [finding.statement.split(":")[0] for finding in found.findings[:2]] == [
-        "Fused accuracy of MLA minus that of Concat",
-        "Fused accuracy of MLA minus that of Late fusion",
-    ]
-    assert not any("As released" in finding.statement for finding in found.findings)
-    assert "As released" in shown(found, "fused")
+def test_mla_is_not_compared_with_variants_of_itself(store: Store) -> None:
+    plan = sweep(store, {"MLA": skill(0.9), **BASELINES, "As released": skill(0.95)},
+                 methods={"As released": Component(name="mla_released")})  # fmt: skip
+    variant = [cell.model_copy(update={"label": "MLA w/o DF"}) for cell in plan.cells if cell.label == "MLA"]
+    found = asked(plan.model_copy(update={"cells": (*variant, *plan.cells)}), store)["accuracy"]
+    assert [contrast.other for contrast in found.family.contrasts] == ["Concat", "Late fusion"]
+    assert {"As released", "MLA w/o DF"} <= shown(table(found, "accuracies")).keys()
 
 
-def test_without_a_modality_trained_alone_laziness_is_open(store: Store) -> None:
-    found = asked(sweep(store, {"MLA": skill(0.9), "Concat": skill(0.7)}, probes={"MLA": probe()}), store)
-    assert found.verdict == "not decided"
-    assert [finding.verdict for finding in found.findings] == ["supported", *["not decided"] * 3]
-    assert "trains no modality alone" in found.findings[1].statement
-    assert any("trains no modality alone" in caveat for caveat in found.caveats)
-    assert "laziness" not in {chart.name for chart in found.charts}
-
-
-def test_without_predictions_seeds_are_compared(store: Store) -> None:
-    def noisy(fused: float) -> Skill:
-        return lambda target, _test, seed: fused + 0.01 * seed if target == "fused" else ALONE[target]
-
-    found = asked(sweep(store, {"MLA": noisy(0.85), **BASELINES}, keep=False), store)
-    first = found.findings[0]
-    assert "over seeds alone, 3 seeds" in first.statement
+def test_without_predictions_trainings_are_compared(store: Store) -> None:
+    plan = sweep(store, {"MLA": skill(0.85, 0.01), **BASELINES}, keep=False)
+    found = asked(plan, store)["accuracy"]
+    first = found.family.contrasts[0]
+    assert "over trainings alone, 3 trainings per method" in first.statement
     assert first.effect is not None
     # By hand: differences 7, 8 and 9 points; t(0.975, 2) = 4.3027.
     half = 4.3027 / np.sqrt(3)
     assert (first.effect.low, first.effect.high) == pytest.approx((8 - half, 8 + half), abs=1e-3)
-    assert table(found, "fused").rows[0].cells[0].std == "1.0"
-    assert any("over seeds alone" in caveat for caveat in found.caveats)
-    assert "shapley" not in {table.name for table in found.tables}
+    assert any("over trainings alone" in caveat for caveat in found.caveats)
 
 
 def test_shapley_values_of_an_additive_method(store: Store) -> None:
@@ -239,7 +216,7 @@ def test_shapley_values_of_an_additive_method(store: Store) -> None:
         return 0.5 + sum(gains[name] for name in kept) + 0.01 * seed * ("image" in kept) if target == "fused" else 0.5
 
     tests = [Missing(protocol="subset", keep=keep) for keep in subsets]
-    found = asked(sweep(store, {"MLA": additive, "Concat": skill(0.7)}, extra_tests=tests), store)
+    found = asked(sweep(store, {"MLA": additive, "Concat": skill(0.7)}, extra_tests=tests), store)["laziness"]
     values = table(found, "shapley").rows[0].cells
     assert [cell.summary.mean for cell in values] == pytest.approx([2.0, 26.0, 10.0])
     assert values[1].summary.std == pytest.approx(1.0)
@@ -248,31 +225,30 @@ def test_shapley_values_of_an_additive_method(store: Store) -> None:
 
 def test_no_answer_without_something_to_compare(store: Store) -> None:
     for labels in ({"MLA": skill(0.8)}, {"Concat": skill(0.8), "Late fusion": skill(0.8)}):
-        plan = sweep(store, labels)
-        assert answer(Evidence(load(plan, store), store)) is None
-    partial = sweep(store, {"MLA": skill(0.8), **BASELINES}, rates=(0.3,))
-    assert answer(Evidence(load(partial, store), store)) is None
+        assert asked(sweep(store, labels), store) == {}
+    assert asked(sweep(store, {"MLA": skill(0.8), **BASELINES}, rates=(0.3,)), store) == {}
 
 
-def test_variants_of_mla_are_no_baselines(store: Store) -> None:
-    plan = sweep(store, {"MLA": skill(0.85), **BASELINES})
-    variant = [cell.model_copy(update={"label": "MLA w/o DF"}) for cell in plan.cells if cell.label == "MLA"]
-    found = asked(plan.model_copy(update={"cells": (*variant, *plan.cells)}), store)
-    assert len(found.findings) == 2 + len(MODALITIES)
-    assert "MLA w/o DF" in shown(found, "fused")
-    assert found.headline.startswith("Fused accuracy: MLA minus")
-
-
-def test_one_seed_says_so(store: Store) -> None:
-    found = asked(sweep(store, {"MLA": skill(0.9), **BASELINES}, seeds=(0,)), store)
-    assert any(caveat.startswith("One seed:") for caveat in found.caveats)
-    assert "1 seed)" in found.findings[0].statement
+def test_one_training_never_decides(store: Store) -> None:
+    plan = sweep(store, {"MLA": skill(0.99), **BASELINES}, seeds=(0,), probes={"MLA": probe(audio=0.5), **PROBES})
+    found = asked(plan, store)
+    assert {answer.verdict for answer in found.values()} == {"undecided"}
+    assert any(caveat.startswith("One training of each method") for caveat in found["accuracy"].caveats)
 
 
 def test_nothing_measured_yet(store: Store) -> None:
-    plan = sweep_without_predictions(store, ["Late fusion", "MLA"], write=False)
-    found = asked(plan, store)
-    assert found.verdict == "not decided"
-    assert found.effect is None
-    assert "no other method than MLA has been measured yet" in found.headline
+    found = asked(sweep_without_predictions(store, ["Late fusion", "MLA"], write=False), store)["accuracy"]
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert "undecided against Late fusion (not measured)" in found.sentence
     assert "MLA (9 of 9 missing)." in " ".join(found.caveats)
+
+
+def test_brier_scores_are_a_second_end_point(store: Store) -> None:
+    plan = sweep(store, {"MLA": skill(0.85), **BASELINES}, folds=2, seeds=(0, 1))
+    found = asked(plan, store)["accuracy"]
+    ((title, brier),) = found.more
+    assert "Brier" in title
+    # Right predictions score 0.25 there, wrong ones 1: five points of accuracy are 3.75 hundredths.
+    assert [one.effect and one.effect.estimate for one in brier.contrasts] == pytest.approx([7 * 0.75, 5 * 0.75])
+    rows = shown(table(found, "accuracies"))
+    assert rows["MLA"][5] == f"{100 * (0.85 * 0.25 + 0.15):.1f}"

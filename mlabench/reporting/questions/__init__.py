@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Answer
+from mlabench.reporting.answer import TOPICS, Answer
+from mlabench.reporting.evidence import Archive
 from mlabench.reporting.questions import ablation, gap, laziness, missing
-from mlabench.suite import Question
+from mlabench.reporting.questions.inquiry import Inquiry, inquiries
+from mlabench.suite import Plan, Question
 
-_ANSWERED_BY: dict[Question, Callable[[Evidence], Answer | None]] = {
-    "Q1": laziness.answer,
-    "Q2": missing.answer,
-    "Q3": ablation.answer,
-    "Q4": gap.answer,
+_ANSWERED_BY: dict[Question, Callable[[Inquiry], Iterator[Answer]]] = {
+    "Q1": laziness.answers,
+    "Q2": missing.answers,
+    "Q3": ablation.answers,
+    "Q4": gap.answers,
 }
 
 
-def answers(evidence: Evidence) -> list[Answer]:
-    """The answers to the questions that the plan asks, in their order; none where it holds nothing on one."""
-    asked = sorted(set(evidence.results.plan.questions))
-    return [answer for question in asked if (answer := _ANSWERED_BY[question](evidence)) is not None]
+def answers(plans: Sequence[Plan], archive: Archive, *, include_limited: bool = False) -> list[Answer]:
+    """What the trials of these plans say about the questions that they ask, in the order of the grid's rows."""
+    found = [
+        answer
+        for inquiry in inquiries(plans, archive, include_limited=include_limited)
+        for answer in _ANSWERED_BY[inquiry.question](inquiry)
+    ]
+    return sorted(found, key=lambda answer: list(TOPICS).index(answer.half))

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from mlabench.reporting import wording
-from mlabench.reporting.charts import Chart, Panel, Series
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Answer
+from mlabench.reporting.answer import Answer, Contrast, Family, Half
 from mlabench.reporting.mla_parts import DF, HGM, OFF
-from mlabench.reporting.questions import certainty, common
+from mlabench.reporting.questions import common, weights
+from mlabench.reporting.questions.inquiry import Inquiry, Place, differences_chart, family
 from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.reporting.table import Cell, Row, Table, unranked
-from mlabench.statistics import Comparison
+from mlabench.reporting.table import Row, Table, unranked
 from mlabench.suite import Plan
 
-_CLAIM = "Gradient modification (HGM) and dynamic fusion (DF) each raise MLA's fused accuracy."
+#: The variants with both parts, HGM alone, DF alone and neither: where a part counts as on, and where as off.
+_EFFECTS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    HGM: ((0, 1), (2, 3)),
+    DF: ((0, 2), (1, 3)),
+    "Interaction": ((0, 3), (1, 2)),
+}
 
-_RULE = (
-    "Four variants of MLA are trained: with both parts, without HGM, without DF, without both. The main effect of a "
-    "part is the fused accuracy with it minus that without it, averaged over the other part being on and off and over "
-    "the missing rates at which test samples have two modalities or more, paired over seeds and test samples. "
-    "Supported if both main effects are above 0 (interval above 0 and "
-    f"p < {common.LEVEL:g} after Holm's correction over the two tests); contradicted if either is below 0 in the same "
-    "sense; not decided otherwise. Effects on unimodal accuracies, the interaction and the quality of the fusion "
-    "weights are evidence, but do not decide."
-)
-
-INTERACTION = "Interaction"
-
-#: What the accuracies with both parts, HGM alone, DF alone and neither count in an effect.
-_WEIGHTS = {HGM: (0.5, 0.5, -0.5, -0.5), DF: (0.5, -0.5, 0.5, -0.5), INTERACTION: (1.0, -1.0, -1.0, 1.0)}
-
-_POOLED = "average"
-
-#: Effects by setting (or :data:`_POOLED`), target and name.
-Effects = dict[tuple[str, str, str], Comparison | None]
+_WORDS = {
+    "better": "raises MLA's fused accuracy",
+    "worse": "lowers MLA's fused accuracy",
+    "practically equal": "practically does not change MLA's fused accuracy",
+    "undecided": "may raise or lower MLA's fused accuracy",
+}
 
 
 class Design(NamedTuple):
@@ -48,41 +39,50 @@ class Design(NamedTuple):
     neither: str
 
 
-def answer(evidence: Evidence) -> Answer | None:
-    """The answer; None if the suite does not train all four variants."""
-    results = evidence.results
-    plan = results.plan
-    design = find_design(plan)
+def answers(inquiry: Inquiry) -> Iterator[Answer]:
+    """One for each part; none if not all four variants are trained."""
+    design = find_design(inquiry.plan)
     if design is None:
-        return None
-    settings = [setting for setting in results.settings if effect(evidence, design, HGM, [setting], MULTIMODAL)]
-    fusible = [setting for setting in settings if _fusible(results, setting)]
-    effects = _effects(evidence, design, settings, fusible)
-    main = {part: effects[_POOLED, MULTIMODAL, part] for part in (HGM, DF)}
-    (family,) = common.corrected(main)
-    averaged = f"averaged over missing rates ({', '.join(fusible) or 'none'})"
-    deciding = tuple(family.finding(part, f"Effect of {part} on the fused accuracy, {averaged}") for part in main)
-    weights = certainty.measure_weights(evidence, design.both, settings)
-    fusions = certainty.Fusions.of(evidence, design, fusible)
-    measured = [test.difference for test in main.values() if test]
-    return Answer(
-        question="Q3",
-        suite=plan.name,
-        dataset=common.dataset(plan),
-        claim=_CLAIM,
-        verdict=common.overall(deciding),
-        rule=_RULE,
-        headline=_headline(main, averaged),
-        effect=min(measured, key=lambda interval: interval.estimate) if len(measured) == len(main) else None,
-        findings=(*deciding, *fusions.findings(), *certainty.findings(weights, design.both)),
-        tables=(
-            _table(results, effects, design, settings),
-            *fusions.tables(results),
-            *certainty.tables(evidence, weights, design.both),
-        ),
-        charts=(*_charts(results, effects, settings), *certainty.charts(weights, design.both)),
-        caveats=(*common.caveats(evidence), *_caveats(results, design, settings)),
-    )
+        return
+    results, margin = inquiry.results, inquiry.plan.margin
+    fusible = [
+        setting for setting in results.settings if _fusible(results, setting) and _measured(inquiry, design, setting)
+    ]
+    where = f"mean of {wording.listed(fusible)}" if len(fusible) > 1 else "".join(fusible)
+    main = family((_effect(inquiry, design, part, fusible, where) for part in (HGM, DF)), margin)
+    brier = family((_effect(inquiry, design, part, fusible, where, brier=True) for part in (HGM, DF)), margin)
+    tables = {HGM: (_table(inquiry, design, where, fusible),), DF: weights.tables(inquiry, design, fusible)}
+    charts = {HGM: (), DF: weights.charts(inquiry, design.both)}
+    halves: tuple[Half, Half] = ("HGM", "DF")
+    for place, (half, part) in enumerate(zip(halves, (HGM, DF), strict=True)):
+        own = Family((main.contrasts[place],), margin)
+        by_rate = family((_effect(inquiry, design, part, [at], at) for at in results.settings), margin)
+        shown = tuple(replace(one, other=part) for one in by_rate.contrasts)
+        yield inquiry.answer(
+            half,
+            own,
+            f"{_LONG[part]} ({part}) raises MLA's fused accuracy.",
+            _sentence(part, own.contrasts[0]),
+            "Four variants of MLA are trained: with both parts, without HGM, without DF, without both. Compared: the "
+            f"fused accuracy with {part} minus that without it, averaged over the other part being on and off and over "
+            "the missing rates at which test samples have two modalities or more. Both parts are one family.",
+            more=(
+                ("Rate by rate, corrected together", by_rate),
+                *((("By Brier score (sign turned: above 0 is better)", Family((brier.contrasts[place],), margin)),)
+                  if brier.contrasts[place].decision else ()),
+            ),
+            tables=(inquiry.accuracies(results.settings), *tables[part]),
+            charts=(
+                differences_chart(part, Family(shown, margin), f"Fused accuracy with {part} minus without it",
+                                  inquiry.rates(), "Averaged over the other part being on and off."),
+                *inquiry.accuracy_chart("missing_rate" if len(results.settings) > 1 else "accuracy"),
+                *charts[part],
+            ),
+            caveats=tuple(_caveats(inquiry, design, fusible)),
+        )  # fmt: skip
+
+
+_LONG = {HGM: "Gradient modification", DF: "Dynamic fusion"}
 
 
 def find_design(plan: Plan) -> Design | None:
@@ -100,50 +100,31 @@ def find_design(plan: Plan) -> Design | None:
     return None
 
 
-def effect(evidence: Evidence, design: Design, name: str, settings: Sequence[str], target: str) -> Comparison | None:
-    """A main effect or the interaction, averaged over ``settings``; None where nothing was measured.
+def _effect(
+    inquiry: Inquiry, design: Design, part: str, settings: Sequence[str], where: str, target: str = MULTIMODAL, *,
+    brier: bool = False,
+) -> Contrast:  # fmt: skip
+    """The accuracy with a part minus that without it, over the other part being on and off, and over settings.
 
-    Paired over seeds and test samples where all predictions are stored, else over seeds alone. The interaction is
-    the effect of HGM with DF minus that without it. Of a modality, only one setting has the same samples throughout.
+    The interaction is what HGM adds with DF, minus what it adds without.
     """
-    if not settings:
-        return None
-    places = [(label, setting, target) for setting in settings for label in design]
-    return common.contrasted(evidence, places, [weight / len(settings) for weight in _WEIGHTS[name]] * len(settings))
-
-
-def _headline(main: Mapping[str, Comparison | None], averaged: str) -> str:
-    known = [f"{part} {wording.points(test.difference)}" for part, test in main.items() if test]
-    if not known:
-        return "The effects of HGM and DF were not measured: no seed has all four variants."
-    return f"Effect on the fused accuracy, {averaged}: {', '.join(known)}."
-
-
-def _table(results: Results, effects: Effects, labels: Sequence[str], settings: Sequence[str]) -> Table:
-    rows = [
-        Row(
-            (setting, "fused" if target == MULTIMODAL else target),
-            tuple(_cell(effects[setting, target, part]) for part in _WEIGHTS),
-            group=setting,
-        )
-        for setting, target in dict.fromkeys((setting, target) for setting, target, _ in effects)
-    ]
-    axis = results.scores[results.scores["label"].isin(labels) & results.scores["setting"].isin(settings)]
-    return Table(
-        name="ablation_effects",
-        title="Main effects of HGM and DF, and their interaction",
-        note="Effects on the accuracy in points, with 95 % intervals: with the part minus without it, averaged over "
-        "the other part being on and off; interaction: the effect of HGM with DF minus that without DF. DF acts at "
-        "test time only, and on no unimodal prediction: what it shows there comes from the choice of another epoch.",
-        conditions=wording.conditions(results.plan, axis),
-        heads=("Missing", "Prediction"),
-        columns=unranked(*_WEIGHTS),
-        rows=tuple(rows),
+    scale = (-1.0 if brier else 1.0) * (1.0 if part in OFF else 2.0)
+    sides = []
+    for variants in _EFFECTS[part]:
+        places: list[Place] = [(design[one], setting, target) for setting in settings for one in variants]
+        weight = scale / max(1, len(places))
+        sides.append(inquiry.side(places, [weight] * len(places), brier=brier))
+    what = (
+        "Brier score, sign turned" if brier else "fused accuracy" if target == MULTIMODAL else f"accuracy of {target}"
     )
+    own = design.both
+    pair = (f"{own} with {part}", f"without {part}") if part in OFF else (f"{own} with both or neither", "with one")
+    return Contrast(*pair, what, where, None, "hundredths" if brier else "points", (sides[0], sides[1]))
 
 
-def _cell(test: Comparison | None) -> Cell:
-    return Cell(interval=test.difference, form="+z.1f") if test else Cell(text="not measured")
+def _measured(inquiry: Inquiry, design: Design, setting: str) -> bool:
+    runs = [inquiry.evidence.per_training(label, setting, MULTIMODAL).keys() for label in design]
+    return bool(set.intersection(*map(set, runs)))
 
 
 def _fusible(results: Results, setting: str) -> bool:
@@ -152,53 +133,40 @@ def _fusible(results: Results, setting: str) -> bool:
     return bool(rates.min() < 1 - 1 / len(results.plan.modalities) - 1e-9)
 
 
-def _effects(evidence: Evidence, design: Design, settings: Sequence[str], fusible: Sequence[str]) -> Effects:
-    """At each setting, and over some of them for the fused prediction, which is always about the same samples."""
-    targets = (MULTIMODAL, *evidence.results.plan.modalities)
-    places = [(setting, [setting], target) for setting in settings for target in targets]
-    return {
-        (name, target, part): effect(evidence, design, part, averaged, target)
-        for name, averaged, target in [(_POOLED, list(fusible), MULTIMODAL), *places]
-        for part in _WEIGHTS
-    }
+def _sentence(part: str, one: Contrast) -> str:
+    if one.decision is None:
+        return f"The effect of {part} was not measured: no training has all four variants."
+    told = f"{part} {_WORDS[one.verdict]} {one.told('').strip()}, {one.where}."
+    return f"{told} {one.needed.capitalize()}." if one.verdict == "undecided" else told
 
 
-def _charts(results: Results, effects: Effects, settings: Sequence[str]) -> Iterator[Chart]:
-    if not settings:
-        return
-    panels = []
-    for target in (MULTIMODAL, *results.plan.modalities):
-        series = []
-        for part in _WEIGHTS:
-            known = {setting: test for setting in settings if (test := effects[setting, target, part])}
-            series.append(
-                Series(
-                    part,
-                    list(known),
-                    [test.difference.estimate for test in known.values()],
-                    low=[test.difference.low for test in known.values()],
-                    high=[test.difference.high for test in known.values()],
-                    text=[common.basis(test) for test in known.values()],
-                )
-            )
-        panels.append(Panel("fused" if target == MULTIMODAL else target, tuple(series), reference=0.0))
-    yield Chart(
-        name="ablation_effects",
-        title="Effects of HGM and DF on the accuracy",
-        caption="Points: the accuracy with a part minus that without it; interaction: the effect of HGM with DF minus "
-        "that without DF. Whiskers: 95 % intervals over seeds and test samples; no correction for their number.",
-        kind="line",
-        x="Missing rate",
-        y="Effect (points)",
-        panels=tuple(panels),
+def _table(inquiry: Inquiry, design: Design, where: str, fusible: Sequence[str]) -> Table:
+    """Effects on all predictions, setting by setting, and their interaction."""
+    places = [(where, list(fusible), MULTIMODAL)] if len(fusible) > 1 else []
+    places += [(at, [at], target) for at in inquiry.results.settings for target in inquiry.results.targets[::-1]]
+    rows = []
+    for name, settings, target in places:
+        own = family((_effect(inquiry, design, part, settings, name, target) for part in _EFFECTS), inquiry.plan.margin)
+        cells = tuple(common.effect_cell(one.effect) for one in own.contrasts)
+        rows.append(Row((name, "fused" if target == MULTIMODAL else target), cells, group=name))
+    return Table(
+        name="effects",
+        title="Effects of HGM and DF, and their interaction, on all predictions",
+        note="Effects on the accuracy in points, with 95 % intervals: with the part minus without it, averaged over "
+        "the other part being on and off; interaction: what HGM adds with DF minus what it adds without. DF acts at "
+        "test time only, and on no unimodal prediction: what it shows there comes from the choice of another epoch.",
+        conditions=inquiry.conditions(),
+        heads=("Missing", "Prediction"),
+        columns=unranked(*_EFFECTS),
+        rows=tuple(rows),
+        detail=True,
     )
 
 
-def _caveats(results: Results, design: Design, settings: Sequence[str]) -> Iterator[str]:
-    lost = [setting for setting in results.settings if setting not in settings]
-    if lost:
-        yield f"No seed has all four variants at {wording.listed(lost)}: left out of the averages."
-    optimizers = {cell.trial.training.optimizer.name for cell in results.plan.cells if cell.label in design}
+def _caveats(inquiry: Inquiry, design: Design, fusible: Sequence[str]) -> Iterator[str]:
+    if lost := [setting for setting in inquiry.results.settings if setting not in fusible]:
+        yield f"Not in the mean, having nothing to fuse or no training with all four variants: {wording.listed(lost)}."
+    optimizers = {cell.trial.training.optimizer.name for cell in inquiry.plan.cells if cell.label in design}
     if optimizers - {"sgd"}:
         yield (
             f"Trained with {wording.listed(sorted(optimizers))}: Adam rescales each element of the modified gradient "

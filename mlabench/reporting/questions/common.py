@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
@@ -127,11 +128,12 @@ def paired(
     return over_seeds(per_seed, other_per_seed)
 
 
-def over_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> Comparison | None:
+def over_seeds(first: Mapping[Any, float], second: Mapping[Any, float]) -> Comparison | None:
     """The difference of two numbers that exist per seed only; None with fewer than two seeds in common."""
-    if len(first.keys() & second.keys()) < 2:
+    runs = [run for run in first if run in second]
+    if len(runs) < 2:
         return None
-    return difference_of_means(first, second)
+    return difference_of_means([first[run] for run in runs], [second[run] for run in runs])
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,11 @@ def with_interval(cell: Cell, outcomes: Outcomes | None) -> Cell:
 def difference_cell(comparison: Comparison | None) -> Cell:
     """A difference in points with its interval."""
     return Cell(text="—") if comparison is None else Cell(interval=comparison.difference, form="+z.1f")
+
+
+def effect_cell(effect: Interval | None) -> Cell:
+    """A difference with its interval."""
+    return Cell(text="—") if effect is None else Cell(interval=effect, form="+z.1f")
 
 
 def p_cell(p: float | None) -> Cell:

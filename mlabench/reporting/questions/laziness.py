@@ -3,96 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.charts import Chart, Panel
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Answer, Finding
+from mlabench.reporting.answer import Answer, Contrast, Family
+from mlabench.reporting.charts import Chart, Panel, difference_chart, intervals
+from mlabench.reporting.evidence import Evidence, Run
 from mlabench.reporting.questions import common
-from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.reporting.table import Cell, Column, Row, Table, unranked
-from mlabench.statistics import Comparison, shapley, summarise
+from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, differences_chart, family, of_trainings
+from mlabench.reporting.results import MULTIMODAL
+from mlabench.reporting.table import Cell, Row, Table, unranked
+from mlabench.statistics import shapley, summarise
 from mlabench.suite import Plan
-
-#: The setting in which all modalities are there.
-COMPLETE = "0 %"
 
 #: What trains each encoder alone, with the budget that all methods share: methods, the first choice first, and the
 #: options without which they do not.
 ALONE = {"late_fusion": {"objective": "separate"}, "unimodal": {}}
 
-#: A modality this many points below the same encoder trained alone is as good as not lazy.
-MARGIN = 2.0
-
-CLAIM = (
-    "With all modalities present, no modality of MLA is lazy (none learns less than the same encoder trained alone), "
-    "and MLA's fused accuracy is above that of every other method."
-)
+#: Registered name of what trains all encoders through one joint head, and so leaves modalities lazy.
+JOINT = "concat"
 
 
-@dataclass(frozen=True)
-class _Gap:
-    """A method's modality minus the same encoder trained alone: its own predictions, and a linear probe of it."""
-
-    readout: Comparison | None
-    probe: Comparison | None
-
-    @property
-    def judged(self) -> Comparison | None:
-        """What the verdict rests on: the probe, where it was recorded."""
-        return self.probe or self.readout
-
-
-def answer(evidence: Evidence) -> Answer | None:
-    """The answer; None if the suite has no MLA, nothing to compare it with, or no complete samples."""
-    results = evidence.results
-    plan = results.plan
-    method = common.method_in_question(plan)
-    others = common.asked_for(results, common.baselines(plan), [COMPLETE])
+def answers(inquiry: Inquiry) -> Iterator[Answer]:
+    """Both halves; none if there is no MLA, nothing to compare it with, or no complete samples."""
+    method, results = inquiry.method, inquiry.results
+    others = common.asked_for(results, common.baselines(inquiry.plan), [COMPLETE])
     if method is None or not others or not common.asked_for(results, [method], [COMPLETE]):
-        return None
-    fused = {other: common.compared(evidence, method, other, COMPLETE, MULTIMODAL) for other in others}
-    gaps = {label: _gaps(evidence, label) for label in plan.labels}
-    lazy = {modality: gap.judged for modality, gap in gaps[method].items()}
-    beaten, learning = common.corrected(fused, lazy)
-    beats = [beaten.finding(other, f"Fused accuracy of {method} minus that of {other}") for other in others]
-    keeps = [_kept(results, method, modality, gap, learning) for modality, gap in gaps[method].items()]
-    best = common.strongest({other: results.at(other, COMPLETE, MULTIMODAL)["accuracy"].mean() for other in others})
-    return Answer(
-        question="Q1",
-        suite=plan.name,
-        dataset=common.dataset(plan),
-        claim=CLAIM,
-        verdict=common.overall([*beats, *keeps]),
-        rule=_rule(others, plan.modalities, _alone(plan)),
-        headline=beaten.headline("Fused accuracy", method, best),
-        effect=beaten.effect(best),
-        findings=(*beats, *keeps),
-        tables=(
-            _fused_table(evidence, method, beaten),
-            _laziness_table(results, gaps),
-            *_shapley_table(evidence),
-        ),
-        charts=(_accuracy_chart(evidence), *_probe_chart(evidence), *_laziness_chart(results, gaps)),
-        caveats=(*common.caveats(evidence), *_caveats(evidence, gaps, method)),
+        return
+    joint = next((label for label in common.labels_of(inquiry.plan, JOINT) if label in others), None)
+    if joint is not None:
+        yield _laziness(inquiry, method, joint)
+    yield _accuracy(inquiry, method, others)
+
+
+def _laziness(inquiry: Inquiry, method: str, joint: str) -> Answer:
+    alone = _alone(inquiry.plan)
+    raised = family(_gaps(inquiry, method, joint), inquiry.plan.margin, "any")
+    kept = family(_gaps(inquiry, method, alone), inquiry.plan.margin, "any") if alone else None
+    more = [(f"{method} against the same encoders trained alone ({alone})", kept)] if kept else []
+    if alone:
+        more.append((f"{joint} against the same encoders trained alone ({alone})", family(
+            _gaps(inquiry, joint, alone), inquiry.plan.margin, "any")))  # fmt: skip
+    return inquiry.answer(
+        "laziness",
+        raised,
+        "With MLA no modality is lazy: none learns less than the same encoder trained alone.",
+        _laziness_sentence(method, joint, raised, kept),
+        f"Compared: what each of the {len(inquiry.plan.modalities)} modalities reaches on its own, {method} minus "
+        f"{joint}, which trains all encoders through one head: by a linear probe on the frozen encoders where it was "
+        "recorded, so that methods are not compared by how each reads out a modality, else by the methods' own "
+        "unimodal predictions.",
+        more=tuple(more),
+        tables=(*_probe_table(inquiry), *_shapley_table(inquiry)),
+        charts=(_laziness_chart(method, raised, kept), *_probe_chart(inquiry)),
+        caveats=tuple(_caveats(raised, alone)),
     )
 
 
-def _rule(others: Sequence[str], modalities: Sequence[str], alone: str | None) -> str:
-    reference = f" ({alone})" if alone else ""
-    return (
-        f"Supported if both parts of the claim are. First part: for each of the {len(others)} other methods the "
-        f"interval of the paired difference in fused accuracy lies above 0 and p < {common.LEVEL:g}. Second part: for "
-        f"each of the {len(modalities)} modalities the interval of its gap to the same encoder trained "
-        f"alone{reference} lies above −{MARGIN:g} points. The gap is that of a linear probe on the frozen encoders "
-        "where it was recorded, so that methods are not compared by how each reads out unimodal predictions; else that "
-        "of the methods' own unimodal predictions. Contradicted if an interval of a fused difference lies below 0, or "
-        f"that of a gap lies below 0 without lying above −{MARGIN:g} points, with p < {common.LEVEL:g}. Not decided "
-        "otherwise. All intervals cover 95 %; p-values are corrected by Holm over all tests of both parts."
+def _accuracy(inquiry: Inquiry, method: str, others: Sequence[str]) -> Answer:
+    complete = {COMPLETE: 1.0}
+    found = family((inquiry.versus(other, complete, COMPLETE) for other in others), inquiry.plan.margin)
+    return inquiry.answer(
+        "accuracy",
+        found,
+        "With all modalities present, MLA's fused accuracy is above that of every other method.",
+        f"With all modalities present, {method} is {found.tally()}.",
+        f"Compared: the fused accuracy on complete test samples, {method} minus each of {len(others)} other methods.",
+        more=inquiry.second_end_point(dict.fromkeys(others, (complete, COMPLETE))),
+        tables=(inquiry.accuracies([COMPLETE]),),
+        charts=(
+            differences_chart(method, found, "Fused accuracy, all modalities present"),
+            *inquiry.accuracy_chart("accuracy"),
+        ),
     )
 
 
@@ -106,182 +90,99 @@ def _alone(plan: Plan) -> str | None:
     return None
 
 
-def _gaps(evidence: Evidence, label: str) -> dict[str, _Gap]:
-    """The gaps of a method's modalities; nothing is known if the suite trains none alone."""
-    plan = evidence.results.plan
-    alone = _alone(plan)
-    if alone is None:
-        return dict.fromkeys(plan.modalities, _Gap(None, None))
-    probe, reference = evidence.probe(label, COMPLETE), evidence.probe(alone, COMPLETE)
-    return {
-        modality: _Gap(
-            common.compared(evidence, label, alone, COMPLETE, modality),
-            common.over_seeds(probe.get(modality, {}), reference.get(modality, {})),
-        )
-        for modality in plan.modalities
-    }
+def _gaps(inquiry: Inquiry, method: str, other: str) -> Iterator[Contrast]:
+    """What each modality reaches on its own, by a linear probe if both have one."""
+    probe, other_probe = (inquiry.evidence.probe(label, COMPLETE) for label in (method, other))
+    for modality in inquiry.plan.modalities:
+        first, second = probe.get(modality, {}), other_probe.get(modality, {})
+        if first.keys() & second.keys():
+            yield Contrast(method, other, f"linear probe of {modality}", COMPLETE, None,
+                           sides=(of_trainings(first), of_trainings(second)))  # fmt: skip
+        else:
+            sides = tuple(inquiry.side([(label, COMPLETE, modality)], [1.0]) for label in (method, other))
+            yield Contrast(
+                method, other, f"unimodal accuracy of {modality}", COMPLETE, None, sides=(sides[0], sides[1])
+            )
 
 
-def _kept(results: Results, method: str, modality: str, gap: _Gap, learning: common.Family) -> Finding:
-    """Whether a modality of the method is as good as trained alone."""
-    alone, judged = _alone(results.plan), gap.judged
-    if alone is None:
-        return Finding(
-            f"Laziness of {modality}: not measured, since the suite trains no modality alone.", "not decided"
-        )
-    what = "linear probe" if gap.probe else "unimodal accuracy"
-    found = learning.finding(modality, f"Laziness of {modality}: {what} of {method} minus that of {alone}")
-    if judged is None:
-        return found
-    if judged.difference.low > -MARGIN:
-        kept = f"{found.statement} Not lazy: at most {MARGIN:g} points below."
-        return replace(found, statement=kept, verdict="supported")
-    conclusion = "Lazy." if found.verdict == "contradicted" else "Lazy or not: in doubt."
-    return replace(found, statement=f"{found.statement} {conclusion}")
+_RAISED = {"better": "raises", "worse": "lowers", "practically equal": "practically does not change"}
 
 
-def _fused_table(evidence: Evidence, method: str, beaten: common.Family) -> Table:
-    results = evidence.results
-    rows = []
-    for label in results.labels:
-        accuracy = common.accuracy_cell(evidence, label, COMPLETE, MULTIMODAL)
-        rows.append(Row((label,), (accuracy, *beaten.cells(label), common.shortfall_cell(results, label))))
-    return Table(
-        name="fused",
-        title="Fused accuracy, all modalities present",
-        note=f"Fused accuracy in percent; the paired difference ({method} minus the row's method) in points, its "
-        "p-value after Holm's correction, and the smallest true difference that the test finds with 80 % power; "
-        f"trials that failed or are missing. {common.INTERVALS}",
-        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
-        heads=("Method",),
-        columns=(
-            Column("Fused accuracy"),
-            *unranked(f"{method} minus it", "p (Holm)", "Detectable", "Not there"),
-        ),
-        rows=tuple(rows),
-    ).with_best()
+def _laziness_sentence(method: str, joint: str, raised: Family, kept: Family | None) -> str:
+    parts = []
+    for verdict, word in _RAISED.items():
+        if found := [one.told(one.what) for one in raised.contrasts if one.verdict == verdict]:
+            parts.append(f"{word} {wording.listed(found)}")
+    if found := [one.told(one.what) for one in raised.contrasts if one.verdict == "undecided"]:
+        parts.append(f"may raise or lower {wording.listed(found)}")
+    told = f"Compared with {joint}, {method} {'; '.join(parts)}."
+    if kept is None:
+        return told
+    lazy = [one for one in kept.contrasts if one.verdict == "worse"]
+    fine = [one for one in kept.contrasts if one.verdict in ("better", "practically equal")]
+    alone = kept.contrasts[0].other
+    if lazy:
+        names = wording.listed(one.told(one.what) for one in lazy)
+        return f"{told} Still lazy next to the same encoder trained alone ({alone}): {names}."
+    if len(fine) == len(kept.contrasts):
+        return f"{told} No modality is lazy: each reaches what the same encoder reaches alone ({alone}), or more."
+    return f"{told} Whether each reaches what the same encoder reaches alone ({alone}) is undecided."
 
 
-def _laziness_table(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) -> Table:
-    alone = _alone(results.plan)
-    rows = [
-        Row(
-            (label,),
-            tuple(
-                common.difference_cell(comparison)
-                for gap in gaps[label].values()
-                for comparison in (gap.readout, gap.probe)
-            ),
-        )
-        for label in results.labels
-        if label != alone
-    ]
-    return Table(
-        name="laziness",
-        title="Laziness: each modality against the same encoder trained alone",
-        note=f"Unimodal accuracy minus that of {alone or 'a method'}, which trains each encoder alone with the same "
-        "budget, in points; below 0 a modality is lazy. Read-out: the unimodal prediction as the method makes it, "
-        "paired over seeds and test samples. Probe: a linear classifier fitted to the frozen encoder in the same way "
-        "for all methods, paired over seeds. Brackets: 95 % interval. —: not recorded, or fewer than two seeds.",
-        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
-        heads=("Method",),
-        columns=unranked(
-            *(f"{modality}, {kind}" for modality in results.plan.modalities for kind in ("read-out", "probe"))
-        ),
-        rows=tuple(rows),
+def _laziness_chart(method: str, raised: Family, kept: Family | None) -> Chart:
+    """By modality, against joint training and against the encoders trained alone."""
+    series = []
+    for place, one in enumerate(raised.contrasts):
+        own = [one, *([kept.contrasts[place]] if kept else [])]
+        series.append(intervals(one.what, [f"minus {each.other}" for each in own], [each.effect for each in own]))
+    return difference_chart(
+        "differences",
+        "What each modality reaches on its own",
+        method,
+        series,
+        margin=raised.margin,
+        caption="Against joint training, and against the same encoders trained alone.",
     )
 
 
-def _shapley_table(evidence: Evidence) -> Iterator[Table]:
-    """What each modality adds to the fused accuracy, on average over the orders in which they may join."""
-    results = evidence.results
-    chance = _chance(evidence)
-    modalities = results.plan.modalities
+def _probe_cells(inquiry: Inquiry, label: str) -> list[Cell]:
+    probe = inquiry.evidence.probe(label, COMPLETE)
+    return [Cell(summary=summarise(probe.get(modality, {}).values())) for modality in inquiry.plan.modalities]
+
+
+def _probe_table(inquiry: Inquiry) -> Iterator[Table]:
+    """Both yardsticks of what each modality reaches."""
+    modalities = inquiry.plan.modalities
     rows = []
-    if chance is None:
-        return
-    for label in results.labels:
-        values = _shapley_values(results, label, chance)
-        cells = (Cell(summary=summarise(value[modality] for value in values), form="+z.1f") for modality in modalities)
-        if values:
-            rows.append(Row((label,), tuple(cells)))
-    if not rows:
-        return
+    for label in inquiry.results.labels:
+        own = [common.accuracy_cell(inquiry.evidence, label, COMPLETE, modality) for modality in modalities]
+        probes = _probe_cells(inquiry, label)
+        cells = [cell for pair in zip(own, probes, strict=True) for cell in pair]
+        rows.append(Row((label,), tuple(cell if cell.mean else Cell(text="—") for cell in cells)))
     yield Table(
-        name="shapley",
-        title="What each modality contributes to the fused accuracy (Shapley values)",
-        note="Points of fused accuracy: what a modality adds to the modalities already there, averaged over all orders "
-        "in which they may join; a row sums to the fused accuracy minus the share of the most frequent class, "
-        f"{wording.number(100 * chance)} %. From tests with whole modalities removed.",
-        conditions=wording.conditions(results.plan, results.on_axis(COMPLETE)),
+        name="unimodal",
+        title="What each modality reaches on its own",
+        note="Accuracy in percent. Read-out: of the unimodal prediction as the method makes it. Probe: of a linear "
+        "classifier fitted to the frozen encoder in the same way for all methods, mean ± standard deviation over "
+        f"trainings. {common.INTERVALS} —: not recorded.",
+        conditions=inquiry.conditions(COMPLETE),
         heads=("Method",),
-        columns=unranked(*modalities),
+        columns=unranked(*(f"{modality}, {kind}" for modality in modalities for kind in ("read-out", "probe"))),
         rows=tuple(rows),
     )
 
 
-def _chance(evidence: Evidence) -> float | None:
-    """The share of the most frequent class among the test samples, which needs no modality to be known."""
-    for label in evidence.results.labels:
-        for predictions in evidence.predictions(label, COMPLETE, MULTIMODAL).values():
-            return float(np.bincount(predictions.labels).max() / len(predictions.labels))
-    return None
-
-
-def _shapley_values(results: Results, label: str, chance: float) -> list[dict[str, float]]:
-    """Per seed that was tested with every subset of the modalities, in points."""
-    modalities = results.plan.modalities
-    tests = {
-        frozenset(subset): " + ".join(subset) if size < len(modalities) else COMPLETE
-        for size in range(1, len(modalities) + 1)
-        for subset in combinations(modalities, size)
-    }
-    accuracies = {}
-    for subset, test in tests.items():
-        rows = results.under(label, COMPLETE, test, MULTIMODAL).dropna(subset="accuracy")
-        accuracies[subset] = dict(zip(rows["seed"], 100 * rows["accuracy"], strict=True))
-    seeds = set.intersection(*(set(found) for found in accuracies.values()))
-    return [
-        shapley({frozenset(): 100 * chance, **{subset: found[seed] for subset, found in accuracies.items()}})
-        for seed in sorted(seeds)
-    ]
-
-
-def _accuracy_chart(evidence: Evidence) -> Chart:
-    results = evidence.results
-    targets = results.targets
-    series = []
-    for label in results.labels:
-        cells = [common.accuracy_cell(evidence, label, COMPLETE, target) for target in targets]
-        series.append(common.series(label, targets, cells))
-    return Chart(
-        name="unimodal_accuracy",
-        title="Accuracy of each modality and of their fusion, all modalities present",
-        caption="Each modality's own prediction, as the method makes it, and the fused prediction. "
-        f"{common.WHISKERS} {wording.conditions(results.plan, results.on_axis(COMPLETE))}",
-        kind="row",
-        x="Prediction",
-        y="Accuracy (%)",
-        panels=(Panel("", tuple(series)),),
-    )
-
-
-def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
-    results = evidence.results
-    modalities = results.plan.modalities
-    series = []
-    for label in results.labels:
-        probe = evidence.probe(label, COMPLETE)
-        cells = [Cell(summary=summarise(probe.get(modality, {}).values())) for modality in modalities]
-        if probe:
-            series.append(common.series(label, modalities, cells))
+def _probe_chart(inquiry: Inquiry) -> Iterator[Chart]:
+    modalities = inquiry.plan.modalities
+    cells = {label: _probe_cells(inquiry, label) for label in inquiry.results.labels}
+    series = [common.series(label, modalities, own) for label, own in cells.items() if any(cell.mean for cell in own)]
     if series:
         yield Chart(
             name="probe_accuracy",
             title="How much a linear probe reads out of each frozen encoder",
             caption="Test accuracy of a linear classifier fitted to each frozen encoder in the same way for all "
-            "methods, complete samples. Dots: mean over seeds; whiskers: standard deviation over seeds. "
-            f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
+            "methods, complete samples. Dots: mean over trainings; whiskers: standard deviation over trainings. "
+            f"{inquiry.conditions(COMPLETE)}",
             kind="row",
             x="Modality",
             y="Accuracy of the probe (%)",
@@ -289,42 +190,62 @@ def _probe_chart(evidence: Evidence) -> Iterator[Chart]:
         )
 
 
-def _laziness_chart(results: Results, gaps: Mapping[str, Mapping[str, _Gap]]) -> Iterator[Chart]:
-    alone, modalities = _alone(results.plan), results.plan.modalities
-    if alone is None:
+def _shapley_table(inquiry: Inquiry) -> Iterator[Table]:
+    """What each modality adds to the fused accuracy, on average over the orders in which they may join."""
+    modalities, chance = inquiry.plan.modalities, _chance(inquiry.evidence)
+    if chance is None:
         return
-    panels = []
-    for title, kind in (("own predictions", "readout"), ("linear probe", "probe")):
-        tests = {label: [getattr(gap, kind) for gap in gaps[label].values()] for label in results.labels}
-        series = [
-            common.series(label, modalities, [Cell() if test is None else common.difference_cell(test) for test in row])
-            for label, row in tests.items()
-            if label != alone and any(row)
-        ]
-        if series:
-            panels.append(Panel(title, tuple(series), reference=0.0))
-    if panels:
-        yield Chart(
-            name="laziness",
-            title="Laziness: each modality against the same encoder trained alone",
-            caption=f"Unimodal accuracy minus that of {alone}, which trains each encoder alone with the same budget; "
-            "below 0 a modality is lazy. Own predictions: as each method makes them, paired over seeds and test "
-            "samples. Linear probe: on the frozen encoders, paired over seeds. Whiskers: 95 % interval. "
-            f"{wording.conditions(results.plan, results.on_axis(COMPLETE))}",
-            kind="row",
-            x="Modality",
-            y="Gap (points)",
-            panels=tuple(panels),
+    rows = []
+    for label in inquiry.results.labels:
+        if values := _shapley_values(inquiry.evidence, label, modalities, chance):
+            cells = (
+                Cell(summary=summarise(value[modality] for value in values), form="+z.1f") for modality in modalities
+            )
+            rows.append(Row((label,), tuple(cells)))
+    if rows:
+        yield Table(
+            name="shapley",
+            title="What each modality contributes to the fused accuracy (Shapley values)",
+            note="Points of fused accuracy: what a modality adds to the modalities already there, averaged over all "
+            "orders in which they may join; a row sums to the fused accuracy minus the share of the most frequent "
+            f"class, {wording.number(chance)} %. From tests with whole modalities removed.",
+            conditions=inquiry.conditions(COMPLETE),
+            heads=("Method",),
+            columns=unranked(*modalities),
+            rows=tuple(rows),
+            detail=True,
         )
 
 
-def _caveats(evidence: Evidence, gaps: Mapping[str, Mapping[str, _Gap]], method: str) -> Iterator[str]:
-    results = evidence.results
-    if _alone(results.plan) is None:
-        yield "The suite trains no modality alone: whether a modality learns less than alone cannot be said."
-    elif all(gap.probe is None and gap.readout is not None for gap in gaps[method].values()):
+def _chance(evidence: Evidence) -> float | None:
+    """The share of the most frequent class among the test samples in percent, which needs no modality to be known."""
+    samples = evidence.samples
+    return (
+        None
+        if samples is None
+        else float(100 * np.unique(samples.labels, return_counts=True)[1].max() / len(samples.ids))
+    )
+
+
+def _shapley_values(evidence: Evidence, label: str, modalities: Sequence[str], chance: float) -> list[dict[str, float]]:
+    """Per training that was tested with every subset of the modalities, in points."""
+    accuracies: dict[frozenset[str], Mapping[Run, float]] = {}
+    for size in range(1, len(modalities) + 1):
+        for subset in combinations(modalities, size):
+            test = " + ".join(subset) if size < len(modalities) else COMPLETE
+            accuracies[frozenset(subset)] = evidence.per_training(label, COMPLETE, test, MULTIMODAL)
+    runs = set.intersection(*(set(found) for found in accuracies.values()))
+    empty: dict[frozenset[str], float] = {frozenset(): chance}
+    return [shapley(empty | {subset: own[run] for subset, own in accuracies.items()}) for run in sorted(runs)]
+
+
+def _caveats(raised: Family, alone: str | None) -> Iterator[str]:
+    if alone is None:
+        yield "No suite trains a modality alone here: whether a modality learns less than alone cannot be said."
+    if not any(one.what.startswith("linear probe") for one in raised.contrasts):
         yield (
-            "No linear probe was recorded, or for fewer than two seeds: laziness is judged by each method's own "
-            "unimodal predictions, which some methods never train for."
+            "No linear probe was recorded: laziness is judged by each method's own unimodal predictions, which some "
+            "methods never train for."
         )
-    yield from common.without_predictions(evidence, [COMPLETE])
+    else:
+        yield "A probe is one number per training: its comparison takes the test samples of each training as given."

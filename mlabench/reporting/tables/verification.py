@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -43,8 +44,8 @@ class _Check:
 
     claim: str
     label: str
-    reference: Mapping[int, float]
-    own: Mapping[int, float]
+    reference: Mapping[Any, float]
+    own: Mapping[Any, float]
     gain: Comparison | None
     hollow: bool = False
 
