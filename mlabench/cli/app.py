@@ -20,6 +20,7 @@ from mlabench.cli.options import (
     DEVICES,
     AsJson,
     DeviceOption,
+    FullOption,
     JobsOption,
     MaxRepeatsOption,
     PluginOption,
@@ -121,11 +122,12 @@ def run(
         typer.Option(metavar="NAME", help="Send curves to tensorboard, wandb or mlflow, too. Repeatable."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures only, on standard error.")] = False,
+    full: FullOption = False,
     plugin: PluginOption = None,
 ) -> None:
-    """Run suites: skip what is done, run the rest, show the table. Interrupt and run again to resume."""
+    """Run suites: skip what is done, run the rest, show the verdicts. Interrupt and run again to resume."""
     from mlabench.cli.console import make_console
-    from mlabench.reporting import contrasts, print_tables
+    from mlabench.reporting import contrasts, print_summary
     from mlabench.running import Overwrite, Session, grown, run_until
     from mlabench.store import Store
     from mlabench.suite import load_plans
@@ -182,7 +184,7 @@ def run(
             typer.echo("stopped by signal or time budget; run the same command to resume", err=True)
             raise typer.Exit(stop.exit_code) from None
         failed += lost
-        print_tables(ended, store, console)
+        print_summary(ended, store, console, full=full)
         if fail_fast and failed:
             break
     _report_set_aside(store)
@@ -358,6 +360,7 @@ def report(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="A B", help="Set two results folders side by side instead.")
     ] = None,
+    full: FullOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
@@ -383,7 +386,7 @@ def report(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
     out = out or results / "report"
-    build_report(store, plans, out, include_limited=include_limited, published=published, console=console)
+    build_report(store, plans, out, include_limited=include_limited, published=published, console=console, full=full)
 
 
 def _report_set_aside(store: Store) -> None:

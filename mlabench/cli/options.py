@@ -42,6 +42,7 @@ MaxRepeatsOption = Annotated[
     int | None, typer.Option("--max-repeats", metavar="N", help="With --until-width: repeats at most; default: 10.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FullOption = Annotated[bool, typer.Option("--full", help="Print all tables, not only 40 lines.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. training.epochs=5. Repeatable."),

@@ -2,12 +2,12 @@
 
 ``results`` reads records into frames, ``evidence`` adds which predictions are right, ``questions`` answer Q1 to Q4 with
 the tools of :mod:`mlabench.statistics`; ``build`` writes it all down. The command line and the Python API call
-:func:`build_report`, :func:`print_tables` and :func:`compare_folders`. Free of torch.
+:func:`build_report`, :func:`print_summary` and :func:`compare_folders`. Free of torch.
 """
 
-from mlabench.reporting.build import build_report, print_tables
+from mlabench.reporting.build import build_report, print_summary
 from mlabench.reporting.compare import compare_folders
 from mlabench.reporting.frames import compare_labels, tidy_frame
 from mlabench.reporting.widths import contrasts
 
-__all__ = ["build_report", "compare_folders", "compare_labels", "contrasts", "print_tables", "tidy_frame"]
+__all__ = ["build_report", "compare_folders", "compare_labels", "contrasts", "print_summary", "tidy_frame"]

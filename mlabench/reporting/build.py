@@ -14,22 +14,18 @@ from rich.text import Text
 
 from mlabench import __version__
 from mlabench.errors import cannot_write
-from mlabench.reporting import files, notes
+from mlabench.reporting import files, terminal
 from mlabench.reporting.all_suites import AllSuites, rank_all
+from mlabench.reporting.answer import Answer
 from mlabench.reporting.charts import styles
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Verdict
 from mlabench.reporting.published import load_published
-from mlabench.reporting.results import load
 from mlabench.reporting.suite_report import SuiteReport, report_suite
-from mlabench.reporting.table import Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.tables.of_suite import main_tables
-from mlabench.reporting.tables.verification import verification_tables
 from mlabench.store import Store
 from mlabench.suite import Plan
 
-_VERDICT_STYLES: dict[Verdict, str] = {"supported": "green", "contradicted": "red", "not decided": "yellow"}
+#: The figures of a suite that are on the page; others are in files alone.
+_ON_PAGE = ("leaderboard", "accuracy_and_time")
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Report:
 
     out: Path
     suites: tuple[SuiteReport, ...]
+    answers: tuple[Answer, ...]
     page: Path | None
 
 
@@ -49,8 +46,9 @@ def build_report(
     include_limited: bool = False,
     published: Path | None = None,
     console: Console,
+    full: bool = False,
 ) -> Report:
-    """Writes ``out/report.html`` and, for each plan, ``out/<suite>/``, and prints the answers and tables.
+    """Writes ``out/report.html`` and, for each plan, ``out/<suite>/``, and prints the verdicts and a leaderboard.
 
     Args:
         store: Where the records are.
@@ -59,6 +57,7 @@ def build_report(
         include_limited: Whether trials made with a limit on the samples count.
         published: A user's own file of published numbers.
         console: Where to print.
+        full: Print all tables, not only 40 lines.
 
     Raises:
         UserError: If ``out`` cannot be written, or ``published`` not be read.
@@ -66,35 +65,32 @@ def build_report(
     numbers = load_published(published)
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
-        return Report(out, (), None)
-    suites = []
-    for plan in plans:
-        folder = out / formats.file_name(plan.name)
-        suite = report_suite(plan, store, folder, include_limited=include_limited, published=numbers)
-        suites.append(suite)
-        _print(suite, console)
-        console.print(Text(f"Report: {suite.page}"), soft_wrap=True)
+        return Report(out, (), (), None)
+    suites = tuple(
+        report_suite(
+            plan, store, out / formats.file_name(plan.name), include_limited=include_limited, published=numbers
+        )
+        for plan in plans
+    )
+    answers: tuple[Answer, ...] = ()
     together = rank_all([suite.results for suite in suites], out / "all_suites")
-    if together:
-        _print_tables(together.tables, console)
     with _writing(out):
-        html = _write(store, suites, together, out)
-    console.print(Text(f"All in one page: {html}"), soft_wrap=True)
-    return Report(out, tuple(suites), html)
+        page = _write(store, suites, answers, together, out)
+    if full:
+        terminal.print_full(suites, answers, together, console, [f"Report: {page}"])
+    else:
+        terminal.print_short(suites, answers, console, [f"Report: {page}", "All tables: `mlabench report --full`."])
+    return Report(out, suites, answers, page)
 
 
-def print_tables(plan: Plan, store: Store, console: Console) -> None:
-    """Prints a suite's main tables from its records alone, trials made with a limit included (and named as such).
-
-    A suite of verification prints its claims and bounds, too, since they are all that it is run for.
-    """
-    results = load(plan, store, include_limited=True)
-    console.print(Text(notes.heading(plan), style="bold underline"))
-    _print_tables(main_tables(Evidence(results, None)), console)
-    _print_tables(tuple(verification_tables(Evidence(results, store))), console)
-    for sentence in notes.shortfalls(results):
-        console.print(Text(sentence, style="yellow"))
-    console.print(Text("`mlabench report` shows answers, intervals, further tables and figures.", style="dim"))
+def print_summary(plan: Plan, store: Store, console: Console, *, full: bool = False) -> None:
+    """Prints a suite's verdicts and its leaderboard, trials made with a limit included (and named as such)."""
+    suite = report_suite(plan, store, Path(), include_limited=True)
+    answers: tuple[Answer, ...] = ()
+    if full:
+        terminal.print_full([suite], answers, None, console, [])
+    else:
+        terminal.print_short([suite], answers, console, ["More tables, figures, one page: `mlabench report`."])
 
 
 @contextmanager
@@ -106,51 +102,48 @@ def _writing(out: Path) -> Iterator[None]:
         raise cannot_write("the report", out, error) from error
 
 
-def _write(store: Store, suites: Sequence[SuiteReport], together: AllSuites | None, out: Path) -> Path:
+def _write(
+    store: Store, suites: Sequence[SuiteReport], answers: Sequence[Answer], together: AllSuites | None, out: Path
+) -> Path:
     """All files; the page about all suites is returned."""
     from mlabench.reporting.page import TOGETHER, PageContent, render_page
 
-    figures = [(suite.name, suite.folder, *one) for suite in suites for one in dict(suite.all_charts()).items()]
-    if together:
-        files.write_tables({table.name: table for table in together.tables}, together.folder.name, together.folder)
-        names = ((formats.file_name(chart.name), chart) for chart in together.charts)
-        figures = [*((TOGETHER, together.folder, *one) for one in names), *figures]
+    files.write_answers(answers, out / "answers")
     for suite in suites:
-        files.write_suite(suite)
-    shown = styles([suite.results.plan for suite in suites], [chart for *_, chart in figures])
-    drawn = files.draw([(chart, folder / "figures" / name) for _, folder, name, chart in figures], shown)
+        files.write_suite(suite, [one for one in answers if suite.name in one.suites])
+    if together:
+        files.write_tables({table.name: table for table in together.tables}, together.folder)
+    owners = [(one.name, out / "answers", f"{one.name}_", one.charts) for one in answers]
+    owners += [(TOGETHER, together.folder, "", together.charts)] if together else []
+    owners += [(suite.name, suite.folder, "", suite.charts) for suite in suites]
+    figures = [
+        (owner, chart, folder / "figures" / formats.file_name(f"{prefix}{chart.name}"))
+        for owner, folder, prefix, charts in owners
+        for chart in charts
+    ]
+    figures += [  # FORMER
+        (suite.name, chart, suite.folder / "figures" / formats.file_name(f"{one.question}_{chart.name}"))
+        for suite in suites
+        for one in suite.answers
+        for chart in one.charts
+    ]
+    shown = styles([suite.results.plan for suite in suites], [chart for _, chart, _ in figures])
+    drawn = files.draw([(chart, path) for _, chart, path in figures], shown)
+    elsewhere = {(suite.name, chart.name) for suite in suites for chart in suite.charts if chart.name not in _ON_PAGE}
+    drawings = {(owner, chart.name): svg for (owner, chart, _), svg in zip(figures, drawn, strict=True)}
     content = PageContent(
         title="mlabench: answers",
         version=__version__,
+        answers=tuple(answers),
         suites=tuple(suites),
         together=together,
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         records=quote(Path(os.path.relpath(store.trials, out)).as_posix()),
-        drawings={(of, chart.name): svg for (of, _, _, chart), svg in zip(figures, drawn, strict=True)},
+        drawings={place: svg for place, svg in drawings.items() if place not in elsewhere},
     )
     path = out / "report.html"
     files.write_text(path, render_page(content))
     return path
-
-
-def _print(suite: SuiteReport, console: Console) -> None:
-    console.print(Text(notes.heading(suite.results.plan), style="bold underline"))
-    _print_tables(suite.tables, console)
-    if more := ", ".join(table.name for table in suite.tables if table.detail):
-        console.print(Text(f"The written report has more tables: {more}.", style="dim"))
-    for one in suite.answers:
-        line = Text(f"{one.question} {one.verdict}: ", style=f"bold {_VERDICT_STYLES[one.verdict]}")
-        console.print(line.append(one.headline, style="not bold default"))
-    for sentence in suite.shortfalls:
-        console.print(Text(sentence, style="yellow"))
-
-
-def _print_tables(tables: Sequence[Table], console: Console) -> None:
-    shown = [table for table in tables if not table.detail]
-    for table in shown:
-        console.print(formats.terminal(table), crop=False)
-    for caption in dict.fromkeys(table.conditions for table in shown):
-        console.print(Text(caption, style="dim"))
 
 
 def _command(plan: Plan) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlabench.errors import UserError
 from mlabench.processes import in_processes, usable_cores
+from mlabench.reporting.answer import Answer
 from mlabench.reporting.charts import Chart, Style
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Table
@@ -16,29 +17,38 @@ from mlabench.reporting.tables import formats
 _MANY = 12
 
 
-def write_suite(suite: SuiteReport) -> None:
-    """Writes everything about one suite but figures and the HTML page."""
+def write_answers(answers: Sequence[Answer], folder: Path) -> None:
+    """Writes the tables of all answers."""
+    tables: dict[str, Table] = {}
+    for one in answers:
+        more = [family.table(name, name, "") for name, family in one.more]
+        tables |= {f"{one.name}_{table.name}": table for table in (one.contrasts, *one.tables, *more)}
+    write_tables(tables, folder)
+
+
+def write_suite(suite: SuiteReport, answers: Sequence[Answer]) -> None:
+    """Writes everything about one suite but figures and the HTML page; ``answers`` are those that rest on it."""
     from mlabench.reporting.page import render_markdown
 
     tables = {table.name: table for table in suite.tables}
-    tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}
-    write_tables(tables, suite.name, suite.folder)
-    if tables:
-        names = [formats.file_name(name) for name in tables]
-        write_text(suite.folder / "tables" / "document.tex", formats.latex_document(names))
+    tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}  # FORMER
+    write_tables(tables, suite.folder)
     scores = suite.results.scores
     write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)
-    write_text(suite.page, render_markdown(suite, tables.values()))
+    write_text(suite.page, render_markdown(suite, answers))
 
 
-def write_tables(tables: Mapping[str, Table], of: str, folder: Path) -> None:
-    """Writes tables, by name, in all formats; ``of`` begins their labels in LaTeX."""
+def write_tables(tables: Mapping[str, Table], folder: Path) -> None:
+    """Writes tables, by name, in all formats, and a LaTeX document of them all."""
     for name, table in tables.items():
         path = folder / "tables" / formats.file_name(name)
         write_text(path.with_name(f"{path.name}.csv"), formats.csv(table))
         write_text(path.with_name(f"{path.name}.md"), formats.markdown(table))
-        write_text(path.with_name(f"{path.name}.tex"), formats.latex(table, f"{of}:{name}"))
+        write_text(path.with_name(f"{path.name}.tex"), formats.latex(table, f"{folder.name}:{name}"))
+    if tables:
+        names = [formats.file_name(name) for name in tables]
+        write_text(folder / "tables" / "document.tex", formats.latex_document(names))
 
 
 def draw(charts: Sequence[tuple[Chart, Path]], styles: Mapping[str, Style]) -> list[str]:

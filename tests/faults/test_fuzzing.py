@@ -19,7 +19,7 @@ from mlabench.datasets.manifest.dataset import Manifest
 from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
 from mlabench.record import Record
-from mlabench.reporting.build import build_report, print_tables
+from mlabench.reporting.build import build_report, print_summary
 from mlabench.reporting.published import load_published
 from mlabench.reporting.suite_report import report_suite
 from mlabench.store import leases
@@ -111,7 +111,7 @@ def read_and_report(store: Store) -> None:
         assert len(list((store.root / "set_aside").iterdir())) == 1
     else:
         Record.model_validate_json(record.model_dump_json())
-        print_tables(PLAN, store, QUIET)
+        print_summary(PLAN, store, QUIET)
         report_suite(PLAN, store, store.root, include_limited=True)
 
 
@@ -145,7 +145,7 @@ def test_a_plan(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     try:
         for plan in store.plans():
-            print_tables(plan, store, QUIET)
+            print_summary(plan, store, QUIET)
             report_suite(plan, store, store.root, include_limited=True)
     except UserError as error:
         assert str(error)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from mlabench.missing import Missing
+from mlabench.reporting.answer import RULES, Answer, Contrast, Family, Half
 from mlabench.reporting.charts import Chart
-from mlabench.reporting.former import Answer, Finding, Verdict
 from mlabench.reporting.page import PageContent
 from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Column, Row, Table
-from mlabench.statistics.comparisons import Interval, Summary
-from mlabench.suite.plan import Plan, Question
+from mlabench.statistics import Interval, Summary, decide, difference_of_means
+from mlabench.suite.plan import Plan
 from tests.reporting.sample_charts import (
     METHODS,
     cloud_chart,
@@ -65,35 +68,50 @@ def table(labels: tuple[str, ...] = METHODS, name: str = "main", groups: tuple[s
     ).with_best()
 
 
-def answer(question: Question, verdict: Verdict, effect: Interval | None, *charts: Chart, text: str = "") -> Answer:
-    findings = (
-        Finding(f"MLA reaches 82.0 %, QMF 79.9 %, n = 1,312, 5 seeds. {text}", verdict, effect, 0.004),
-        Finding("In audio it stays 0.7 points below it.", "contradicted", Interval(-0.7, -1.9, -0.1), 0.04),
-        Finding("In text nothing was measured.", "not decided"),
-    )  # fmt: skip
+def family(differences: Mapping[str, tuple[float, float]], rule: Literal["all", "any"] = "all") -> Family:
+    """MLA minus others: 25 differences each, evenly within 1.5 times a number about another."""
+    steps = np.linspace(-1.5, 1.5, 25)
+    compared = {
+        other: difference_of_means(list(mean + spread * steps), [0.0] * 25)
+        for other, (mean, spread) in differences.items()
+    }
+    decided = decide(compared, 2.0)
+    return Family(
+        tuple(Contrast("MLA", other, "Fused accuracy", "0 %", one) for other, one in decided.items()), 2.0, rule
+    )
+
+
+def answer(half: Half, decided: Family, *charts: Chart, dataset: str = "stamps", text: str = "") -> Answer:
     return Answer(
-        question=question,
-        suite="synthetic",
-        dataset=f"stamps, a stand-in (twin) for IEMOCAP: these are not numbers on IEMOCAP {text}".strip(),
-        claim=f"Fused, MLA is more accurate than every baseline, and none of its modalities is lazy. {text}".strip(),
-        verdict=verdict,
-        rule="Supported if the difference to every baseline lies above zero after Holm's correction.",
-        headline=f"MLA is 2.1 points better than the best baseline (QMF). {text}".strip(),
-        effect=effect,
-        findings=findings,
-        tables=(table(),),
+        half=half,
+        dataset=dataset,
+        about=f"{dataset}, a stand-in (twin) for IEMOCAP: these are not numbers on IEMOCAP {text}".strip(),
+        suites=("synthetic",),
+        claim=f"Fused, MLA is more accurate than every baseline. {text}".strip(),
+        family=decided,
+        sentence=f"MLA is {decided.tally()}. {text}".strip(),
+        rule=f"{RULES[decided.rule]} Margin: 2.0 points. {text}".strip(),
+        more=((f"Without text {text}".strip(), decided),),
+        tables=(table(), table(name="brier")),
         charts=charts,
         caveats=("The epoch was selected on the validation split (best_val).", f"One stand-in dataset only. {text}"),
     )
 
 
 def all_answers() -> list[Answer]:
-    """One answer per question, with charts of every kind."""
+    """One answer for each row of the grid but one, two of them on two datasets, with charts of every kind."""
+    better, equal, worse = {"Concat": (2.1, 1.5)}, {"QMF": (0.3, 1.5)}, {"MMIN": (-3.2, 1.5)}
+    undecided = {"Late fusion": (1.6, 5.0)}
+    unmeasured = Family((Contrast("MLA", "Late fusion", "Gap", "0 %", None, unit=""),), 0.02)
     return [
-        answer("Q1", "supported", Interval(2.1, 0.9, 3.4), dot_chart()),
-        answer("Q2", "not decided", Interval(0.8, -0.6, 2.1), line_chart(), row_chart(), differences()),
-        answer("Q3", "contradicted", Interval(-1.2, -2.2, -0.3), reliability_chart()),
-        answer("Q4", "not decided", None, scatter_chart(), cloud_chart()),
+        answer("laziness", family(better, "any"), dot_chart()),
+        answer("laziness", family(better | worse), dataset="clipart"),
+        answer("accuracy", family(better | equal), differences(), row_chart()),
+        answer("missing", family(undecided | better), line_chart()),
+        answer("missing", family(equal), dataset="clipart"),
+        answer("HGM", family(worse), reliability_chart()),
+        answer("DF", family(equal)),
+        answer("gap", unmeasured, scatter_chart(), cloud_chart()),
     ]
 
 
@@ -104,16 +122,25 @@ def page(*, text: str = "") -> PageContent:
         text: What to add to every text.
     """
     labels = (*METHODS[:-1], text, "MLA") if text else METHODS
-    answers = all_answers() if not text else [answer("Q1", "supported", Interval(2.1, 0.9, 3.4), line_chart(labels),
-                                                     dot_chart(labels), row_chart(labels), text=text)]  # fmt: skip
-    charts = [chart for one in answers for chart in one.charts]
+    shown = all_answers()
+    if text:
+        shown = [
+            answer(
+                "accuracy",
+                family({text: (2.1, 1.5)}),
+                line_chart(labels),
+                dot_chart(labels),
+                row_chart(labels),
+                text=text,
+            )
+        ]
     own = replace(scatter_chart(labels), name="overview")
     trials = [
-        (labels[0], "0 %", 0, "stamps-concat-0", "ok", ""),
-        (labels[-2], "20 %", 1, f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
-        ("MLA", "20 %", 2, "stamps-2", "missing", "no record"),
+        (labels[0], "0 %", 0, "", "stamps-concat-0", "ok", ""),
+        (labels[-2], "20 %", 1, f"3{text}", f"stamps-1{text}", "failed", f"ValueError: loss is NaN {text}"),
+        ("MLA", "20 %", 2, "", "stamps-2", "missing", "no record"),
     ]
-    scores = pd.DataFrame(trials, columns=["label", "train_setting", "seed", "trial", "status", "reason"])
+    scores = pd.DataFrame(trials, columns=["label", "train_setting", "seed", "fold", "trial", "status", "reason"])
     plan = Plan(
         name="synthetic",
         title=f"A synthetic suite {text}",
@@ -124,23 +151,25 @@ def page(*, text: str = "") -> PageContent:
     plan = plan.model_copy(update={"name": f"synthetic{text}"})  # which no suite could be called
     read = record(trial("Concat", 0, 0.0), "Concat", (Missing(),))
     suite = SuiteReport(
-        results=Results(plan, scores, pd.DataFrame(), {"stamps-concat-0": read}, (), ()),
+        results=Results(plan, scores, pd.DataFrame(), {f"stamps-1{text}": read}, (), ()),
         folder=Path("nowhere"),
         tables=(
             table(labels, "rates", groups=("0 %", "30 %", "60 %")),
             table(labels, "long", groups=tuple(f"{rate} %" for rate in range(7))),
         ),
         charts=(own,),
-        answers=tuple(answers),
+        answers=(),
         shortfalls=("1 of 3 trials failed.", f"`--include-limited` shows them. {text}"),
         caveats=(f"Dataset: stamps. {text}",),
         environment=("mlabench: 0.1.0", f"platform: Linux {text}"),
     )
-    drawings = {("synthetic", chart.name): svg(chart, chart.name) for chart in charts}
+    drawings = {(one.name, chart.name): svg(chart, chart.name) for one in shown for chart in one.charts}
     return PageContent(
         title=f"mlabench: synthetic {text}".strip(),
         version="0.1.0",
+        answers=tuple(shown),
         suites=(suite,),
+        pooled=(f"Q2 Missing modalities: over 2 datasets +0.4 points [−1.1, 1.9]. {text}",),
         commands=(f"mlabench run suites/synthetic.yaml {text}", "mlabench report"),
         records="../trials",
         drawings={**drawings, (suite.name, own.name): svg(own, own.name)},

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mlabench.reporting.build import print_tables
+from mlabench.reporting.build import print_summary
 from mlabench.reporting.wording import tuning_sentence
 from mlabench.store.records import Store
 from mlabench.suite import Overrides, Suite, load_suite
@@ -87,7 +87,7 @@ def test_the_report_says_that_the_folds_share_samples(tmp_path: Path, monkeypatc
 
 def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
     console = Console(record=True, width=400)
-    print_tables(planned(tmp_path), Store(tmp_path / "none"), console)
+    print_summary(planned(tmp_path), Store(tmp_path / "none"), console)
     said = tuning_sentence(planned(tmp_path))
     assert said == (
         "Hyper-parameters: tuned, 6 configurations per method compared on the validation split "

@@ -10,89 +10,106 @@ from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from mlabench.reporting import wording
 from mlabench.reporting.all_suites import AllSuites
-from mlabench.reporting.former import QUESTIONS, Answer, Finding, Verdict
+from mlabench.reporting.answer import Answer, FamilyVerdict
 from mlabench.reporting.notes import failures
 from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.wording import ends, p_value, points
+from mlabench.reporting.verdicts import datasets, grid, lead
 from mlabench.statistics import Interval
 from mlabench.words import counted
 
 #: Name of the section about all suites together.
 TOGETHER = "All suites together"
 
-#: How the numbers of all answers are made.
+#: What all tables, figures and verdicts share, said once.
 DEFINITIONS = (
-    "All methods of a suite share seeds, splits and missing patterns, so every comparison is paired: the same seeds, "
-    "the same test samples.",
-    "An interval covers 95 %: the error from the draw of the test samples by bootstrap, where samples that are not "
-    "independent (of one concept, speaker or dialogue) are drawn together, and that from the draw of the seeds by "
-    "Student's t. Where predictions are not stored, it is over seeds alone, and it says so.",
-    "A p-value belongs to the paired comparison and interval beside it, corrected by Holm's method for the number of "
-    "tests of its question.",
-    "± is the standard deviation over seeds (ddof = 1).",
-    "Bold: the best of its column, or statistically indistinguishable from it. Cells that lack a run do not compete, "
-    "and say what they lack.",
-    "A verdict follows from the rule written beside it, and holds for the dataset named beside it, nothing else.",
+    "Better or worse: the 95 % interval of the difference excludes zero, and p < 0.05 after Holm's correction. "
+    "Practically equal: a difference as large as the margin is ruled out (p < 0.05, likewise). Undecided: neither. "
+    "One training never decides.",
+    "Differences are in points of accuracy, in pairs: all methods share splits, missing patterns and seeds. The grey "
+    "band is the margin, the upright line is zero.",
+    "Brackets and whiskers are 95 % intervals, for the draw of the test samples (of whole groups where they are not "
+    "independent: a concept, a speaker, a dialogue) and for that of the training. ± is a standard deviation.",
+    "Bold: the best of its column, or statistically indistinguishable from it. Cells that lack a run say so and do not "
+    "compete.",
+    "A verdict holds for the dataset named beside it, nothing else. How it follows stands under Rule.",
 )
 
-#: A tick, a cross and a question mark in a box from 0 to 16.
-_ICONS: dict[Verdict, str] = {
-    "supported": "M3.5 8.5l3 3l6-7",
-    "contradicted": "M4 4l8 8M12 4l-8 8",
-    "not decided": "M5.2 6a2.8 2.8 0 1 1 4.3 2.4c-1 .7-1.5 1.1-1.5 2.1M8 13v.2",
+#: In a box from 0 to 16: an arrow up, one down, an equals sign, a question mark, arrows up and down.
+_ICONS: dict[FamilyVerdict, str] = {
+    "better": "M8 13V3.5M3.8 7.7L8 3.5l4.2 4.2",
+    "worse": "M8 3v9.5M3.8 8.3L8 12.5l4.2-4.2",
+    "practically equal": "M3 6h10M3 10.5h10",
+    "undecided": "M5.2 6a2.8 2.8 0 1 1 4.3 2.4c-1 .7-1.5 1.1-1.5 2.1M8 13v.2",
+    "mixed": "M4.8 13V4M2 6.8L4.8 4l2.8 2.8M11.2 3v9M8.4 9.2l2.8 2.8L14 9.2",
+}
+
+QUESTIONS = {
+    "Q1": "With all modalities there, what does each modality reach, and what their fusion?",
+    "Q2": "How does the accuracy fall as modalities go missing?",
+    "Q3": "What does each part of MLA contribute?",
+    "Q4": "How does MLA change the modality gap, and does the absence of one modality in training hurt the others?",
 }
 
 
 @dataclass(frozen=True)
 class PageContent:
-    """What the page about all suites shows; ``drawings`` are SVG by suite (or :data:`TOGETHER`) and chart."""
+    """What the page about all suites shows.
+
+    ``drawings`` are SVG by owner (an answer, a suite or :data:`TOGETHER`) and chart; a suite's chart without one is in
+    the files alone. ``pooled`` says what was found over all datasets, ``records`` is the address of the trials.
+    """
 
     title: str
     version: str
+    answers: tuple[Answer, ...] = ()
     suites: tuple[SuiteReport, ...] = ()
     together: AllSuites | None = None
+    pooled: tuple[str, ...] = ()
     drawings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     records: str = ""
     definitions: Sequence[str] = DEFINITIONS
 
-    @property
-    def answers(self) -> list[Answer]:
-        """The answers of all suites, in the order of the questions."""
-        return sorted((one for suite in self.suites for one in suite.answers), key=lambda one: one.question)
-
 
 def render_page(report: PageContent) -> str:
-    """The page; the same content gives the same text. A chart without a drawing raises an error."""
-    contents = [("Summary", "summary")]
-    if report.together:
-        contents.append((TOGETHER, identifier("suite", TOGETHER)))
-    contents += [(f"{one.question} ({one.suite})", identifier(one.question, one.suite)) for one in report.answers]
+    """The page; the same content gives the same text. A chart of an answer without a drawing raises an error."""
+    rows = grid(report.answers)
+    contents = [("Verdicts", "main"), ("How to read this page", "reading")]
+    contents += [(question, identifier(question)) for question in dict.fromkeys(row.topic.question for row in rows)]
+    contents += [(TOGETHER, identifier(TOGETHER))] if report.together else []
     contents += [(suite.name, identifier("suite", suite.name)) for suite in report.suites]
-    contents.append(("How the numbers are made", "definitions"))
-    if report.commands:
-        contents.append(("How this page was made", "commands"))
+    contents += [("How this page was made", "commands")] if report.commands else []
+    made_with: dict[tuple[str, ...], list[str]] = {}
+    for suite in report.suites:
+        if suite.environment:
+            made_with.setdefault(suite.environment, []).append(suite.name)
     return _filled(
         "report.html",
         title=report.title,
         version=report.version,
         contents=contents,
         commands=report.commands,
+        lead=lead(report.answers),
+        rows=rows,
+        datasets=datasets(report.answers),
+        environments=list(made_with.items()),
         lacking=[f"{suite.name}: {sentence}" for suite in report.suites for sentence in suite.shortfalls],
         report=report,
     )
 
 
-def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
-    """The page of one suite in Markdown; ``tables`` are its tables, those of the answers included."""
+def render_markdown(suite: SuiteReport, answers: Sequence[Answer]) -> str:
+    """The page of one suite in Markdown, with the answers that rest on it."""
     plan, fence = suite.results.plan, "```"
     while fence in plan.source:
         fence += "`"
@@ -100,8 +117,9 @@ def render_markdown(suite: SuiteReport, tables: Iterable[Table]) -> str:
         "report.md",
         suite=suite,
         plan=plan,
-        tables=map(formats.markdown, tables),
-        figures={name: f"{chart.title}. {chart.caption}" for name, chart in suite.all_charts()},
+        rows=grid(answers),
+        datasets=datasets(answers),
+        lead=lead(answers),
         failures=list(failures(suite.results)),
         fence=fence,
     )
@@ -140,9 +158,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"prose": prose, "markdown": formats.escape_markdown}
-    functions = (asset, bar_places, bar_scale, counted, groups, identifier, points, sort_value, trial_lines)
+    functions = (asset, bar_places, bar_scale, counted, groups, identifier, link, lost_trials, shared, sort_value)
     found.globals |= {function.__name__: function for function in functions}
-    found.globals |= {"unsaid": unsaid, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}
+    found.globals |= {"file_name": formats.file_name, "markdown_table": formats.markdown}
+    found.globals |= {"points": wording.points, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}
     return found
 
 
@@ -168,9 +187,20 @@ def identifier(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-") or "part"
 
 
+def link(*parts: str) -> str:
+    """The address of a file of the report as seen from the page."""
+    return quote("/".join((".", *parts)))
+
+
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
     """Neighbouring rows that compete with each other."""
     return [list(group) for _, group in groupby(rows, key=lambda row: row.group)]
+
+
+def shared(tables: Iterable[Table]) -> str:
+    """The conditions of all tables that have any; empty if they differ."""
+    found = {table.conditions for table in tables} - {""}
+    return found.pop() if len(found) == 1 else ""
 
 
 def sort_value(cell: Cell) -> float | None:
@@ -182,49 +212,45 @@ def sort_value(cell: Cell) -> float | None:
 
 
 class TrialLine(NamedTuple):
-    """One trial of a suite; ``record`` is the address of its record as seen from the page, empty without one."""
+    """A trial that failed or is missing; ``record`` is the address of its record, empty without one."""
 
     label: str
     setting: str
     seed: int
+    fold: str
     trial: str
     status: str
-    reason: str = ""
+    reason: str
     record: str = ""
 
 
-def trial_lines(results: Results, folder: str) -> list[TrialLine]:
+def lost_trials(results: Results, folder: str) -> list[TrialLine]:
     """One line per trial and outcome; ``folder`` is the address of the folder of trials as seen from the page."""
-    names = ["label", "train_setting", "seed", "trial", "status", "reason"]
-    rows = results.scores[names].drop_duplicates(["label", "trial", "status", "reason"]).to_numpy().tolist()
+    names = ["label", "train_setting", "seed", "fold", "trial", "status", "reason"]
+    rows = results.scores.loc[results.scores["status"] != "ok", names].drop_duplicates().to_numpy().tolist()
+    lines = [TrialLine(*row) for row in rows]
     return [
-        TrialLine(label, setting, seed, trial, status, reason, f"{folder}/{trial}/record.json" if made else "")
-        for label, setting, seed, trial, status, reason in rows
-        for made in (trial in results.records,)
+        line._replace(record=f"{folder}/{line.trial}/record.json") if line.trial in results.records else line
+        for line in lines
     ]
 
 
-def unsaid(finding: Finding) -> str:
-    """The numbers of a finding that its sentence does not say."""
-    more = []
-    if finding.effect and ends(finding.effect) not in finding.statement:
-        more.append(points(finding.effect))
-    if finding.p_value is not None and p_value(finding.p_value) not in finding.statement:
-        more.append(f"{p_value(finding.p_value)} (Holm)")
-    return "; ".join(more)
+def bar_scale(answers: Sequence[Answer]) -> float:
+    """The end, in either direction, of the bars of effects that are read together; endless ones run to the edge."""
+    shown = [
+        abs(end)
+        for one in answers
+        for end in (one.family.margin, *((one.effect.low, one.effect.high) if one.effect else ()))
+    ]
+    return max(filter(math.isfinite, shown), default=0.0) or 1.0
 
 
-def bar_scale(intervals: Sequence[Interval | None]) -> tuple[float, float]:
-    """One scale for effects that are read together; zero is on it, an infinite end runs to its edge."""
-    shown = [end for interval in intervals if interval for end in (interval.low, interval.high, interval.estimate)]
-    finite = [0.0, *filter(math.isfinite, shown)]
-    low, high = min(finite), max(finite)
-    return (low, high) if high > low else (-1.0, 1.0)
+def bar_places(interval: Interval, margin: float, scale: float) -> dict[str, Any]:
+    """Where all lies on a bar that is 160 wide, with zero in its middle and a space of 4 at its ends."""
 
+    def place(value: float) -> float:
+        return 80 + 76 * min(max(value / scale, -1.0), 1.0)
 
-def bar_places(interval: Interval, scale: tuple[float, float]) -> dict[str, Any]:
-    """Where zero, an effect and the ends of its interval lie on a bar that is 160 wide, with margins of 4."""
-    low, high = scale
-    values = {"zero": 0.0, "low": interval.low, "high": interval.high, "estimate": interval.estimate}
-    inside = {name: (min(max(value, low), high) - low) / (high - low) for name, value in values.items()}
-    return {name: f"{4 + 152 * share:.1f}" for name, share in inside.items()}
+    values = {"zero": 0.0, "low": interval.low, "high": interval.high, "estimate": interval.estimate, "band": -margin}
+    places = {name: f"{place(value):.1f}" for name, value in values.items()}
+    return {**places, "width": f"{place(margin) - place(-margin):.1f}"}

@@ -32,6 +32,11 @@ def terminal(table: Table) -> Group:
 
     Print it without cropping: on a narrow terminal it is wider than that.
     """
+    return Group(Text(table.title, style="bold"), rich_table(table), Text(table.note, style="dim"), "")
+
+
+def rich_table(table: Table) -> RichTable:
+    """The table alone, for a rich console."""
     shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for head in table.heads:
         shown.add_column(Text(head), no_wrap=True)
@@ -43,7 +48,7 @@ def terminal(table: Table) -> Group:
     following = [row.group for row in table.rows[1:]] + [None]
     for row, cells, group in zip(table.rows, rows, following, strict=True):
         shown.add_row(*map(Text, row.heads), *cells, end_section=group not in (row.group, None))
-    return Group(Text(table.title, style="bold"), shown, Text(table.note, style="dim"), "")
+    return shown
 
 
 def _terminal_cell(cell: Cell) -> Text:

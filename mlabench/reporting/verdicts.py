@@ -1,0 +1,44 @@
+"""All verdicts of a report together: what was found in one line, and the grid of questions by datasets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, get_args
+
+from mlabench.reporting.answer import TOPICS, Answer, Topic, Verdict
+from mlabench.reporting.wording import listed
+from mlabench.words import counted
+
+
+def lead(answers: Sequence[Answer]) -> str:
+    """What was found, in one line."""
+    if not answers:
+        return "None of Q1 to Q4 is answered here. What was measured stands below."
+    found = Counter(one.verdict for one in answers)
+    parts = [f"{verdict} in {found[verdict]}" for verdict in (*get_args(Verdict), "mixed") if found[verdict]]
+    return f"{counted(len(answers), 'answer')} on {listed(datasets(answers))}. MLA is {', '.join(parts)}."
+
+
+class GridRow(NamedTuple):
+    """A row of the grid: its answers, and in ``cells`` one for each dataset, None where it was not asked."""
+
+    topic: Topic
+    answers: list[Answer]
+    cells: list[Answer | None]
+
+
+def grid(answers: Sequence[Answer]) -> list[GridRow]:
+    """The questions that were asked, in their order, by dataset."""
+    rows = []
+    for half, topic in TOPICS.items():
+        by_dataset = {one.dataset: one for one in answers if one.half == half}
+        if by_dataset:
+            cells = [by_dataset.get(dataset) for dataset in datasets(answers)]
+            rows.append(GridRow(topic, [one for one in cells if one], cells))
+    return rows
+
+
+def datasets(answers: Sequence[Answer]) -> list[str]:
+    """The datasets that something was asked on."""
+    return list(dict.fromkeys(one.dataset for one in answers))
