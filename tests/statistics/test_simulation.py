@@ -1,0 +1,36 @@
+"""A short run of the simulation whose long one fills the table of the statistics' README."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.statistics.simulation import WORLDS, Learners, Noise, World, main, shares
+
+DATASETS = 60
+
+
+def error(percent: float) -> float:
+    """Three standard errors of a share of the datasets, in percent."""
+    return 3 * math.sqrt(percent * (100 - percent) / DATASETS)
+
+
+@pytest.mark.parametrize(
+    "world", [Learners(features=10, groups=120), Noise(training=0.3), Noise(0.2, groups=60, size=5)]
+)
+def test_intervals_over_folds_cover_the_truth_and_tests_err_rarely(world: World) -> None:
+    for _, found in shares(world, DATASETS):
+        assert found.accuracies >= 95 - error(95)
+        assert found.difference >= 95 - error(95)
+        assert found.different <= 5 + error(5)
+        assert found.equal <= 5 + error(5)
+        # Nor are they needlessly cautious: the corrected resampled t-test's are far wider.
+        assert found.width < 0.8 * found.corrected
+
+
+def test_the_table_has_a_row_per_world_and_number_of_repeats(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--datasets", "2", "--only", "noise"])
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2 + 3 * sum(name.startswith("noise") for name in WORLDS)
+    assert {row.count("|") for row in rows} == {11}
