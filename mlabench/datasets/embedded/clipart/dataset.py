@@ -40,8 +40,8 @@ class Clipart(Embedded):
     defaults: ClassVar[Mapping[str, Any]] = {
         "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.7}},
         "training": {
-            "epochs": 15,
-            "batch_size": 128,
+            "epochs": 20,
+            "batch_size": 256,
             "optimizer": {"name": "adam", "lr": 3e-3, "weight_decay": 1e-4},
         },
     }
