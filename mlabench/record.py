@@ -11,7 +11,8 @@ from mlabench.missing import Missing
 from mlabench.trial import Frozen, Trial
 
 #: Version of the record format; readers refuse newer ones. 2: linear probes. 3: best possible accuracies.
-SCHEMA_VERSION = 3
+#: 4: Brier scores.
+SCHEMA_VERSION = 4
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -28,6 +29,9 @@ class Scores(Frozen):
         macro_f1: Unweighted mean of the classes' F1.
         uar: Unweighted average recall (balanced accuracy) over the classes that occur.
         ece: Expected calibration error of the soft-max confidence, 15 bins.
+        brier: Brier score (Brier, "Verification of forecasts expressed in terms of probability", 1950): mean over
+            samples of ``sum_c (p_c - y_c)^2``, 0 to 2, smaller is better. ``p`` is the soft-max, ``y`` 1 for the true
+            class and 0 for others. None in older records.
     """
 
     n: int = Field(ge=0)
@@ -35,6 +39,7 @@ class Scores(Frozen):
     macro_f1: Share
     uar: Share
     ece: Share
+    brier: float | None = Field(default=None, ge=0, le=2)
 
 
 class Evaluation(Frozen):
@@ -73,8 +78,9 @@ class Epoch(Frozen):
         epoch: Counted from 1 within the stage.
         logs: Mean over the epoch of what the training step returned.
         validation: Accuracy on the validation split: ``multimodal`` and each modality.
-        test: Fused test accuracy per test pattern key. For the oracle gap only; nothing is chosen by it
-            unless ``selection: best_test`` says so.
+        test: Fused test accuracy under the pattern of the training, by its key; in trainings with seed 0, in the last
+            stage. For the oracle gap only; nothing is chosen by it unless ``selection: best_test`` says so, which
+            watches every epoch.
     """
 
     stage: str

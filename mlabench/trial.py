@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlabench.missing import Missing
 
@@ -96,6 +96,15 @@ class Training(Frozen):
         description="Stop a stage after so many epochs without a better accuracy on the validation split; none: "
         "run all epochs. For best_val only.",
     )
+
+    @model_validator(mode="after")
+    def _patience_fits_selection(self) -> Self:
+        if self.patience is not None and self.selection != "best_val":
+            raise ValueError(
+                f"'patience' waits for a better epoch on the validation split, but 'selection' is {self.selection!r}; "
+                "leave one of them out"
+            )
+        return self
 
 
 class Component(Frozen):

@@ -58,8 +58,9 @@ class Observers:
     """What the loop calls after each epoch.
 
     ``validate`` gives accuracies on the validation split, of which ``multimodal`` decides ``best_val``. ``watch_test``
-    gives fused test accuracies per pattern key; the loop only passes them on, unless the selection is ``best_test``,
-    which takes the first of them. ``measure`` encloses all that is training, so that evaluations are left out.
+    gives fused test accuracies per pattern key; the loop asks in the last stage only and passes them on, unless the
+    selection is ``best_test``, which takes the first of them in every stage. ``measure`` encloses all that is training,
+    so that evaluations are left out.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -72,7 +73,8 @@ class Observers:
 class TrainingRun:
     """Trains ``method`` in place.
 
-    Each stage has its own optimiser and schedule and starts from the selected epoch of the one before. ``seed`` decides
+    Each stage has its own optimiser and schedule, ends early where ``training.patience`` says so, and starts from the
+    selected epoch of the one before. ``seed`` decides
     the order of the batches and all that the method draws. The method may look at ``validation`` between epochs; the
     epoch is selected by what ``observers`` say. If there is a checkpoint, the training resumes from it.
     """
@@ -115,16 +117,19 @@ class TrainingRun:
             optimizer.load_state_dict(resume.optimizer)
             schedule.last_epoch = done
         for epoch in range(done, stage.epochs):
+            if self._has_waited(epoch - selected):
+                break
             logs = self._train_epoch(stage, epoch, updater)
             schedule.step()
             self.method.on_epoch_end(logs)
-            validation, test = self.observers.validate(), self.observers.watch_test()
+            validation = self.observers.validate()
+            test = self.observers.watch_test() if is_last or self.training.selection == "best_test" else {}
             self.curves.append(Epoch(stage=stage.name, epoch=epoch + 1, logs=logs, validation=validation, test=test))
             score = _selection_score(self.curves[-1], self.training)
             if score > best:
                 best, selected = score, epoch + 1
                 best_state = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
-            ended = is_last and epoch + 1 == stage.epochs
+            ended = is_last and (epoch + 1 == stage.epochs or self._has_waited(epoch + 1 - selected))
             if self.checkpoints is not None and not ended and self.checkpoints.is_due(epoch + 1):
                 state, steps = self.method.state_dict(), optimizer.state_dict()
                 snapshot = Snapshot(place, epoch + 1, self.curves, best, selected, best_state, state, steps)
@@ -132,6 +137,10 @@ class TrainingRun:
             self.observers.report(self.curves[-1])
         self.method.load_state_dict(best_state)
         return selected
+
+    def _has_waited(self, epochs: int) -> bool:
+        """Whether so many epochs since the best one are enough to stop the stage."""
+        return self.training.patience is not None and epochs >= self.training.patience
 
     def _train_epoch(self, stage: Stage, epoch: int, updater: Updater) -> dict[str, float]:
         """One epoch with what the method does before it. Returns the mean logs."""

@@ -71,7 +71,7 @@ def _require_numbers(what: str, logits: Floats) -> None:
 
 
 def score(logits: Floats, labels: Labels) -> Scores:
-    """Accuracy, macro-F1, unweighted average recall and calibration of ``logits [n, C]`` on ``labels [n]``."""
+    """What :class:`mlabench.record.Scores` says of ``logits [n, C]`` on ``labels [n]``."""
     classes = logits.shape[1]
     predicted = logits.argmax(axis=1)
     confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
@@ -85,6 +85,7 @@ def score(logits: Floats, labels: Labels) -> Scores:
         macro_f1=float((2 * hits[counted] / (support + claimed)[counted]).mean()),
         uar=float((hits[occurs] / support[occurs]).mean()),
         ece=calibration_error(logits, predicted == labels),
+        brier=float(brier_scores(logits, labels).mean()),
     )
 
 

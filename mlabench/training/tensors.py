@@ -83,7 +83,7 @@ class SplitTensors:
         rows = torch.split(order.to(self.device), size)
         here = self._rows_present(order, size, [len(part) for part in parts])
         for at, read, own in zip(rows, self._read_ahead(parts), here, strict=True):
-            inputs = {modality: values[at] for modality, values in self._in_memory.items()}
+            inputs = {modality: values.index_select(0, at) for modality, values in self._in_memory.items()}
             inputs |= {modality: values.to(self.device, non_blocking=True) for modality, values in read.items()}
             yield Batch.with_rows(inputs, self.present[at], label[at], at, own)
 

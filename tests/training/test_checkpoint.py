@@ -80,6 +80,19 @@ def test_every_method_resumes_from_any_epoch(name: str, epochs: tuple[int, ...],
         assert again.resumed == kill_after
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("name", ["mla", "mmin"])
+def test_patience_outlives_the_process(name: str, every: int, tmp_path: Path) -> None:
+    training = Training(epochs=12, batch_size=16, optimizer=Adam(lr=0.1), patience=1)
+    unbroken = train(name, training)
+    assert len(unbroken[0]) < 12
+    for kill_after in range(1, len(unbroken[0])):
+        with pytest.raises(KilledError):
+            train(name, training, Checkpoints(tmp_path / str(kill_after), IDENTITY, every), kill_after)
+        again = Checkpoints(tmp_path / str(kill_after), IDENTITY, every)
+        assert_same(train(name, training, again), unbroken)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.9), SGD(lr=0.1, momentum=0.0), Adam()])
 def test_momentum_and_moments_are_kept(optimizer: SGD | Adam, tmp_path: Path) -> None:
     training = Training(epochs=5, batch_size=16, optimizer=optimizer, selection="last")

@@ -255,6 +255,56 @@ def test_all_epochs_wrong_selects_the_first(train: SplitTensors, fabric: Fabric)
     assert selected == method.passes == 1
 
 
+@pytest.mark.parametrize(
+    ("patience", "scores", "epochs", "chosen"),
+    [
+        (1, [0.5, 0.6, 0.6, 0.9, 0.9], 3, 2),  # an equal score is no better one
+        (2, [0.5, 0.4, 0.6, 0.5, 0.6, 0.9], 5, 3),
+        (2, [0.5, 0.4, 0.3, 0.9], 3, 1),
+        (3, [0.5, 0.4, 0.3, 0.9, 0.1, 0.1], 6, 4),  # the budget ends before the patience
+    ],
+)
+def test_patience(
+    patience: int, scores: list[float], epochs: int, chosen: int, train: SplitTensors, fabric: Fabric
+) -> None:
+    """Training ends after so many epochs without a better score, as if the budget had ended there."""
+    patient, short = Linear(), Linear()
+    curves, selected = fit_linear(patient, train, fabric, watch=observers(scores), epochs=6, patience=patience)
+    expected, _ = fit_linear(short, train, fabric, watch=observers(scores), epochs=epochs)
+    assert len(curves) == epochs
+    assert selected == patient.passes == chosen
+    assert curves == expected
+    assert np.array_equal(patient.weights(), short.weights())
+
+
+def test_every_stage_has_patience_of_its_own(train: SplitTensors, fabric: Fabric) -> None:
+    method = Linear(Stage("first", 4), Stage("second", 4))
+    scores = [0.9, 0.1, 0.3, 0.2, 0.4, 0.3]  # the second stage need not reach what the first did
+    curves, selected = fit_linear(method, train, fabric, watch=observers(scores), patience=1)
+    assert [(epoch.stage, epoch.epoch) for epoch in curves] == [
+        *itertools.product(["first"], [1, 2]),
+        *itertools.product(["second"], [1, 2]),
+    ]
+    assert selected == 1
+    assert method.passes == 2
+
+
+@pytest.mark.parametrize("selection", ["last", "best_test"])
+def test_patience_needs_the_validation_split(selection: Any) -> None:
+    with pytest.raises(ValueError, match=f"'selection' is '{selection}'"):
+        Training(patience=1, selection=selection)
+
+
+@pytest.mark.parametrize(("selection", "watched"), [("best_val", [False, True]), ("best_test", [True, True])])
+def test_the_test_split_is_watched_where_it_says_something(
+    selection: str, watched: list[bool], train: SplitTensors, fabric: Fabric
+) -> None:
+    """Of earlier stages it says nothing, unless it selects."""
+    method = Linear(Stage("first", 1), Stage("second", 1))
+    curves, _ = fit_linear(method, train, fabric, selection=selection)
+    assert [bool(epoch.test) for epoch in curves] == watched
+
+
 # -- the order of the samples ---------------------------------------------------------------------
 
 

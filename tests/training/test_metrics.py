@@ -44,6 +44,13 @@ def test_calibration_error_by_hand():
     assert calibration_error(logits, correct) == pytest.approx(by_hand)
 
 
+def test_brier_score_by_hand():
+    """Of (0.95, 0.05) when right, of the same when wrong, and of (0.5, 0.5)."""
+    logits = np.log(np.array([[0.95, 0.05], [0.95, 0.05], [0.5, 0.5]]))
+    by_hand = (2 * 0.05**2 + 2 * 0.95**2 + 2 * 0.5**2) / 3
+    assert score(logits, np.array([0, 1, 1])).brier == pytest.approx(by_hand)
+
+
 def test_softmax_survives_large_logits():
     assert softmax(np.array([[1e4, 0.0], [-1e4, -1e4]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
 

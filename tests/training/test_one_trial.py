@@ -26,7 +26,7 @@ from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.one_trial import build_method, run_trial
 from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors
-from mlabench.trial import Component, DatasetComponent, Training, Trial
+from mlabench.trial import Adam, Component, DatasetComponent, Training, Trial
 from tests.command_line import lasting
 from tests.records import make_record, make_trial
 from tests.spies import Spy
@@ -175,11 +175,21 @@ def test_the_evaluated_model_is_that_of_the_selected_epoch(selection: str, store
     best = {"best_val": np.argmax(validation), "last": 4, "best_test": np.argmax(curve)}[selection]
     assert record.selected_epoch == best + 1
     chosen = record.curves[best]
-    assert set(chosen.test) == set(record.evaluations)
+    assert set(chosen.test) == {"balanced-0.5"}
     assert len(set(curve)) > 1
-    for key, evaluation in record.evaluations.items():
-        assert chosen.test[key] == pytest.approx(evaluation.multimodal.accuracy, abs=1e-6)
+    assert chosen.test["balanced-0.5"] == pytest.approx(
+        record.evaluations["balanced-0.5"].multimodal.accuracy, abs=1e-6
+    )
     assert record.oracle_gap("balanced-0.5") == pytest.approx(max(curve) - curve[best], abs=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "selection", "watched"), [(1, "best_val", False), (1, "best_test", True)])
+def test_other_seeds_watch_the_test_split_only_to_select_by_it(
+    seed: int, selection: str, watched: bool, store: Store
+) -> None:
+    record = run(small_trial(seed=seed, selection=selection), store)
+    assert [bool(epoch.test) for epoch in record.curves] == [watched, watched]
+    assert (record.oracle_gap("balanced-0.5") is not None) == watched
 
 
 def test_oracle_gap_by_hand() -> None:
@@ -320,6 +330,19 @@ def test_progress_runs_over_all_stages(store: Store) -> None:
     job = Job(small_trial("mmin", epochs=4), (HALF,))
     run_trial(job, store, CPU, lambda stage, done, total: seen.append((stage, done, total)))
     assert seen == [("teacher", 1, 4), ("imagination", 2, 4), ("imagination", 3, 4), ("imagination", 4, 4)]
+
+
+def test_progress_and_cost_know_of_patience(store: Store) -> None:
+    seen: list[tuple[str, int, int]] = []
+    trial = small_trial("mmin", epochs=40, patience=1, optimizer=Adam(lr=0.1))
+    record = run_trial(Job(trial, (HALF,)), store, CPU, lambda stage, done, total: seen.append((stage, done, total)))
+    assert [stage for stage, _, _ in seen] == [epoch.stage for epoch in record.curves]
+    assert [done for _, done, _ in seen] == list(range(1, len(seen) + 1))
+    teacher = sum(stage == "teacher" for stage, _, _ in seen)
+    assert teacher < 10  # a quarter of the budget
+    assert {total for _, _, total in seen[:teacher]} == {40}
+    assert {total for _, _, total in seen[teacher:]} == {teacher + 30}
+    assert record.cost["forward_passes_image"] >= 1, "per sample and epoch that there was"
 
 
 def test_small_models_are_kept_and_large_ones_on_demand(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
