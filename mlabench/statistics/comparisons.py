@@ -311,28 +311,6 @@ def difference_of_means(a: PerSeed, b: PerSeed) -> Comparison:
     return _mean_of([first - second for first, second in _paired(a, b)])
 
 
-def effects_2x2(both: PerSeed, only_first: PerSeed, only_second: PerSeed, neither: PerSeed) -> dict[str, Interval]:
-    """What two parts of a method contribute, from numbers per seed with and without each.
-
-    The main effect of a part is what it adds, averaged over the other being there or not. The interaction is what
-    the first part adds with the second, minus what it adds without. 95 % intervals by Student's t, in pairs over
-    the seeds that all four have, the test samples taken as given; :func:`contrast` does the same for outcomes.
-
-    Returns:
-        The effects ``first``, ``second`` and ``interaction``.
-
-    Raises:
-        ValueError: If the four have no seeds in common.
-    """
-    weights = {
-        "first": (0.5, 0.5, -0.5, -0.5),
-        "second": (0.5, -0.5, 0.5, -0.5),
-        "interaction": (1.0, -1.0, -1.0, 1.0),
-    }
-    cells = np.array(_paired(both, only_first, only_second, neither))
-    return {effect: _mean_of(cells @ np.array(row)).difference for effect, row in weights.items()}
-
-
 def _paired(*numbers: PerSeed) -> list[tuple[float, ...]]:
     """The numbers of each seed that all have."""
     by_seed = [entry if isinstance(entry, Mapping) else dict(enumerate(entry)) for entry in numbers]

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, paired_trainings
 from mlabench.statistics.decisions import holm
-from mlabench.statistics.resampling import LEVEL, RESAMPLES, Interval, student_quantile
+from mlabench.statistics.resampling import LEVEL, Interval, student_quantile
 
 Floats = NDArray[np.floating[Any]]
-
-_SEED = 20240618
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,9 @@ def critical_difference(scores: Floats) -> Ranks:
     """
     from scipy import stats
 
-    tasks, methods = _checked(scores).shape
+    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
+        raise ValueError("scores must be a full table of numbers")
+    tasks, methods = scores.shape
     if methods < 2:
         raise ValueError("ranks need two methods")
     ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
@@ -184,86 +184,3 @@ def _cliques(ranks: Floats, order: NDArray[np.intp], reach: float) -> tuple[tupl
             found.append(tuple(int(index) for index in order[start:new_end]))
         end = max(end, new_end)
     return tuple(found)
-
-
-def probability_of_improvement(a: Floats, b: Floats) -> Interval:
-    """How probably a run of ``a`` beats a run of ``b`` on a task drawn at random (Agarwal et al., 2021).
-
-    Runs are compared each with each within a task; a tie is half a win. The interval is by the stratified
-    bootstrap of the paper, widened as described at :func:`interquartile_mean`.
-
-    Args:
-        a: Scores of one method, the higher the better. ``[S seeds, T tasks]``
-        b: Scores of the other. ``[R seeds, T tasks]``
-
-    Returns:
-        A probability, in [0, 1].
-
-    Raises:
-        ValueError: If the tasks differ in number, or there are gaps.
-    """
-    if _checked(a).shape[1] != _checked(b).shape[1]:
-        raise ValueError("the methods have different tasks")
-    generator = np.random.default_rng(_SEED)
-    first, second = _resampled(a, generator), _resampled(b, generator)
-    replicates = np.mean([_wins(one, two) for one, two in zip(first, second, strict=True)], axis=1)
-    return _interval(float(_wins(a, b).mean()), replicates, min(len(a), len(b)), a.shape[1], (0.0, 1.0))
-
-
-def interquartile_mean(scores: Floats) -> Interval:
-    """Mean of the middle half of all runs on all tasks (Agarwal et al., 2021).
-
-    The interval is by the paper's bootstrap, stratified by task: seeds are resampled within each, the tasks stay.
-    With few seeds that alone is too narrow, so its ends are moved out by the factor of the expanded percentile
-    interval (Hesterberg, 2015): sqrt(S / (S - 1)) for the resampled variance being too small, and Student's t with
-    T (S - 1) degrees of freedom over the normal quantile. With one seed the interval is as wide as can be: the
-    spread is unknown.
-
-    Args:
-        scores: Without gaps. ``[S seeds, T tasks]``
-
-    Returns:
-        In the unit of ``scores``.
-
-    Raises:
-        ValueError: If there are gaps.
-    """
-    seeds, tasks = _checked(scores).shape
-    replicates = _trimmed(_resampled(scores, np.random.default_rng(_SEED)).reshape(RESAMPLES, -1))
-    estimate = float(_trimmed(scores.reshape(1, -1))[0])
-    return _interval(estimate, replicates, seeds, tasks, (-math.inf, math.inf))
-
-
-def _checked(scores: Floats) -> Floats:
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError("scores must be a full table of numbers")
-    return scores
-
-
-def _resampled(scores: Floats, generator: np.random.Generator) -> Floats:
-    """Seeds resampled within each task. ``[B, S, T]``"""
-    seeds, tasks = scores.shape
-    return scores[generator.integers(seeds, size=(RESAMPLES, seeds, tasks)), np.arange(tasks)]
-
-
-def _wins(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Per task, the share of pairs of runs that ``a`` wins. ``[T]``"""
-    return np.asarray(((a[:, None] > b) + 0.5 * (a[:, None] == b)).mean(axis=(0, 1)), dtype=float)
-
-
-def _trimmed(rows: Floats) -> NDArray[np.float64]:
-    """Mean of each row without its lowest and its highest quarter. ``[B]``"""
-    from scipy.stats import trim_mean
-
-    return np.asarray(trim_mean(rows, 0.25, axis=1), dtype=float)
-
-
-def _interval(estimate: float, replicates: Floats, seeds: int, tasks: int, limits: tuple[float, float]) -> Interval:
-    """The bootstrap's percentile interval, widened for few seeds and cut to what is possible."""
-    if seeds < 2:
-        return Interval(estimate, *limits)
-    upper = (1 + LEVEL) / 2
-    factor = math.sqrt(seeds / (seeds - 1)) * student_quantile(upper, tasks * (seeds - 1)) / student_quantile(upper)
-    ends = estimate + factor * (np.quantile(replicates, [1 - upper, upper]) - estimate)
-    low, high = np.clip(ends, *limits)
-    return Interval(estimate, float(low), float(high))

@@ -21,9 +21,6 @@ from mlabench.statistics import (
     critical_difference,
     difference_of_means,
     distinguishable,
-    effects_2x2,
-    interquartile_mean,
-    probability_of_improvement,
     shapley,
 )
 
@@ -290,21 +287,6 @@ def test_differences_without_spread() -> None:
     assert difference_of_means({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}).p_value == 0.0
 
 
-def test_effects_of_two_parts() -> None:
-    both, first, second, neither = (np.array(row) for row in ([82, 84, 83], [80, 81, 79], [78, 79, 80], [75, 77, 76]))
-    effects = effects_2x2(*(dict(enumerate(row)) for row in (both, first, second, neither)))
-    contrasts = {
-        "first": ((both - second) + (first - neither)) / 2,
-        "second": ((both - first) + (second - neither)) / 2,
-        "interaction": (both - first) - (second - neither),
-    }
-    assert effects.keys() == contrasts.keys()
-    for name, values in contrasts.items():
-        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        found = effects[name]
-        assert (found.estimate, found.low, found.high) == pytest.approx((values.mean(), low, high))
-
-
 # -- several tests, several tasks ------------------------------------------------------------------------------
 
 
@@ -336,37 +318,6 @@ def test_shapley_values_are_the_mean_over_all_orders() -> None:
     del values[frozenset({"text", "audio"})]
     with pytest.raises(ValueError, match=r"audio \+ text"):
         shapley(values)
-
-
-def test_probability_of_improvement_is_the_mean_mann_whitney_statistic() -> None:
-    random = np.random.default_rng(10)
-    a, b = random.integers(0, 6, (5, 7)).astype(float), random.integers(0, 6, (4, 7)).astype(float)
-    expected = np.mean([stats.mannwhitneyu(a[:, task], b[:, task]).statistic / 20 for task in range(7)])
-    found = probability_of_improvement(a, b)
-    assert found.estimate == pytest.approx(expected)
-    assert 0 <= found.low < found.estimate < found.high <= 1
-    better = probability_of_improvement(a + 10, b)
-    assert (better.estimate, better.low, better.high) == (1.0, 1.0, 1.0)
-    unknown = probability_of_improvement(a[:1], b)
-    assert (unknown.low, unknown.high) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="different tasks"):
-        probability_of_improvement(a, b[:, :3])
-
-
-def test_interquartile_mean_drops_a_quarter_at_each_end() -> None:
-    scores = np.array([[1.0, 90.0, 3.0, 4.0], [5.0, 6.0, 7.0, -50.0]])
-    assert interquartile_mean(scores).estimate == np.mean([3, 4, 5, 6])
-    with pytest.raises(ValueError, match="full table"):
-        interquartile_mean(np.array([[1.0, np.nan]]))
-
-
-def test_the_interval_of_an_interquartile_mean_covers_it() -> None:
-    random = np.random.default_rng(11)
-    repetitions, tasks = 200, random.uniform(40, 80, 6)
-    truth = interquartile_mean(tasks + random.normal(0, 2, (20_000, 6))[:2000]).estimate
-    found = [interquartile_mean(tasks + random.normal(0, 2, (3, 6))) for _ in range(repetitions)]
-    coverage = np.mean([interval.low <= truth <= interval.high for interval in found])
-    assert coverage >= 0.95 - binomial_error(0.95, repetitions)
 
 
 def test_critical_differences() -> None:
