@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
-from mlabench.reporting.answer import TOPICS, Answer, Topic, Verdict
+from mlabench.reporting.answer import TOPICS, Answer, Topic
 from mlabench.reporting.wording import listed
+from mlabench.statistics import Verdict
 from mlabench.words import counted
 
 

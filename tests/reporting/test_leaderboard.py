@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.results import MULTIMODAL, load
-from mlabench.reporting.tables.leaderboard import Leaderboard, leaderboard
-from mlabench.statistics import averaged, compare, holm
+from mlabench.reporting.tables.leaderboard import Leaderboard, leaderboard, standings
+from mlabench.statistics import Outcomes, averaged, compare, holm, mean_over_datasets
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan
 from mlabench.trial import Component
@@ -51,48 +52,112 @@ def test_methods_are_ranked_by_their_mean_over_the_rates(store: Store) -> None:
         (("3", "QMF"), pytest.approx(65.0)),
         (("4", "Concat"), pytest.approx(55.0)),
     ]
-    assert [row.cells[1].number for row in found.table.rows[1:]] == pytest.approx([-1.0, -10.0, -20.0])
+    assert list(found.outcomes) == ["MMIN", "MLA", "QMF", "Concat"]
     assert "averaged over the missing rates 0 % and 50 %" in found.table.note
     assert [series.label for series in found.charts[0].panels[0].series] == ["MMIN", "MLA", "QMF", "Concat"]
     assert [series.y[0] for series in found.charts[0].panels[0].series] == pytest.approx([75, 74, 65, 55])
 
 
-def test_each_is_compared_with_the_best(store: Store) -> None:
-    """The p-values are Holm's over the paired tests on the mean of both rates."""
-    plan = sweep(store, SKILLS, rates=RATES, alike=False)
+def means(plan: Plan, store: Store) -> dict[str, Outcomes]:
+    """Right and wrong, averaged over both rates."""
     evidence = Evidence(load(plan, store), store)
-    means = {}
+    found = {}
     for label in SKILLS:
         whole = averaged([evidence.outcomes(label, setting, MULTIMODAL) for setting in ("0 %", "50 %")])
         assert whole is not None
-        means[label] = whole
-    tests = [compare(means[label], means["MMIN"]) for label in ("MLA", "QMF", "Concat")]
-    expected = holm([test.p_value for test in tests])
-    assert expected[0] > 0.05 > expected[1]  # one of each kind
-    table = board(plan, store).table
-    for row, test, p in zip(table.rows[1:], tests, expected, strict=True):
-        assert (row.cells[1].interval, row.cells[3].mean) == (test.difference, "yes" if p < 0.05 else "no")
-        assert row.cells[0].best is (p >= 0.05)
-    assert table.rows[0].cells[0].best
+        found[label] = whole
+    return found
+
+
+def test_places_follow_from_the_comparisons_in_pairs(store: Store) -> None:
+    plan = sweep(store, SKILLS, rates=RATES, alike=False)
+    known, found = means(plan, store), board(plan, store)
+    shown = rows(found)
+    told_apart = []
+    for label, own in known.items():
+        others = [other for other in known if other != label]
+        tests = [compare(known[other], own) for other in others]
+        differ = [p < 0.05 for p in holm([test.p_value for test in tests])]
+        better = sum(differs and test.difference.estimate > 0 for differs, test in zip(differ, tests, strict=True))
+        worse = sum(differs and test.difference.estimate < 0 for differs, test in zip(differ, tests, strict=True))
+        first, last = 1 + better, 4 - worse
+        assert shown[label][2] == (str(first) if first == last else f"{first}–{last}")
+        row = next(row for row in found.table.rows if row.heads[1] == label)
+        assert row.cells[0].best is (first == 1), "bold: who may be first"
+    pairs = list(combinations(known, 2))
+    told_apart = [p < 0.05 for p in holm([compare(known[a], known[b]).p_value for a, b in pairs])]
+    assert 0 < sum(told_apart) < 6
+    assert f"{100 * np.mean(told_apart):.0f} % of the 6 pairs of methods are told apart" in found.table.note
     # Which samples are right at each rate, counted.
     right = np.mean([hits(accuracy, "fused", 4) for accuracy in (0.78, 0.70)], axis=0)
     assert len(right) == SAMPLES
-    assert table.rows[1].cells[0].number == pytest.approx(100 * right.mean())
+    mla = next(row for row in found.table.rows if row.heads[1] == "MLA")
+    assert mla.cells[0].number == pytest.approx(100 * right.mean())
+
+
+def test_how_often_mla_wins_and_how_sure_predictions_are(store: Store) -> None:
+    wins = {0: 0.9, 1: 0.6, 2: 0.8}  # by seed; against 0.8 a win, a loss, and a tie, which is half a win
+    plan = sweep(store, {"Concat": skill(0.8), "MLA": lambda _target, _test, seed: wins[seed]}, folds=5)
+    table = board(plan, store).table
+    assert [column.name for column in table.columns] == ["Accuracy", "Places", "P(MLA > it)", "Brier", "ECE", "Time ×"]
+    cells = {row.heads[1]: row.cells for row in table.rows}
+    assert cells["Concat"][0].number == pytest.approx(80)
+    assert (cells["Concat"][0].planned, cells["Concat"][0].failed) == (3, 0), "repeats, not folds"
+    assert cells["Concat"][2].number == pytest.approx(50)
+    assert cells["MLA"][2].text == "—"
+    assert cells["Concat"][3].text == "40.0"  # 0.25 where it is right, 1 where it is wrong
+    # The logit of the prediction is 1, those of the three others 0; each fold is less sure than it is right.
+    confidence = np.exp(1) / (np.exp(1) + 3)
+    assert float(cells["Concat"][4].text) == pytest.approx(100 * (0.8 - confidence), abs=0.06)
+
+
+def test_of_one_seed_no_method_has_a_place_of_its_own(store: Store) -> None:
+    found = rows(board(sweep(store, {"Concat": skill(0.3), "MLA": skill(0.9)}, seeds=(0,)), store))
+    assert [found[label][2] for label in ("Concat", "MLA")] == ["1–2", "1–2"]
+
+
+def test_without_predictions_there_are_ranks_but_no_places(store: Store) -> None:
+    found = board(sweep(store, {"Concat": skill(0.3), "MLA": skill(0.9)}, keep=False), store)
+    assert [row[0] for row in rows(found).values()] == ["1", "2"]
+    assert {row[2] for row in rows(found).values()} == {"—"}
+    assert found.ranking is None
+
+
+def test_standings_are_means_over_datasets_in_pairs(store: Store, tmp_path: Path) -> None:
+    plans = [sweep(store, SKILLS, rates=RATES, alike=False)]
+    other = Store(tmp_path / "other")
+    shifted = {label: skill(0.9 - 0.1 * place) for place, label in enumerate(SKILLS)}
+    boards = {"stamps": board(plans[0], store), "clipart": board(sweep(other, shifted, alike=False), other)}
+    found = standings(boards, "", margin=2.0)
+    assert found is not None
+    table, chart = found
+    assert [column.name for column in table.columns] == ["Mean place", "stamps", "clipart", "MLA minus it"]
+    cells = {row.heads[0]: row.cells for row in table.rows}
+    places = {label: [list(one.outcomes).index(label) + 1 for one in boards.values()] for label in SKILLS}
+    assert {label: float(own[0].text) for label, own in cells.items()} == {
+        label: np.mean(own) for label, own in places.items()
+    }
+    assert cells["MLA"][3].text == "—"
+    effects = {name: compare(one.outcomes["MLA"], one.outcomes["QMF"]).difference for name, one in boards.items()}
+    assert cells["QMF"][3].interval == mean_over_datasets(effects).mean
+    assert chart is not None
+    assert [series.label for series in chart.panels[0].series] == [label for label in cells if label != "MLA"]
+    assert standings({"stamps": boards["stamps"]}, "", margin=2.0) is None
 
 
 def test_a_method_that_lacks_a_run_has_no_rank(store: Store) -> None:
     plan = sweep(store, SKILLS, rates=RATES, failing=[("MMIN", 1)])
     found = board(plan, store)
-    assert rows(found)["MMIN"] == ["—", "75.0", "—", "—", "—"]
+    assert rows(found)["MMIN"][:4] == ["—", "75.0", "—", "—"]
     assert [row.heads for row in found.table.rows] == [("1", "MLA"), ("2", "QMF"), ("3", "Concat"), ("—", "MMIN")]
     assert not found.table.rows[-1].cells[0].best
     assert "MMIN" not in {series.label for series in found.charts[0].panels[0].series}
 
 
-def test_equals_share_a_rank_and_are_indistinguishable(store: Store) -> None:
+def test_equals_share_a_rank_and_places(store: Store) -> None:
     found = rows(board(sweep(store, {"Concat": skill(0.7), "QMF": skill(0.8), "MLA": skill(0.8)}), store))
     assert [found[label][0] for label in ("QMF", "MLA", "Concat")] == ["1", "1", "3"]
-    assert found["MLA"][4] == "no"
+    assert found["MLA"][2] == found["QMF"][2] == "1–2"
 
 
 def test_suites_about_one_method_have_none(store: Store) -> None:

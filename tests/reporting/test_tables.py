@@ -117,34 +117,18 @@ def test_a_method_without_some_rate_has_no_mean_over_rates(store: Store) -> None
     assert tables["rates"].rows[0].cells[-1].status == "n/a"
 
 
-def test_matrix_and_subsets_appear_when_asked_for(store: Store) -> None:
+def test_tests_under_other_settings_have_a_table_when_asked_for(store: Store) -> None:
     rates = [Missing.at("balanced", rate) for rate in (0.0, 0.3)]
     subsets = [Missing(protocol="subset", keep=keep) for keep in (("audio", "image"), ("text",))]
     plan = sweep(store, ["Concat", "MLA"], rates=(0.0, 0.3), extra_tests=[*rates, *subsets])
-    tables = tables_of(plan, store)
-    matrix = tables["matrix"]
-    assert [row.heads for row in matrix.rows] == [
-        ("Concat", "0 %"),
-        ("Concat", "30 %"),
-        ("MLA", "0 %"),
-        ("MLA", "30 %"),
+    crossed = tables_of(plan, store)["crossed"]
+    assert [row.heads for row in crossed.rows] == [
+        (label, train) for train in ("0 %", "30 %") for label in ("Concat", "MLA")
     ]
-    assert [column.name for column in matrix.columns] == ["0 %", "30 %"]
-    assert [column.name for column in tables["subsets"].columns] == ["text", "audio + image", "all"]
-    assert [row.heads[0] for row in tables["subsets"].rows] == ["0 %", "0 %", "30 %", "30 %"]
-    assert not {"matrix", "subsets"} & set(tables_of(sweep(store, ["MLA"]), store))
-    only_subsets = sweep(store, ["MLA"], rates=(0.0, 0.3), extra_tests=[Missing(), *subsets])
-    assert {"matrix", "subsets"} & set(tables_of(only_subsets, store)) == {"subsets"}
-
-
-def test_ablation_lists_the_variants_at_every_rate(store: Store) -> None:
-    labels = ["MLA w/o HGM and DF", "MLA w/o HGM", "MLA w/o DF", "MLA"]
-    tables = tables_of(sweep(store, labels, rates=(0.0, 0.3), questions=("Q3",)), store)
-    assert "main" not in tables
-    rows = tables["ablation"].rows
-    assert [row.heads for row in rows] == [(setting, label) for setting in ("0 %", "30 %") for label in labels]
-    value = np.mean([accuracy("MLA", "text", seed, 0.3) for seed in (0, 1, 2)])
-    assert rows[-1].cells[2].summary.mean == pytest.approx(100 * value)
+    assert [column.name for column in crossed.columns] == ["0 %", "30 %", "text", "audio + image"]
+    value = np.mean([accuracy("MLA", MULTIMODAL, seed, 0.3) for seed in (0, 1, 2)])
+    assert crossed.rows[1].cells[1].summary.mean == pytest.approx(100 * value)  # trained at 0 %, tested at 30 %
+    assert "crossed" not in tables_of(sweep(store, ["MLA"]), store)
 
 
 def test_one_seed_has_no_spread(store: Store) -> None:

@@ -1,29 +1,49 @@
-"""The methods of a suite in order of their mean accuracies, and which are indistinguishable from the best."""
+"""The methods of a suite in order of their mean accuracies, and how far that order can be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import nan
+from statistics import fmean
 
 from mlabench.reporting import wording
-from mlabench.reporting.charts import HIGHLIGHT, Chart, Panel, Series
+from mlabench.reporting.charts import HIGHLIGHT, Chart, Panel, Series, difference_chart, intervals
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.reporting.table import Cell, Row, Table, unranked
+from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.reporting.tables.cost import relative_times
-from mlabench.reporting.tables.variants import difference, reference
+from mlabench.reporting.tables.variants import reference
+from mlabench.statistics import (
+    Interval,
+    Outcomes,
+    Ranking,
+    averaged,
+    compare,
+    mean_over_datasets,
+    probability_better,
+    rank_intervals,
+)
 
 #: Of more methods, only those on the front are set against time.
 _CROWD = 10
 
+_DASH = Cell(text="—")
+
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranking of a suite's methods: its table, and charts in the same order and against the time of training."""
+    """The ranking of a suite's methods: its table, and charts in the same order and against the time of training.
+
+    ``outcomes`` are those of the ranked methods, best first, averaged over the missing rates, where they are known;
+    ``ranking`` is made from them, None if they are known of fewer than two.
+    """
 
     table: Table
     charts: tuple[Chart, ...]
+    outcomes: Mapping[str, Outcomes]
+    ranking: Ranking | None
 
 
 def leaderboard(evidence: Evidence) -> Leaderboard | None:
@@ -32,64 +52,169 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     None with fewer than two methods that have all their runs, and for suites about the variants of one method.
     """
     results = evidence.results
-    cells = {
-        label: common.mean_cell(evidence, label)
-        for label in common.asked_for(results, results.labels, results.settings)
-        if results.settings
-    }
-    whole = {label: cell for label, cell in cells.items() if cell.complete}
+    labels = common.asked_for(results, results.labels, results.settings) if results.settings else ()
+    means = {label: common.mean_cell(evidence, label) for label in labels}
+    cells = {label: common.with_interval(mean, mean.outcomes) for label, mean in means.items()}
+    whole = {label: cell.number or 0.0 for label, cell in cells.items() if cell.complete}
     if len(whole) < 2 or results.plan.questions == ("Q3",) or reference(results.plan) is not None:
         return None
-    order = sorted(whole, key=lambda label: -(whole[label].number or 0.0))
-    best, *others = order
-    tests = {label: difference(evidence, label, best, results.settings, MULTIMODAL) for label in others}
-    (family,) = common.corrected(tests)
-    distinct = {label: p is not None and p < common.LEVEL for label, p in family.p_values.items()}
-    shown = {
-        label: replace(common.with_interval(cell, cell.outcomes), best=cell.complete and not distinct.get(label))
-        for label, cell in cells.items()
-    }
-    rows = [Row(("1", best), (shown[best], Cell(text="—"), Cell(text="—"), Cell(text="best")))]
-    for label in others:
-        rank = 1 + sum((whole[other].number or 0.0) > (whole[label].number or 0.0) for other in order)
-        behind, p, _ = family.cells(label)
-        words = Cell(text="yes" if distinct[label] else "no")
-        rows.append(Row((str(rank), label), (shown[label], behind, p, words)))
-    nothing = (Cell(text="—"),) * 3
-    rows += [Row(("—", label), (shown[label], *nothing)) for label in cells if label not in whole]
+    order = sorted(whole, key=lambda label: -whole[label])
+    outcomes = {label: own for label in order if (own := cells[label].outcomes) is not None}
+    ranking = _ranked(outcomes)
+    top = ranking.top_group if ranking else ()
+    method = common.method_in_question(results.plan)
+    times = relative_times(results)[1]
+    rows = []
+    for label in (*order, *(label for label in cells if label not in whole)):
+        rank = str(1 + sum(whole[other] > whole[label] for other in order)) if label in whole else "—"
+        more = (
+            _place(ranking, label),
+            _beaten(outcomes, method, label),
+            *_reliability(evidence, label),
+            Cell(text=f"{times[label]:.2f}") if label in times else _DASH,
+        )
+        rows.append(Row((rank, label), (replace(cells[label], best=label in top), *more)))
     over = f", averaged over the missing rates {wording.listed(results.settings)}" if len(results.settings) > 1 else ""
     conditions = wording.conditions(results.plan, results.on_axis())
     table = Table(
         name="leaderboard",
         title="Leaderboard",
-        note=f"Fused accuracy in percent{over}. {common.INTERVALS} Behind the best: paired difference from it, in "
-        f"points; p: after Holm's correction over the {len(others)} comparisons. Bold: the best, and what is "
-        f"statistically indistinguishable from it (p ≥ {common.LEVEL:g}, or not to be tested). The best is found in "
-        "the same numbers, which flatters it. Methods that lack a run have no rank.",
+        note=f"Fused accuracy in percent{over}. {common.INTERVALS} {_told(ranking)}P({method} > it): how probably a "
+        f"training of {method} beats its twin on the same fold and seed, in percent. Brier (mean score times 100: 0 is "
+        "perfect, 200 the worst) and expected calibration error (ECE, 15 bins, in percent): of the fused prediction, "
+        f"lower is better. Time: of a training step, in units of {next(iter(times), 'the first method')}. Methods that "
+        "lack a run have no rank.",
         conditions=conditions,
         heads=("Rank", "Method"),
-        columns=unranked("Accuracy", "Behind the best", "p (Holm)", "Distinguishable from it"),
+        columns=(Column("Accuracy"), *unranked("Places", f"P({method} > it)", "Brier", "ECE", "Time ×")),
         rows=tuple(rows),
     )
     chart = Chart(
         name="leaderboard",
         title=f"Leaderboard: fused accuracy{over}",
-        caption=f"Methods in the order of their fused accuracy{over}. {common.WHISKERS} Intervals that overlap may "
-        f"still differ: methods are compared in pairs, in the table. {conditions}",
+        caption="Methods in the order of their fused accuracy; whiskers: 95 % intervals. Intervals that overlap may "
+        "still differ: methods are compared in pairs.",
         kind="row",
         x="",
         y="Fused accuracy (%)",
         form="z.1f",
-        panels=(Panel("", tuple(common.series(label, [""], [shown[label]]) for label in order)),),
+        panels=(Panel("", tuple(_dot(label, cells[label], _place(ranking, label)) for label in order)),),
     )
-    ranked = {label: shown[label] for label in order}
-    return Leaderboard(table, (chart, *_against_time(results, ranked, over, conditions)))
+    against = _against_time(results, {label: whole[label] for label in order}, over)
+    return Leaderboard(table, (chart, *against), outcomes, ranking)
 
 
-def _against_time(results: Results, shown: Mapping[str, Cell], over: str, conditions: str) -> Iterator[Chart]:
+def standings(boards: Mapping[str, Leaderboard], conditions: str, margin: float) -> tuple[Table, Chart | None] | None:
+    """How the methods stand over several datasets, by the name of each; None if no two datasets share two methods.
+
+    Of the methods that are ranked on all of them: the place on each, and how far the method in question is from each
+    of the others on average, as a random-effects mean.
+    """
+    ranked = {name: board for name, board in boards.items() if board.ranking is not None}
+    if len(ranked) < 2:
+        return None
+    shared = set.intersection(*(set(board.outcomes) for board in ranked.values()))
+    if len(shared) < 2:
+        return None
+    places = {label: fmean(list(board.outcomes).index(label) + 1 for board in ranked.values()) for label in shared}
+    order = sorted(shared, key=lambda label: (places[label], label))
+    effects = {label: _over_datasets(ranked.values(), label) for label in order}
+    rows = [
+        Row(
+            (label,),
+            (
+                Cell(text=f"{places[label]:.1f}"),
+                *(_place(board.ranking, label) for board in ranked.values()),
+                _DASH if effects[label] is None else Cell(interval=effects[label], form="+z.1f"),
+            ),
+        )
+        for label in order
+    ]
+    table = Table(
+        name="standings",
+        title="Standings over all datasets",
+        note="Mean place: over the datasets, among all methods that are ranked on each. By dataset: the places that a "
+        f"method may truly have there (95 %). {HIGHLIGHT} minus it: fused accuracy in points, random-effects mean over "
+        "the datasets; its 95 % interval covers the draw of the datasets.",
+        conditions=conditions,
+        heads=("Method",),
+        columns=unranked("Mean place", *ranked, f"{HIGHLIGHT} minus it"),
+        rows=tuple(rows),
+    )
+    shown = [intervals(label, [""], [effect]) for label, effect in effects.items() if effect is not None]
+    title = f"{HIGHLIGHT} minus the other methods, mean over {wording.listed(ranked)}"
+    caption = "Random-effects means and their 95 % intervals."
+    chart = difference_chart("standings", title, HIGHLIGHT, shown, margin=margin, caption=caption) if shown else None
+    return table, chart
+
+
+def _over_datasets(boards: Iterable[Leaderboard], label: str) -> Interval | None:
+    """The mean over datasets of how far the method in question is from another; None if it is not on all."""
+    pairs = [(board.outcomes.get(HIGHLIGHT), board.outcomes[label]) for board in boards]
+    known = {str(place): compare(own, other).difference for place, (own, other) in enumerate(pairs) if own is not None}
+    if label == HIGHLIGHT or len(known) < len(pairs):
+        return None
+    return mean_over_datasets(known).mean
+
+
+def _ranked(outcomes: Mapping[str, Outcomes]) -> Ranking | None:
+    if len(outcomes) < 2:
+        return None
+    try:
+        return rank_intervals(outcomes)
+    except ValueError:  # not of the same samples, or without a seed in common
+        return None
+
+
+def _told(ranking: Ranking | None) -> str:
+    """How far the order can be trusted, in words."""
+    if ranking is None:
+        return "Places are not known: too few methods have stored predictions of the same samples. "
+    count = len(ranking.intervals)
+    pairs = count * (count - 1) // 2
+    return (
+        "Places: those that a method may truly have (95 %); bold: who may be first. "
+        f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are told apart. "
+    )
+
+
+def _place(ranking: Ranking | None, label: str) -> Cell:
+    """``2–5``"""
+    if ranking is None or label not in ranking.intervals:
+        return _DASH
+    own = ranking.intervals[label]
+    return Cell(text=f"{own.low}–{own.high}" if own.low < own.high else str(own.low))
+
+
+def _beaten(outcomes: Mapping[str, Outcomes], method: str | None, label: str) -> Cell:
+    """How probably a training of the method in question is better, in percent."""
+    if method is None or label == method or not {label, method} <= outcomes.keys():
+        return _DASH
+    found = probability_better(outcomes[method], outcomes[label])
+    return Cell(interval=Interval(100 * found.estimate, 100 * found.low, 100 * found.high), form="z.0f")
+
+
+def _reliability(evidence: Evidence, label: str) -> tuple[Cell, Cell]:
+    """Brier score and calibration error, averaged over the missing rates."""
+    results = evidence.results
+    brier = averaged([evidence.brier(label, setting) for setting in results.settings])
+    errors = [measure(results.at(label, setting, MULTIMODAL), "ece").summary.mean for setting in results.settings]
+    known = [error for error in errors if error is not None]
+    return (
+        _DASH if brier is None else Cell(text=f"{brier.accuracy:.1f}"),
+        Cell(text=f"{fmean(known):.1f}") if known else _DASH,
+    )
+
+
+def _dot(label: str, cell: Cell, places: Cell) -> Series:
+    found = cell.interval or Interval(nan if cell.number is None else cell.number, nan, nan)
+    return intervals(label, [""], [found], [f"places {places.text}"])
+
+
+def _against_time(results: Results, numbers: Mapping[str, float], over: str) -> Iterator[Chart]:
     """What the accuracy of each method, the best first, costs; nothing if that was measured of fewer than two."""
     measured, times = relative_times(results)
-    points = {label: (times[label], cell.number or 0.0) for label, cell in shown.items() if label in times}
+    points = {label: (times[label], number) for label, number in numbers.items() if label in times}
     if len(points) < 2:
         return
     reference, which = next(iter(times)), ""
@@ -102,9 +227,7 @@ def _against_time(results: Results, shown: Mapping[str, Cell], over: str, condit
         name="accuracy_and_time",
         title=f"Fused accuracy{over} and time of training",
         caption=f"Up is accurate, left is cheap. {which}Time of a training step, {unit}, "
-        f"{measured}, as in the table of cost; where encoders are "
-        "small, each step's overhead counts for much. Intervals of the accuracies are in the chart of the leaderboard. "
-        f"{conditions}",
+        f"{measured}, as in the table of cost; where encoders are small, each step's overhead counts for much.",
         kind="scatter",
         x=f"Time per step, {unit}",
         y="Fused accuracy (%)",

@@ -8,7 +8,7 @@ from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.reporting.table import TERMINAL_ROWS, Cell, Column, Row, Table, measure, unranked
+from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.reporting.tables.cost import cost_table
 from mlabench.reporting.tables.variants import variant_tables
 from mlabench.reporting.tables.verification import verification_tables
@@ -19,24 +19,12 @@ def build_tables(evidence: Evidence) -> list[Table]:
     results = evidence.results
     if not results.settings:
         return []
-    tables = main_tables(evidence)
+    tables = [main_table(evidence)]
     if len(results.settings) > 1:
-        tables += [rates_table(evidence, modality).with_best() for modality in results.plan.modalities]
-    tables += [table.with_best() for table in (*_matrix_table(evidence), *_subset_table(evidence))]
-    return [*tables, *verification_tables(evidence), *cost_table(results), *variant_tables(evidence)]
-
-
-def main_tables(evidence: Evidence) -> list[Table]:
-    """What the methods reach with the fewest modalities missing, and at every missing rate."""
-    results = evidence.results
-    if not results.settings:
-        return []
-    tables = [main_table(evidence)] if results.plan.questions != ("Q3",) else []
-    if "Q3" in results.plan.questions:
-        tables.append(ablation_table(evidence))
-    if len(results.settings) > 1:
-        tables.append(rates_table(evidence, MULTIMODAL))
-    return [table.with_best() for table in tables]
+        tables += [rates_table(evidence, target) for target in (MULTIMODAL, *results.plan.modalities)]
+    tables += _crossed_table(evidence)
+    more = (*verification_tables(evidence), *cost_table(results), *variant_tables(evidence))
+    return [*(table.with_best() for table in tables), *more]
 
 
 def main_table(evidence: Evidence) -> Table:
@@ -48,7 +36,8 @@ def main_table(evidence: Evidence) -> Table:
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
-        cells = [*_accuracies(evidence, label, setting), *(measure(fused, score) for score in more)]
+        cells = [_at(evidence, label, setting, target) for target in results.targets]
+        cells += [measure(fused, score) for score in more]
         if known:
             cells.append(measure(fused.assign(share=fused["accuracy"] / fused["bayes"]), "share"))
         rows.append(Row((label,), tuple(cells)))
@@ -62,29 +51,11 @@ def main_table(evidence: Evidence) -> Table:
         conditions=wording.conditions(results.plan, results.on_axis(setting)),
         heads=("Method",),
         columns=(
-            *_target_columns(results),
+            *map(Column, (*results.plan.modalities, "Multimodal")),
             Column("Macro-F1"),
             *unranked("ECE", "Oracle gap", *(["Of Bayes"] if known else [])),
         ),
         rows=tuple(rows),
-    )
-
-
-def ablation_table(evidence: Evidence) -> Table:
-    """Q3: the variants of a method at every missing rate."""
-    results = evidence.results
-    return Table(
-        name="ablation",
-        title="Ablation: what each part contributes",
-        note=f"Accuracy in percent. {_realised(results)}",
-        conditions=wording.conditions(results.plan, results.on_axis()),
-        heads=("Missing", "Variant"),
-        columns=_target_columns(results),
-        rows=tuple(
-            Row((setting, label), _accuracies(evidence, label, setting), group=setting)
-            for setting in results.settings
-            for label in results.labels
-        ),
     )
 
 
@@ -109,53 +80,32 @@ def rates_table(evidence: Evidence, target: str) -> Table:
     )
 
 
-def _matrix_table(evidence: Evidence) -> Iterator[Table]:
-    """Training rate × test rate, if the suite asked for tests at other rates than the training rate."""
+def _crossed_table(evidence: Evidence) -> Iterator[Table]:
+    """Training × test setting, if the suite asked for tests at other settings than that of the training."""
     results = evidence.results
-    rates = results.scores[~results.scores["test_setting"].isin(_subsets(results))]
-    trains = [setting for setting in results.settings if (rates["train_setting"] == setting).any()]
-    # A test on complete samples alone belongs to the subsets.
-    if len(trains) < 2 or ((rates["setting"] != "") | (rates["test"] == "complete")).all():
+    scores = results.scores
+    subsets = _subsets(results)
+    beside = scores[(scores["setting"] == "") & (scores["test"] != "complete")]
+    if beside.empty:
         return
-    tests = list(dict.fromkeys([*results.settings, *rates["test_setting"]]))
+    trains = list(dict.fromkeys(beside["train_setting"]))
+    tests = list(dict.fromkeys([*results.settings, *beside["test_setting"], *subsets]))
+    tests = [test for test in tests if test not in subsets] + subsets
     rows = [
-        Row((label, train), _under(evidence, label, train, tests), group=label)
-        for label in results.labels
+        Row((label, train), _under(evidence, label, train, tests), group=train)
         for train in trains
+        for label in results.labels
     ]
     yield Table(
-        name="matrix",
-        title="Multimodal accuracy: training rate (rows) × test rate (columns)",
-        note="Multimodal accuracy in percent of models trained at one missing rate and tested at another.",
-        conditions=wording.conditions(results.plan, rates),
+        name="crossed",
+        title="Multimodal accuracy, tested under other settings than in training",
+        note="Multimodal accuracy in percent, by what is missing in training (rows) and at test (columns)."
+        + (" Modalities as a column: exactly these are present in every test sample." if subsets else ""),
+        conditions=wording.conditions(results.plan, scores),
         heads=("Method", "Trained at"),
         columns=tuple(map(Column, tests)),
         rows=tuple(rows),
-        detail=len(rows) > TERMINAL_ROWS,
-    )
-
-
-def _subset_table(evidence: Evidence) -> Iterator[Table]:
-    """Accuracy with whole modalities removed at test time."""
-    results = evidence.results
-    subsets = _subsets(results)
-    removed = results.scores[results.scores["test_setting"].isin(subsets)]
-    if removed.empty:
-        return
-    rows = [
-        Row((train, label), _under(evidence, label, train, [*subsets, "0 %"]), group=train)
-        for train in removed["train_setting"].unique()
-        for label in results.labels
-    ]
-    yield Table(
-        name="subsets",
-        title="Multimodal accuracy when only some modalities are there",
-        note="Multimodal accuracy in percent with exactly the named modalities present in every test sample.",
-        conditions=wording.conditions(results.plan, removed),
-        heads=("Trained at", "Method"),
-        columns=(*map(Column, subsets), Column("all")),
-        rows=tuple(rows),
-        detail=len(rows) > TERMINAL_ROWS,
+        detail=True,
     )
 
 
@@ -163,18 +113,10 @@ def _at(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
     return measure(evidence.results.at(label, setting, target), outcomes=evidence.outcomes(label, setting, target))
 
 
-def _accuracies(evidence: Evidence, label: str, setting: str) -> tuple[Cell, ...]:
-    return tuple(_at(evidence, label, setting, target) for target in evidence.results.targets)
-
-
 def _under(evidence: Evidence, label: str, train: str, tests: Sequence[str]) -> tuple[Cell, ...]:
     """Fused accuracies of a method trained under one setting and tested under others."""
     places = [(label, train, test, MULTIMODAL) for test in tests]
     return tuple(measure(evidence.results.under(*at), outcomes=evidence.outcomes_under(*at)) for at in places)
-
-
-def _target_columns(results: Results) -> tuple[Column, ...]:
-    return (*map(Column, results.plan.modalities), Column("Multimodal"))
 
 
 def _subsets(results: Results) -> list[str]:

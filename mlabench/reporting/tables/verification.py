@@ -12,18 +12,17 @@ from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.former import Verdict
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Row, Table, measure, unranked
-from mlabench.statistics import Comparison, holm, summarise
+from mlabench.statistics import Comparison, decide, holm, summarise
 from mlabench.words import counted
 
 RAISES, WITHSTANDS = "raises the weak modality", "withstands missing modalities"
 #: Where the first claim is looked for.
 _OWN, _PROBE = f"{RAISES}: its predictions", f"{RAISES}: its encoder"
 
-_WORDS: dict[Verdict, str] = {"supported": "held", "contradicted": "not held", "not decided": "not decided"}
+_WORDS = {"better": "held", "worse": "not held", "practically equal": "not held", "undecided": "undecided"}
 
 
 def verification_tables(evidence: Evidence) -> Iterator[Table]:
@@ -36,14 +35,12 @@ def verification_tables(evidence: Evidence) -> Iterator[Table]:
 
 @dataclass(frozen=True)
 class _Check:
-    """A claim of one method, and what it and the suite's first method reach or lose, by seed.
+    """A claim of one method, and what it and the suite's first method reach or lose, run by run.
 
     ``gain`` is by how much the method is better, None if they share no run. ``hollow``: it does worse all the same, as
     one that has learned nothing has nothing to lose.
     """
 
-    claim: str
-    label: str
     reference: Mapping[Any, float]
     own: Mapping[Any, float]
     gain: Comparison | None
@@ -52,43 +49,39 @@ class _Check:
 
 def _claims_table(evidence: Evidence) -> Iterator[Table]:
     results = evidence.results
-    reference, *others = results.labels
-    claims = {label: _claims(results, label) for label in others}
-    weak, complete, incomplete = _weak_modality(results), results.settings[0], results.settings[-1]
-    checks = []
-    if weak is not None:
-        raising = [label for label in others if RAISES in claims[label]]
-        checks += [_predicts_better(evidence, reference, label, weak) for label in raising]
-        checks += [_encodes_better(evidence, reference, label, weak) for label in raising]
-    if complete != incomplete:
-        checks += [_withstands(evidence, reference, label) for label in others if WITHSTANDS in claims[label]]
+    checks = {claim: own for claim, own in _checks(evidence).items() if own}
     if not checks:
         return
-    by_claim: dict[str, list[_Check]] = {}
-    for check in checks:
-        by_claim.setdefault(check.claim, []).append(check)
+    reference, start, end = results.labels[0], results.settings[0], results.settings[-1]
+    weak, margin = _weak_modality(results), results.plan.margin
     measures = {
-        _OWN: f"Predictions: the accuracy of those from {weak} alone, with {complete} missing, in percent. ",
+        _OWN: f"Predictions: the accuracy of those from {weak} alone, with {start} missing, in percent. ",
         _PROBE: f"Encoder: the accuracy of a linear probe on {weak}'s frozen encoder, in percent. ",
-        WITHSTANDS: f"{WITHSTANDS.capitalize()}: what the multimodal accuracy loses from {complete} to {incomplete} "
-        f"missing, in points; a method that is below {reference} at {incomplete} all the same has not held. ",
+        WITHSTANDS: f"{WITHSTANDS.capitalize()}: what the multimodal accuracy loses from {start} to {end} "
+        f"missing, in points; a method that is below {reference} at {end} all the same has not held. ",
     }
     rows, held = [], 0
-    for claim, own in by_claim.items():
-        (family,) = common.corrected({check.label: check.gain for check in own})
-        for check in own:
-            word = _word(check, family.p_values[check.label])
+    for claim, own in checks.items():
+        decisions = decide({label: check.gain for label, check in own.items()}, margin)
+        for label, check in own.items():
+            decision = decisions[label]
+            word = "not measured" if decision is None else "not held" if check.hollow else _WORDS[decision.verdict]
             held += word == "held"
-            means = Cell(summarise(check.reference.values())), Cell(summarise(check.own.values()))
-            gain, p, _ = family.cells(check.label)
-            rows.append(Row((claim, check.label), (*means, gain, p, Cell(text=word)), group=claim))
+            numbers = (check.reference, check.own)
+            cells = (
+                *(Cell(summarise(found.values())) for found in numbers),
+                common.difference_cell(check.gain),
+                common.p_cell(None if decision is None else decision.p_value),
+                Cell(text=word),
+            )
+            rows.append(Row((claim, label), cells, group=claim))
     yield Table(
         name="claims",
         title=f"Verification: what the methods' sources claim, against {reference}",
-        note=f"{held} of {counted(len(checks), 'check')} held. {''.join(measures[claim] for claim in by_claim)}"
-        "Gain: by how much the method is better, in points, with a 95 % interval over seeds and test samples (over "
-        "seeds alone for the encoder). Held (not held): it lies above (below) 0, and p, corrected by Holm's method "
-        "for the methods with the same claim, is below 0.05.",
+        note=f"{held} of {counted(len(rows), 'check')} held. {''.join(measures[claim] for claim in checks)}"
+        "Gain: by how much the method is better, in points, with a 95 % interval over trainings and test samples (over "
+        "trainings alone for the encoder). Held: it lies above 0, and p, corrected by Holm's method for the methods "
+        f"with the same claim, is below 0.05. Not held: it lies below 0 likewise, or within ±{margin:g} points.",
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Claim", "Method"),
         columns=unranked(reference, "Method", "Gain", "p", "Verdict"),
@@ -96,36 +89,44 @@ def _claims_table(evidence: Evidence) -> Iterator[Table]:
     )
 
 
-def _word(check: _Check, p: float | None) -> str:
-    if check.gain is None:
-        return "not measured"
-    return "not held" if check.hollow else _WORDS[common.verdict(check.gain.difference, p)]
+def _checks(evidence: Evidence) -> dict[str, dict[str, _Check]]:
+    """By claim and method."""
+    results = evidence.results
+    reference, *others = results.labels
+    weak, (start, *_, end) = _weak_modality(results), (*results.settings, results.settings[-1])
+    claimed = {claim: [one for one in others if claim in _claims(results, one)] for claim in (RAISES, WITHSTANDS)}
+    raising = claimed[RAISES] if weak is not None else []
+    return {
+        _OWN: {label: _predicts_better(evidence, reference, label, weak or "") for label in raising},
+        _PROBE: {label: _encodes_better(evidence, reference, label, weak or "") for label in raising},
+        WITHSTANDS: {label: _withstands(evidence, reference, label) for label in claimed[WITHSTANDS] if start != end},
+    }
 
 
 def _predicts_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
     setting = evidence.results.settings[0]
     first, own = (evidence.per_seed(name, setting, weak) for name in (reference, label))
-    return _Check(_OWN, label, first, own, common.compared(evidence, label, reference, setting, weak))
+    places = [(name, setting, weak) for name in (label, reference)]
+    return _Check(first, own, common.contrasted(evidence, places, (1.0, -1.0)))
 
 
 def _encodes_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
     setting = evidence.results.settings[0]
     first, own = (evidence.probe(name, setting).get(weak, {}) for name in (reference, label))
-    return _Check(_PROBE, label, first, own, common.over_seeds(own, first))
+    return _Check(first, own, common.over_seeds(own, first))
 
 
 def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
     ends = evidence.results.settings[0], evidence.results.settings[-1]
-
-    def lost(name: str) -> dict[int, float]:
-        start, end = (evidence.per_seed(name, setting, MULTIMODAL) for setting in ends)
-        return {seed: start[seed] - end[seed] for seed in start.keys() & end.keys()}
-
+    reached = {name: [evidence.per_seed(name, at, MULTIMODAL) for at in ends] for name in (reference, label)}
+    lost = {
+        name: {run: start[run] - end[run] for run in start.keys() & end.keys()}
+        for name, (start, end) in reached.items()
+    }
     places = [(name, setting, MULTIMODAL) for name in (reference, label) for setting in ends]
-    gain = common.contrasted(evidence, places, (1.0, -1.0, -1.0, 1.0))
-    first, own = (summarise(evidence.per_seed(name, ends[1], MULTIMODAL).values()).mean for name in (reference, label))
+    first, own = (summarise(reached[name][1].values()).mean for name in (reference, label))
     hollow = first is not None and own is not None and own < first
-    return _Check(WITHSTANDS, label, lost(reference), lost(label), gain, hollow)
+    return _Check(lost[reference], lost[label], common.contrasted(evidence, places, (1.0, -1.0, -1.0, 1.0)), hollow)
 
 
 def _bounds_table(results: Results) -> Table:
