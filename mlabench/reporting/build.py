@@ -73,7 +73,7 @@ def build_report(
         for plan in plans
     )
     answers: tuple[Answer, ...] = ()
-    together = rank_all([suite.results for suite in suites], out / "all_suites")
+    together = rank_all(suites, out / "all_suites")
     with _writing(out):
         page = _write(store, suites, answers, together, out)
     if full:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlabench.reporting import notes
 from mlabench.reporting.charts import Chart, result_charts
@@ -17,6 +18,9 @@ from mlabench.reporting.tables import formats
 from mlabench.reporting.tables.of_suite import build_tables
 from mlabench.store import Store
 from mlabench.suite import Plan
+
+if TYPE_CHECKING:
+    from mlabench.reporting.tables.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class SuiteReport:
     shortfalls: tuple[str, ...]
     caveats: tuple[str, ...]
     environment: tuple[str, ...]
+    board: Leaderboard | None = None
 
     @property
     def name(self) -> str:
@@ -79,6 +84,7 @@ def report_suite(
         shortfalls=tuple(notes.shortfalls(results, evidence.problems)),
         caveats=tuple(notes.caveats(results)),
         environment=tuple(notes.environments(results)),
+        board=board,
     )
 
 

@@ -52,6 +52,7 @@ def sweep(
     folds: int = 0,
     name: str = "predicted",
     margin: float = 2.0,
+    dataset: str = "stamps",
 ) -> Plan:
     """Writes the records and predictions of a suite.
 
@@ -70,6 +71,7 @@ def sweep(
         folds: Into how many folds each seed deals the samples; then only what :attr:`Store.outcomes` gives is stored.
         name: Of the suite.
         margin: Of the suite.
+        dataset: What its dataset is called.
     """
     cells = []
     for place, (label, skill) in enumerate(skills.items()):
@@ -77,6 +79,7 @@ def sweep(
         for rate, seed, fold in product(rates, seeds, range(folds or 1)):
             tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
             own = trial(label, seed, rate, fold=Fold(count=folds, name=str(fold + 1)) if folds else None, **changes)
+            own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"name": dataset})})
             cell = PlannedTrial(label=label, trial=own, tests=tuple(tests.values()))
             cells.append(cell)
             if (label, seed) in failing or (label, seed, fold) in failing:
