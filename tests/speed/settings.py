@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("suite", type=Path)
     parser.add_argument("settings", nargs="+")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--method", nargs="*", default=())
+    parser.add_argument("--method", action="append", default=[])
     asked = parser.parse_args()
     for settings in asked.settings:
         changes = Overrides(settings=tuple(settings.split()), seeds=asked.seeds, methods=tuple(asked.method))

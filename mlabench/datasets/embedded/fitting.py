@@ -23,11 +23,7 @@ _Doubles = NDArray[np.float64]
 
 def standardise(values: Features, uses: Counts) -> Features:
     """Mean 0 and standard deviation 1 per dimension, over the training samples. ``[R, D]``"""
-    used = uses > 0
-    own, weight = values[used].astype(np.float64), uses[used] / uses.sum()
-    mean = weight @ own
-    deviation = np.sqrt(weight @ (own - mean) ** 2)
-    return _rounded((values - mean) / np.where(deviation < CONSTANT, 1, deviation))
+    return _rounded(_standardise(values, uses))
 
 
 def standardise_within(values: Features, uses: Counts, group: Counts) -> Features:
@@ -40,16 +36,14 @@ def standardise_within(values: Features, uses: Counts, group: Counts) -> Feature
 
 
 def principal_components(values: Features, uses: Counts, components: int) -> Features:
-    """The first principal components of the values ``[R, D]``, on a common scale. ``[R, components]``
+    """The first principal components of the standardised values ``[R, D]``, on a common scale. ``[R, components]``
 
     They keep their proportions, so that a network starts from the directions that vary most, and have mean square 1 on
     the training samples. A component's largest loading is positive. Where the training samples span fewer
     dimensions, the rest is zero.
     """
-    used = uses > 0
-    weight = uses[used] / uses.sum()
-    mean = weight @ values[used].astype(np.float64)
-    own = (values[used] - mean) * np.sqrt(weight)[:, None]
+    scaled, used = _standardise(values, uses), uses > 0
+    own = scaled[used] * np.sqrt(uses[used] / uses.sum())[:, None]
     wide = own.shape[1] > len(own)  # then the inner products of the rows are the smaller matrix
     variances, vectors = np.linalg.eigh(own @ own.T if wide else own.T @ own)
     variances, vectors = variances[::-1][:components], vectors[:, ::-1][:, :components]
@@ -59,7 +53,7 @@ def principal_components(values: Features, uses: Counts, components: int) -> Fea
         directions = own.T @ directions / np.sqrt(variances[kept])
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
     projected = np.zeros((len(values), components))
-    projected[:, : directions.shape[1]] = (values - mean) @ (directions * np.sign(largest))
+    projected[:, : directions.shape[1]] = scaled @ (directions * np.sign(largest))
     return _rounded(projected / np.sqrt(variances[kept].mean()))
 
 
@@ -72,6 +66,15 @@ def weigh_ngrams(counts: Features, uses: Counts) -> Features:
     weights = np.log1p(counts) * (np.log((1 + uses.sum()) / (1 + having)) + 1)
     weighed: Features = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-9)
     return weighed
+
+
+def _standardise(values: Features, uses: Counts) -> _Doubles:
+    used = uses > 0
+    own, weight = values[used].astype(np.float64), uses[used] / uses.sum()
+    mean = weight @ own
+    deviation = np.sqrt(weight @ (own - mean) ** 2)
+    standardised: _Doubles = (values - mean) / np.where(deviation < CONSTANT, 1, deviation)
+    return standardised
 
 
 def _rounded(values: _Doubles) -> Features:

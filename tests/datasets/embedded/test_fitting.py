@@ -46,11 +46,12 @@ def test_training_samples_have_mean_zero_and_deviation_one() -> None:
 def test_principal_components_are_those_of_the_singular_vectors(rows: int, width: int) -> None:
     values, uses = random_rows(rows, width)
     seen = samples(values, uses)
-    centred = seen - seen.mean(axis=0)
-    *_, vectors = scipy.linalg.svd(centred, full_matrices=False)
+    scaled = (seen - seen.mean(axis=0)) / seen.std(axis=0)
+    *_, vectors = scipy.linalg.svd(scaled, full_matrices=False)
     directions = vectors[:5].T
     directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(5)])
-    expected = (values - seen.mean(axis=0)) @ directions / np.sqrt(np.mean((centred @ directions) ** 2))
+    projected = (values - seen.mean(axis=0)) / seen.std(axis=0) @ directions
+    expected = projected / np.sqrt(np.mean((scaled @ directions) ** 2))
     np.testing.assert_allclose(principal_components(values, uses, 5), expected, atol=GRID)
 
 

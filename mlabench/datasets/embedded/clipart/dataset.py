@@ -40,9 +40,9 @@ class Clipart(Embedded):
     defaults: ClassVar[Mapping[str, Any]] = {
         "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.7}},
         "training": {
-            "epochs": 20,
-            "batch_size": 256,
-            "optimizer": {"name": "adam", "lr": 3e-3, "weight_decay": 1e-4},
+            "epochs": 30,
+            "batch_size": 128,
+            "optimizer": {"name": "adam", "lr": 2e-3, "weight_decay": 1e-4},
         },
     }
 
