@@ -25,8 +25,6 @@ def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
     """Versions, device, threads, git commit and the hash of the method's source. Imports torch."""
     import torch
 
-    from mlabench.training.devices.products import use_fast_products
-
     return {
         "mlabench": __version__,
         "python": platform.python_version(),
@@ -37,7 +35,6 @@ def describe_environment(trial: Trial, device: str) -> dict[str, Any]:
         "packages": {package: version(package) for package in _PACKAGES},
         "device": device,
         "threads": torch.get_num_threads(),
-        "matrix_products": use_fast_products(),
         "method_source": method_source(trial),
     }
 

@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from mlabench.training.devices.products import use_fast_products
-
 
 def make_fabric(device: str, precision: Any, devices: int = 1) -> Fabric:
     """Fabric for one trial; with several devices, to be called by each process of a ``process_group``."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    use_fast_products()
     with warnings.catch_warnings():
         # Fabric advises on hardware that was deliberately not chosen.
         warnings.simplefilter("ignore")
