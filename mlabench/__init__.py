@@ -194,12 +194,15 @@ def compare(
         target: ``"multimodal"`` or a modality.
 
     Returns:
-        One row per suite and missing pattern: ``difference`` with its 95 % interval ``low`` to ``high``, ``p`` (of this
-        row alone), ``p_holm`` (corrected for the rows of its suite), ``verdict`` (``better``, ``worse`` or
-        ``undecided``, by ``p_holm``; one seed never decides), ``detectable``, ``seeds``, ``samples``, ``groups``.
+        One row per suite and missing pattern: ``difference`` with its 95 % interval ``low`` to ``high``; ``p`` of this
+        row alone, ``p_holm`` and ``p_equal_holm``, of no difference and of one of the suite's margin or more,
+        corrected for the rows of the suite; ``verdict`` (``better``, ``worse``, ``practically equal`` or
+        ``undecided``; one training never decides); ``excluded``, the smallest margin that the difference stays within
+        at 95 %; ``needed``, about so many more trainings per method would decide; ``detectable``, ``seeds``,
+        ``trainings``, ``samples``, ``groups``.
 
     Raises:
-        UserError: If no suite has both labels, or they have no seeds in common.
+        UserError: If no suite has both labels, or they have no trainings in common.
     """
     from mlabench.reporting import compare_labels
     from mlabench.store import Store

@@ -84,6 +84,29 @@ class Contrast:
         return replace(self.decision.comparison.difference, unit=self.unit) if self.decision else None
 
     @property
+    def numbers(self) -> dict[str, object]:
+        """All of them by name, ``p`` uncorrected; none if it was not measured."""
+        if self.decision is None:
+            return {}
+        told, one = self.decision, self.decision.comparison
+        return {
+            "difference": one.difference.estimate,
+            "low": one.difference.low,
+            "high": one.difference.high,
+            "p": one.p_value,
+            "p_holm": told.p_value,
+            "p_equal_holm": told.equivalence_p,
+            "excluded": one.excluded,
+            "verdict": told.verdict,
+            "needed": told.needed,
+            "detectable": one.detectable,
+            "seeds": one.seeds,
+            "trainings": one.trainings,
+            "samples": one.samples,
+            "groups": one.groups,
+        }
+
+    @property
     def needed(self) -> str:
         """``about 12 more trainings would decide``, where that is known; empty for a decided one."""
         if self.decision is None:

@@ -1,16 +1,20 @@
-"""Results and comparisons as frames, for notebooks: what the Python API returns."""
+"""Results and comparisons as frames, for notebooks and other programs: what the Python API returns."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from mlabench.errors import UserError
-from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.questions.common import LEVEL, compared
+from mlabench.reporting import questions
+from mlabench.reporting.answer import Answer, Contrast, Side
+from mlabench.reporting.evidence import Archive, Evidence
+from mlabench.reporting.questions.inquiry import Inquiry, family
 from mlabench.reporting.results import load
-from mlabench.statistics import Comparison, holm
+from mlabench.statistics import Comparison
 from mlabench.store import Store
 from mlabench.suite import Plan
 
@@ -28,38 +32,116 @@ def tidy_frame(store: Store, plans: Sequence[Plan], *, include_limited: bool = F
 
 
 def compare_labels(store: Store, plans: Sequence[Plan], first: str, second: str, target: str) -> pd.DataFrame:
-    """Two methods at every point of the missing-rate axis of every suite that has both.
+    """Two methods at every point of the missing-rate axis of every suite that has both, decided together by suite.
 
     Raises:
-        UserError: If no suite has both labels and the target, or they have no seeds in common.
+        UserError: If no suite has both labels and the target, or they have no trainings in common.
     """
     shared = [plan for plan in plans if {first, second} <= set(plan.labels)]
     if not shared:
         known = ", ".join(dict.fromkeys(label for plan in plans for label in plan.labels))
         raise UserError(f"no suite in {store.root} has both {first!r} and {second!r}.", remedy=f"Labels: {known}.")
-    rows = []
+    archive, rows = Archive(store), list[dict[str, object]]()
     for plan in shared:
-        evidence = Evidence(load(plan, store, include_limited=True), store)
+        evidence = Evidence(load(plan, store, include_limited=True, known=archive.records), store, archive)
         if target not in evidence.results.targets:
             targets = ", ".join(evidence.results.targets)
             raise UserError(f"{plan.name} has no target {target!r}.", remedy=f"Targets: {targets}.", field="target")
         dataset = plan.cells[0].trial.dataset.name
-        found = {
-            setting: comparison
-            for setting in evidence.results.settings
-            if (comparison := compared(evidence, first, second, setting, target)) is not None
-        }
-        for (setting, one), p in zip(found.items(), holm([one.p_value for one in found.values()]), strict=True):
-            rows.append((plan.name, dataset, setting, *_numbers(one, p)))
+        inquiry = Inquiry("Q1", dataset, (plan.name,), evidence)
+        contrasts = []
+        for setting in evidence.results.settings:
+            own, other = (inquiry.side([(label, setting, target)], [1.0]) for label in (first, second))
+            contrasts.append(Contrast(first, second, target, setting, None, sides=(own, other)))
+        decided = [one for one in family(contrasts, plan.margin).contrasts if one.decision]
+        rows += [{"suite": plan.name, "dataset": dataset, "missing": one.where, **one.numbers} for one in decided]
     if not rows:
-        raise UserError(f"{first!r} and {second!r} have no seeds in common in {store.root}.", remedy="Run both first.")
-    columns = ["difference", "low", "high", "p", "p_holm", "verdict", "detectable", "seeds", "samples", "groups"]
-    return pd.DataFrame(rows, columns=["suite", "dataset", "missing", *columns])
+        raise UserError(
+            f"{first!r} and {second!r} have too few trainings in common in {store.root}.", remedy="Run both first."
+        )
+    return pd.DataFrame(rows)
 
 
-def _numbers(one: Comparison, corrected: float) -> tuple[object, ...]:
-    difference = one.difference
-    decided = one.seed_spread_known and corrected < LEVEL
-    verdict = ("better" if difference.estimate > 0 else "worse") if decided else "undecided"
-    interval = (difference.estimate, difference.low, difference.high)
-    return (*interval, one.p_value, corrected, verdict, one.detectable, one.seeds, one.samples, one.groups)
+def contrasts(plan: Plan, store: Store) -> dict[str, Comparison]:
+    """The comparisons of fused accuracies that a plan is run for, as far as they are stored.
+
+    Those that decide its questions; of a plan without any, those of the first two.
+    """
+    asking = plan if plan.questions else plan.model_copy(update={"questions": ("Q1", "Q2")})
+    found = {}
+    for answer in questions.answers([asking], Archive(store), include_limited=True):
+        for one in answer.family.contrasts:
+            if one.decision is not None and one.decision.comparison.samples:
+                found[f"{one.method} − {one.other}, {one.what}, {one.where}"] = one.decision.comparison
+    return found
+
+
+def verdict_content(answers: Sequence[Answer]) -> list[dict[str, object]]:
+    """Every verdict with all its numbers, as plain data: what ``verdicts.json`` holds."""
+    return [
+        {
+            "question": answer.topic.question,
+            "half": answer.half,
+            "dataset": answer.dataset,
+            "suites": list(answer.suites),
+            "claim": answer.claim,
+            "verdict": answer.verdict,
+            "sentence": answer.sentence,
+            "rule": answer.rule,
+            "margin": answer.family.margin,
+            "needed": answer.family.needed,
+            "contrasts": [_content(one) for one in answer.family.contrasts],
+            "further": {name: [_content(one) for one in own.contrasts] for name, own in answer.more},
+        }
+        for answer in answers
+    ]
+
+
+def _content(one: Contrast) -> dict[str, object]:
+    numbers = {name: value if _finite(value) else None for name, value in one.numbers.items()}
+    told = {"method": one.method, "other": one.other, "what": one.what, "where": one.where, "unit": one.unit}
+    return {**told, **({"verdict": one.verdict} | numbers)}
+
+
+def _finite(value: object) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def outcome_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    """What the verdicts are computed from: sums over the samples of each group that one training was tested on.
+
+    Rows of two methods that agree in ``half``, ``dataset``, ``what``, ``where``, ``seed``, ``fold`` and ``group`` are a
+    pair: 100 times the sum of their differences in ``correct``, divided by the sum of ``n``, is the difference of a
+    contrast in its unit. ``correct`` is a weighted mean over missing rates where several are compared together, and the
+    number itself, of the whole training, where there is no number for each sample; there is no group then.
+    """
+    frames: dict[tuple[str, ...], pd.DataFrame] = {}
+    for answer in answers:
+        for one in answer.family.contrasts:
+            for name, side in zip((one.method, one.other), one.sides or (), strict=False):
+                place = (answer.topic.question, answer.half, answer.dataset, one.what, one.where, name)
+                whole = all(own.outcomes is not None for own in one.sides or ())
+                if place not in frames:
+                    frames[place] = _sums(side, whole).assign(**dict(zip(_PLACE, place, strict=True)))
+    columns = [*_PLACE, "seed", "fold", "group", "n", "correct"]
+    return pd.concat(frames.values(), ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+_PLACE = ("question", "half", "dataset", "what", "where", "method")
+
+
+def _sums(side: Side, whole: bool) -> pd.DataFrame:
+    if side.outcomes is None or not whole:
+        runs = [(seed, fold, "", 1, value / 100) for (seed, fold), value in side.per_training.items()]
+        return pd.DataFrame(runs, columns=["seed", "fold", "group", "n", "correct"])
+    own = side.outcomes
+    rows, samples = own.correct.shape
+    folds = np.zeros((rows, samples), dtype=int) if own.folds is None else own.folds
+    cells = pd.DataFrame({
+        "seed": np.repeat(own.seeds, samples),
+        "fold": folds.ravel(),
+        "group": np.tile(own.groups, rows),
+        "n": 1,
+        "correct": own.correct.ravel().astype(float),
+    })  # fmt: skip
+    return cells.groupby(["seed", "fold", "group"], as_index=False).sum()
