@@ -45,9 +45,9 @@ def run_line(line: str, cwd: Path, *more: str) -> subprocess.CompletedProcess[st
 def test_the_template_suite_is_valid_and_runs(tmp_path: Path) -> None:
     done = invoke("init", cwd=tmp_path)
     assert done.stdout == "Wrote suite.yaml. Next:\n  mlabench run suite.yaml\n"
-    assert invoke("validate", "suite.yaml", cwd=tmp_path).stdout == "suite.yaml: valid, 12 trials\n"
+    assert invoke("validate", "suite.yaml", cwd=tmp_path).stdout == "suite.yaml: valid, 30 trials\n"
     (line,) = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
-    ran = run_line(line, tmp_path, "--limit", "60", "--seeds", "0", "--set", "training.epochs=1")
+    ran = run_line(line, tmp_path, "--limit", "60", "--folds", "2", "--rates", "0.5", "--set", "training.epochs=1")
     assert ran.returncode == 0, ran.stderr
     assert "6 trials in" in ran.stdout
 
@@ -56,7 +56,7 @@ def test_the_template_suite_explains_every_field() -> None:
     text = (ROOT / "mlabench" / "templates" / "suite.yaml").read_text(encoding="utf-8")
     commands = re.findall(r"`mlabench (ls \w+)`", text)
     assert commands == ["ls datasets", "ls encoders", "ls methods"]
-    assert {"title", "question", "dataset", "encoders", "methods", "missing", "seeds", "training"} == set(
+    assert {"title", "question", "dataset", "encoders", "methods", "missing", "folds", "seeds", "training"} == set(
         yaml.safe_load(text)
     )
 
@@ -97,7 +97,7 @@ def test_the_new_method_passes_its_test(made: tuple[Path, list[str]]) -> None:
 
 def test_the_new_method_runs(made: tuple[Path, list[str]]) -> None:
     folder, (_, run) = made
-    done = run_line(run, folder, "--set", "training.epochs=1", "--seeds", "0", "--rates", "0.5", "--limit", "60")
+    done = run_line(run, folder, "--set", "training.epochs=1", "--folds", "none", "--rates", "0.5", "--limit", "60")
     assert done.returncode == 0, done.stderr
     assert "Gated sum" in done.stdout
 
