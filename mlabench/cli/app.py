@@ -257,10 +257,11 @@ def _left_until(plan: Plan, store: Store, workers: int) -> str:
     goal, known = f"Until all intervals are within ±{width:g} points", contrasts(plan, store)
     if not any(one.seed_spread_known for one in known.values()):
         return f"{goal}: at most {most}; a better estimate takes two or more {plan.repeat}s that have run."
-    repeats = expected_repeats(known, width, plan.max_repeats)
+    repeats = expected_repeats(plan, known)
     if repeats is None:
         return f"{goal}: it may well take more than the {most} that are allowed."
-    seeds = [*plan.seeds, *range(max(plan.seeds) + 1, max(plan.seeds) + 1 + max(0, repeats - len(plan.seeds)))]
+    after = max(plan.seeds) + 1
+    seeds = [*plan.seeds, *range(after, after + repeats - len(plan.seeds))]
     whole = _left(survey(plan.with_seeds(seeds), store), store, workers)
     return f"{goal}: about {counted(len(seeds), plan.repeat)}: {whole}"
 

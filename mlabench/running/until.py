@@ -65,11 +65,12 @@ def as_run(plan: Plan, store: Store) -> Plan:
     return plan.with_seeds(list(dict.fromkeys([*plan.seeds, *added])))
 
 
-def expected_repeats(contrasts: Mapping[str, Comparison], width: float, most: int) -> int | None:
-    """About how many repeats make the intervals of all contrasts at most ``width`` points wide to either side.
+def expected_repeats(plan: Plan, contrasts: Mapping[str, Comparison]) -> int | None:
+    """About how many repeats make the intervals of all contrasts narrow enough, those that the plan has included.
 
-    None if it takes more than ``most``, or too little is known.
+    None if it takes more than it allows, or too little is known.
     """
+    goal, least = plan.until_width or math.inf, len(plan.seeds)
 
     def widest(repeats: int) -> float:
         return max(
@@ -77,7 +78,8 @@ def expected_repeats(contrasts: Mapping[str, Comparison], width: float, most: in
             for one in contrasts.values()
         )
 
-    return next((repeats for repeats in range(1, most + 1) if contrasts and widest(repeats) <= width), None)
+    allowed = range(least, max(least, plan.max_repeats) + 1)
+    return next((repeats for repeats in allowed if contrasts and widest(repeats) <= goal), None)
 
 
 def _is_done(plan: Plan, store: Store) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import t
 
 from mlabench.record import Failure, Record
 from mlabench.running import Overwrite, Session, as_run, expected_repeats, grown, run_until
@@ -239,11 +240,22 @@ def outcomes(seed: int) -> Outcomes:
 
 def test_more_repeats_are_foreseen_for_a_smaller_width() -> None:
     one = compare(outcomes(1), outcomes(2))
-    known = {"one": one}
-    assert expected_repeats(known, one.half_width * 1.01, most=10) == 4
-    further = [expected_repeats(known, one.half_width * share, most=1000) or 0 for share in (0.95, 0.9, 0.85)]
-    assert further == sorted(further)
-    assert further[0] > 4
-    assert expected_repeats(known, one.half_width * 0.95, most=4) is None, "more than are allowed"
-    assert expected_repeats({}, 1.0, most=10) is None
-    assert expected_repeats({"one": comparison(1.0, 1)}, 1.0, most=10) is None, "one training says too little"
+
+    def foreseen(share: float, most: int = 1000) -> int | None:
+        wanted = plan("0-3", until_width=one.half_width * share, max_repeats=most)
+        return expected_repeats(wanted, {"one": one, "the same": one})
+
+    def by_hand(share: float) -> int:
+        """From Student's interval of the seeds' differences; samples are right or wrong anew with every seed."""
+        between = np.std(100.0 * (outcomes(1).correct.mean(axis=1) - outcomes(2).correct.mean(axis=1)), ddof=1)
+        wide = [t.ppf(0.975, count - 1) * between / math.sqrt(count) for count in range(4, 1000)]
+        return 4 + next(at for at, width in enumerate(wide) if width <= share * one.half_width)
+
+    assert foreseen(1.01) == 4
+    for share in (0.8, 0.5, 0.3):
+        found = foreseen(share)
+        assert found is not None
+        assert found == pytest.approx(by_hand(share), abs=1.5)
+    assert foreseen(0.5, most=5) is None, "more than are allowed"
+    assert expected_repeats(plan(until_width=1.0), {}) is None
+    assert expected_repeats(plan(until_width=1.0), {"one": comparison(1.0, 1)}) is None, "one training says too little"
