@@ -61,8 +61,8 @@ def as_run(plan: Plan, store: Store) -> Plan:
     """The plan with the repeats that runs have added to it so far."""
     if plan.until_width is None:
         return plan
-    added = [seed for other in store.plans() if other.name == plan.name for seed in other.seeds]
-    return plan.with_seeds(list(dict.fromkeys([*plan.seeds, *added])))
+    ran = next((other.seeds for other in store.plans() if other.name == plan.name), ())
+    return plan.with_seeds(ran) if ran[: len(plan.seeds)] == plan.seeds else plan
 
 
 def expected_repeats(plan: Plan, contrasts: Mapping[str, Comparison]) -> int | None:

@@ -218,6 +218,29 @@ def test_status_and_plan_count_from_the_store(suite: Path, small_results: Path, 
     assert "about" in invoke("plan", suite, "--results", small_results, "--seeds", "0-3").stdout
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--until-width", "99"), "Until all intervals are within ±99 points: about 2 seeds: 8 trials, 0 to run"),
+        (("--until-width", "0.01"), "it may well take more than the 10 seeds that are allowed."),
+        (("--until-width", "0.01", "--max-repeats", "3"), "more than the 3 seeds that are allowed."),
+        (("--until-width", "5", "--seeds", "7"), "at most 10 seeds; a better estimate takes two or more seeds"),
+    ],
+)
+def test_plan_foresees_how_many_seeds_make_intervals_narrow(
+    suite: Path, small_results: Path, asked: tuple[str, ...], said: str
+) -> None:
+    shown = " ".join(invoke("plan", suite, "--results", small_results, *asked).stdout.split())
+    assert said in shown
+
+
+@pytest.mark.parametrize("asked", [("--until-width", "0"), ("--max-repeats", "0"), ("--until-width", "100")])
+def test_a_width_or_number_of_repeats_that_makes_no_sense(suite: Path, asked: tuple[str, str]) -> None:
+    refused = invoke("run", suite, *asked)
+    assert refused.returncode == 2
+    assert asked[0] in refused.stderr
+
+
 def test_show_prints_one_record(small_results: Path):
     trial = Store(small_results).ids()[0]
     content = json.loads(invoke("show", trial, "--results", small_results).stdout)

@@ -226,6 +226,7 @@ def test_others_see_the_repeats_that_were_added(trainer: Trainer, session: Sessi
     run_until(wanted, Overwrite.ONLY_MISSING, session, NARROWING)
     assert as_run(wanted, session.store).seeds == (0, 1, 2, 3)
     assert as_run(plan(), session.store).seeds == (0, 1), "a suite that fixes its seeds has no others"
+    assert as_run(plan("3", until_width=1.0), session.store).seeds == (3,), "these are not what was added to it"
 
 
 # -- foreseeing -------------------------------------------------------------------------------------
