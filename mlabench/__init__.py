@@ -135,7 +135,8 @@ def plan(
 
     Returns:
         One row per trial: ``suite``, ``trial``, ``label``, ``dataset``, ``train`` (the missing pattern), ``seed``,
-        ``evaluations`` (their number) and ``state`` (``done``, ``incomplete``, ``failed``, ``running`` or ``missing``).
+        ``fold`` (empty for the dataset's own split), ``evaluations`` (their number) and ``state`` (``done``,
+        ``incomplete``, ``failed``, ``running`` or ``missing``).
 
     Raises:
         UserError: If the suite or the data have a mistake.
@@ -154,9 +155,9 @@ def plan(
         labels = {entry.trial.id: entry.label for entry in one.cells}
         for standing in survey(one, Store(Path(results))):
             trial = standing.trial
-            about = (one.name, trial.id, labels[trial.id], trial.dataset.name, trial.missing.key, trial.seed)
-            rows.append((*about, len(standing.tests), str(standing.state)))
-    columns = ["suite", "trial", "label", "dataset", "train", "seed", "evaluations", "state"]
+            about = (one.name, trial.id, labels[trial.id], trial.dataset.name, trial.missing.key)
+            rows.append((*about, trial.seed, trial.fold_name, len(standing.tests), str(standing.state)))
+    columns = ["suite", "trial", "label", "dataset", "train", "seed", "fold", "evaluations", "state"]
     return pd.DataFrame(rows, columns=columns)
 
 

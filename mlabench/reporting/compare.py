@@ -35,6 +35,7 @@ class _Place(NamedTuple):
     label: str
     missing: str
     seed: int
+    fold: str
 
 
 class _Side(NamedTuple):
@@ -96,7 +97,7 @@ def _read(name: str, folder: Path) -> _Side:
     already = len(store.set_aside)
     records, refused = read_all(store, store.ids())
     cells = {
-        _Place(suite, cell.label, cell.trial.missing.key, cell.trial.seed): cell.trial
+        _Place(suite, cell.label, cell.trial.missing.key, cell.trial.seed, cell.trial.fold_name): cell.trial
         for suite, plan in plans.items()
         for cell in plan.cells
     }
@@ -164,7 +165,7 @@ def _verdict(repeated: pd.DataFrame, changed: int) -> Iterator[str]:
             f"{where}; the largest difference is {differ['difference'].abs().max():.2f} points of accuracy."
         )
     if changed:
-        yield f"Changed: {counted(changed, 'cell')} of the same suite, label, setting and seed."
+        yield f"Changed: {counted(changed, 'cell')} of the same suite, label, setting, seed and fold."
 
 
 def _means_table(suite: str, sides: Sequence[_Side]) -> Table | None:
@@ -253,7 +254,7 @@ def _changed_table(changed: Mapping[_Place, tuple[str, ...]]) -> Table | None:
     return _table(
         "changed",
         "The same cells, other trials",
-        "Cells of the same suite, label, missing rate and seed whose trials differ, and in what (A → B).",
+        "Cells of the same suite, label, missing rate, seed and fold whose trials differ, and in what (A → B).",
         ("Suite", "Methods"),
         ("Cells", "Changed"),
         rows,
@@ -265,7 +266,7 @@ def _only_table(only: Iterable[tuple[str, _Place]]) -> Table | None:
         "only",
         "In one folder only",
         "Cells with a record in one folder and none in the other.",
-        ("In", "Suite", "Method", "Missing", "Seed"),
+        ("In", "Suite", "Method", "Missing", "Seed", "Fold"),
         (),
         [Row((side, *map(str, place)), ()) for side, place in only],
     )

@@ -77,7 +77,8 @@ def failures(results: Results) -> Iterator[str]:
     """The trials that failed or are missing, with the reason."""
     rows = results.scores[results.scores["status"] != "ok"].drop_duplicates(["trial", "status", "reason"])
     for row in rows.itertuples():
-        yield f"{row.status}: {row.label}, {row.train_setting} missing, seed {row.seed} ({row.trial}): {row.reason}"
+        run = f"seed {row.seed}" + (f", fold {row.fold}" if row.fold else "")
+        yield f"{row.status}: {row.label}, {row.train_setting} missing, {run} ({row.trial}): {row.reason}"
 
 
 def environments(results: Results) -> Iterator[str]:

@@ -188,7 +188,7 @@ def _score_rows(cell: PlannedTrial, record: Record | None, plan: Plan, naming: _
     for test in cell.tests:
         evaluation = record.evaluations.get(test.key) if record and record.status == "ok" else None
         axis = naming.axis(cell, test)
-        fold = trial.fold.name if trial.fold else ""
+        fold = trial.fold_name
         pattern = (trial.missing.key, test.key, naming.name(trial.missing), naming.name(test))
         place = (naming.name(axis) if axis else "", naming.rate(axis))
         realised = evaluation.missing_rate if evaluation else np.nan
@@ -228,7 +228,7 @@ def _curve_rows(cell: PlannedTrial, record: Record | None, naming: _Naming) -> l
     if record is None or record.status != "ok" or not record.curves:
         return []
     trial = cell.trial
-    place = cell.label, naming.name(trial.missing), trial.seed, trial.fold.name if trial.fold else ""
+    place = cell.label, naming.name(trial.missing), trial.seed, trial.fold_name
     return [
         (*place, target, point.epoch, accuracy, point.epoch == record.selected_epoch, trial.id)
         for point in record.curves

@@ -16,7 +16,7 @@ from mlabench.record import Record
 from mlabench.reporting.compare import changes, compare_folders
 from mlabench.store.records import RECORD, Store
 from mlabench.suite.plan import Plan
-from mlabench.trial import Training
+from mlabench.trial import Fold, Training
 from tests.reporting.synthetic import accuracy, failed, record, sweep, trial
 
 
@@ -137,7 +137,7 @@ def test_a_changed_setting_is_named_and_its_effect_compared(stores: tuple[Store,
     code, printed = compared(stores, tmp_path / "out")
     assert code == 0
     assert "No trial is in both folders: nothing was repeated." in printed
-    assert "Changed: 12 cells of the same suite, label, setting and seed." in printed
+    assert "Changed: 12 cells of the same suite, label, setting, seed and fold." in printed
     (row,) = rows_of(tmp_path / "out", "changed")
     assert (row["Methods"], row["Cells"], row["Changed"]) == ("Concat, MLA", "12", "training.epochs: 12 → 20")
     # Without stored predictions: a paired t-test over the seeds, here computed by SciPy.
@@ -170,6 +170,28 @@ def test_what_only_one_folder_has(stores: tuple[Store, Store], tmp_path: Path) -
     only = rows_of(tmp_path / "out", "only")
     assert {(row["In"], row["Method"]) for row in only} == {("A", "Concat"), ("A", "MLA"), ("B", "QMF")}
     assert {row["Method"] for row in rows_of(tmp_path / "out", "means_synthetic")} == {"Concat"}
+
+
+def folded(names: str) -> Plan:
+    """Two folds of each trial, and their records."""
+    plan = plan_of(["Concat"], rates=(0.0,), seeds=(0, 1))
+    cells = [
+        cell.model_copy(update={"trial": cell.trial.model_copy(update={"fold": Fold(count=3, name=name)})})
+        for cell in plan.cells
+        for name in names
+    ]
+    return plan.model_copy(update={"cells": tuple(cells)})
+
+
+def test_folds_are_told_apart(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    write(stores[0], folded("12"))
+    write(stores[1], folded("13"))
+    code, printed = compared(stores, tmp_path / "out")
+    assert code == 0
+    assert "Reproduced: 2 trials in both folders" in printed
+    assert "Only in A: 2 cells." in printed
+    only = {(row["In"], row["Seed"], row["Fold"]) for row in rows_of(tmp_path / "out", "only")}
+    assert only == {("A", "0", "2"), ("A", "1", "2"), ("B", "0", "3"), ("B", "1", "3")}
 
 
 def test_seeds_that_only_one_folder_has_are_not_compared(stores: tuple[Store, Store], tmp_path: Path) -> None:
