@@ -204,7 +204,9 @@ def confidence_distribution(
     if folds is None or (folds == folds[:, :1]).all():
         parts, residuals = _without_folds(totals, sizes, means)
     else:
-        parts, residuals = _with_folds(totals, sizes, float(means.mean()), _of_trainings(values, folds), training_sets)
+        alike = bool((folds == folds[0]).all())
+        spread = _of_trainings(values.mean(axis=0, keepdims=True), folds[:1]) if alike else _of_trainings(values, folds)
+        parts, residuals = _with_folds(totals, sizes, float(means.mean()), spread, training_sets, alike)
     shared = residuals.mean(axis=0)
     estimate, error = float(means.mean()), math.sqrt(parts.variance)
     if sizes.size < 2 or (error == 0 and np.abs(shared).max() < 1e-9 * scale):
@@ -248,13 +250,14 @@ def _without_folds(totals: Floats, sizes: Floats, means: Floats) -> tuple[_Parts
 
 
 def _with_folds(
-    totals: Floats, sizes: Floats, estimate: float, trainings: tuple[float, float], training_sets: float
+    totals: Floats, sizes: Floats, estimate: float, trainings: tuple[float, float], training_sets: float, alike: bool
 ) -> tuple[_Parts, Floats]:
     """What trainings and samples bring about together is counted with the groups, as is the luck of the test parts.
 
     There are many groups and few trainings, so Student's part is only how much more the trainings' means scatter than
     their groups explain, and a fixed share of the groups' variance, which smooths; its degrees of freedom are
-    Satterthwaite's (1946, Biometrics Bulletin 2).
+    Satterthwaite's (1946, Biometrics Bulletin 2). Where the folds are alike in all repeats (sessions, say), what they
+    have in common is not averaged out by repeats: their means over repeats are what scatters.
     """
     rows, samples = len(totals), sizes.sum()
     residuals = totals - estimate * sizes
@@ -266,9 +269,11 @@ def _with_folds(
     tested = training_sets / 2 * widened * square if lasting is None else lasting
     of_groups = widened * square + training_sets * tested
     smoothing = _SMOOTHING * of_groups
-    excess = max(0.0, trainings[0] - joint / samples**2)
+    excess = max(0.0, trainings[0] - (square if alike else joint) / samples**2)
     variance = excess + smoothing
-    freedom = variance**2 / (excess**2 / trainings[1] + smoothing**2 / _freedom(sizes)) if variance > 0 else 1.0
+    # The excess is a difference, so its degrees of freedom are the fewer, the smaller a part of the whole it is.
+    squares = excess * trainings[0] / trainings[1] + smoothing**2 / _freedom(sizes)
+    freedom = max(1.0, variance**2 / squares) if squares > 0 else 1.0
     share = (1 - _SMOOTHING) * of_groups / (widened * square) if square > 0 else 1.0
     lasts = None if lasting is None else math.sqrt((1 + training_sets) * lasting)
     return _Parts(share, variance, freedom, lasts), residuals

@@ -154,12 +154,14 @@ class Noise:
     Attributes:
         training: Standard deviation of the trainings' effects; the others' add up to about 1.5.
         own: Of the effects of a group on one method alone.
+        fold: Of the effects of a fold on one method; then all repeats have the same folds, such as sessions.
         groups: Number of groups.
         size: Mean size of a group; sizes are geometric.
     """
 
     training: float
     own: float = 0.4
+    fold: float = 0.0
     groups: int = 250
     size: float = 1.0
 
@@ -169,17 +171,18 @@ class Noise:
     def truth(self) -> tuple[float, float]:
         from scipy.special import ndtr
 
-        spread = np.sqrt(self.training**2 + 2 * self._shared**2 + self.own**2 + self._joint**2)
+        spread = np.sqrt(self.training**2 + self.own**2 + self.fold**2 + 2 * self._shared**2 + self._joint**2)
         return float(100 * ndtr(1.2 / spread)), float(100 * ndtr(0.9 / spread))
 
     def entries(self, repeats: int, random: np.random.Generator) -> Entries:
         sizes = random.geometric(1 / self.size, size=self.groups)
         groups = np.repeat(np.arange(self.groups), sizes)
-        folds = _dealt(groups, repeats, random)
+        folds = _dealt(groups, repeats, random, redealt=self.fold == 0)
         common = random.normal(0, self._shared, self.groups)[groups] + random.normal(0, self._shared, groups.size)
         correct = []
         for skill in (1.2, 0.9, 1.2):
-            training = np.take_along_axis(random.normal(0, self.training, (repeats, FOLDS)), folds, axis=1)
+            effects = random.normal(0, self.training, (repeats, FOLDS)) + random.normal(0, self.fold, FOLDS)
+            training = np.take_along_axis(effects, folds, axis=1)
             own = random.normal(0, self.own, self.groups)[groups]
             correct.append(skill + common + own + training + random.normal(0, self._joint, folds.shape) > 0)
         return _entries(np.array(correct), groups, folds)
@@ -204,11 +207,12 @@ WORLDS: dict[str, World] = {
     "learners: one modality against both": Learners(features=None, single=True),
     "learners: 640 groups": Learners(groups=640),
     "learners: 150 groups of 1 to 20": Learners(groups=150, size=3.0),
-    "learners: the same folds in each repeat": Learners(redealt=False),
     "noise: trainings and samples matter": Noise(training=0.2),
     "noise: trainings matter most": Noise(training=0.5),
     "noise: samples matter most": Noise(training=0.0, own=0.8),
     "noise: 130 groups of 1 to 50": Noise(training=0.2, groups=130, size=8.0),
+    "learners: the same folds in each repeat": Learners(redealt=False),
+    "noise: the same folds, which matter themselves": Noise(training=0.2, fold=0.2),
 }
 
 

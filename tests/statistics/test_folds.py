@@ -60,7 +60,9 @@ def test_the_variance_by_loops(repeats: int, training_sets: float) -> None:
 
     assert found.estimate == pytest.approx(estimate)
     assert found.training_error**2 == pytest.approx(excess + groups / 4)
-    satterthwaite = (excess + groups / 4) ** 2 / (excess**2 / (1 / sum(weights**2) - 1) + (groups / 4) ** 2 / freedom)
+    satterthwaite = (excess + groups / 4) ** 2 / (
+        excess * of_trainings / (1 / sum(weights**2) - 1) + (groups / 4) ** 2 / freedom
+    )
     assert found.freedom == pytest.approx(satterthwaite)
     assert found.deviations.var() == pytest.approx(groups * 3 / 4, rel=0.1)  # the bootstrap's own spread
     if repeats > 1:

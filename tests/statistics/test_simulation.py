@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from mlabench.statistics import compare
 from tests.statistics.simulation import WORLDS, Learners, Noise, World, main, shares
 
 DATASETS = 60
@@ -17,7 +19,13 @@ def error(percent: float) -> float:
 
 
 @pytest.mark.parametrize(
-    "world", [Learners(features=10, groups=120), Noise(training=0.3), Noise(0.2, groups=60, size=5)]
+    "world",
+    [
+        Learners(features=10, groups=120, training_sets=80),
+        Noise(training=0.3),
+        Noise(training=0.2, groups=60, size=5.0),
+        Noise(training=0.1, fold=0.3),
+    ],
 )
 def test_intervals_over_folds_cover_the_truth_and_tests_err_rarely(world: World) -> None:
     for _, found in shares(world, DATASETS):
@@ -27,6 +35,21 @@ def test_intervals_over_folds_cover_the_truth_and_tests_err_rarely(world: World)
         assert found.equal <= 5 + error(5)
         # Nor are they needlessly cautious: the corrected resampled t-test's are far wider.
         assert found.width < 0.8 * found.corrected
+
+
+def test_adding_repeats_until_intervals_are_narrow_spoils_no_interval() -> None:
+    world, random, covered, stops = Noise(training=0.2), np.random.default_rng(3), [], set()
+    a, b = world.truth()
+    for _ in range(DATASETS):
+        entries = world.entries(5, random)
+        for repeats in range(2, 6):
+            interval = compare(entries.a.of(range(repeats)), entries.b.of(range(repeats))).difference
+            if interval.half_width < 4.8:
+                break
+        stops.add(repeats)
+        covered.append(interval.low <= a - b <= interval.high)
+    assert len(stops) > 2
+    assert 100 * np.mean(covered) >= 95 - error(95)
 
 
 def test_the_table_has_a_row_per_world_and_number_of_repeats(capsys: pytest.CaptureFixture[str]) -> None:
