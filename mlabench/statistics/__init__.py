@@ -1,8 +1,8 @@
-"""Statistics of repeated trainings that are tested on the same samples: intervals, comparisons, ranks.
+"""Statistics of repeated trainings that are tested on the same samples: intervals, comparisons, verdicts, ranks.
 
-``resampling`` makes intervals over seeds and groups of test samples at once, ``comparisons`` compares methods in pairs,
-``ranks`` ranks many over several tasks. Public: give it your own arrays; the README beside it shows how. Reports call
-it. It imports nothing else of mlabench, and no torch.
+``resampling`` makes intervals over trainings and groups of test samples at once, ``comparisons`` compares methods in
+pairs, ``decisions`` says what follows, ``ranks`` ranks many methods, ``datasets`` averages over datasets. Public: give
+it your own arrays; the README beside it shows how. Reports call it. It imports nothing else of mlabench, and no torch.
 """
 
 from mlabench.statistics.comparisons import (
@@ -27,8 +27,6 @@ from mlabench.statistics.decisions import Decision, Verdict, decide, expected_ha
 from mlabench.statistics.ranks import (
     Ranking,
     RankInterval,
-    Ranks,
-    critical_difference,
     probability_better,
     rank_intervals,
 )
@@ -43,7 +41,6 @@ __all__ = [
     "Outcomes",
     "RankInterval",
     "Ranking",
-    "Ranks",
     "Summary",
     "Verdict",
     "accuracy_interval",
@@ -54,7 +51,6 @@ __all__ = [
     "confidence_distribution",
     "contrast",
     "corrected_resampled_t",
-    "critical_difference",
     "decide",
     "difference_of_means",
     "distinguishable",

@@ -6,16 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, paired_trainings
 from mlabench.statistics.decisions import holm
 from mlabench.statistics.resampling import LEVEL, Interval, student_quantile
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -113,74 +109,3 @@ def probability_better(a: Outcomes, b: Outcomes) -> Interval:
     middle = (share + normal**2 / (2 * worth)) / (1 + normal**2 / worth)
     half = normal / (1 + normal**2 / worth) * math.sqrt(share * (1 - share) / worth + normal**2 / (4 * worth**2))
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half), unit="probability")
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """How methods rank over tasks (Demsar, 2006, JMLR 7).
-
-    Attributes:
-        mean_ranks: Of each method; 1 is best.
-        friedman_p: P-value of the hypothesis that all methods rank alike: Friedman's test, with two methods
-            Wilcoxon's; 1 with fewer than two tasks.
-        critical_difference: Mean ranks that differ by less are indistinguishable (Nemenyi, 5 %).
-        groups: The largest sets of indistinguishable methods, as indices, best first.
-        tasks: Number of tasks.
-    """
-
-    mean_ranks: tuple[float, ...]
-    friedman_p: float
-    critical_difference: float
-    groups: tuple[tuple[int, ...], ...]
-    tasks: int
-
-
-def critical_difference(scores: Floats) -> Ranks:
-    """Ranks of methods over tasks, and which of them are indistinguishable.
-
-    If Friedman's test finds no difference, all methods are indistinguishable. Tasks that share training data, such
-    as missing rates on one dataset, are not independent, and then the test finds too much.
-
-    Args:
-        scores: The higher the better, without gaps. ``[K tasks, M methods]``
-
-    Raises:
-        ValueError: If there are fewer than two methods, no task, or gaps.
-    """
-    from scipy import stats
-
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError("scores must be a full table of numbers")
-    tasks, methods = scores.shape
-    if methods < 2:
-        raise ValueError("ranks need two methods")
-    ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
-    nemenyi = float(stats.studentized_range.ppf(LEVEL, methods, np.inf)) / math.sqrt(2)
-    critical = nemenyi * math.sqrt(methods * (methods + 1) / (6 * tasks))
-    if tasks < 2 or (scores == scores[:, :1]).all():
-        p_value = 1.0
-    elif methods == 2:
-        p_value = float(stats.wilcoxon(scores[:, 0], scores[:, 1]).pvalue)
-    else:
-        p_value = float(stats.friedmanchisquare(*scores.T).pvalue)
-    order = np.argsort(ranks, kind="stable")
-    reach = critical if p_value < 1 - LEVEL else math.inf
-    return Ranks(
-        mean_ranks=tuple(float(rank) for rank in ranks),
-        friedman_p=p_value,
-        critical_difference=critical,
-        groups=_cliques(ranks, order, reach),
-        tasks=tasks,
-    )
-
-
-def _cliques(ranks: Floats, order: NDArray[np.intp], reach: float) -> tuple[tuple[int, ...], ...]:
-    """Maximal runs of methods, in order of rank, whose ranks span less than ``reach``; single methods left out."""
-    found: list[tuple[int, ...]] = []
-    end = 0
-    for start, method in enumerate(order):
-        new_end = max(place for place in range(start, len(order)) if ranks[order[place]] - ranks[method] < reach) + 1
-        if new_end > end and new_end - start > 1:
-            found.append(tuple(int(index) for index in order[start:new_end]))
-        end = max(end, new_end)
-    return tuple(found)

@@ -18,7 +18,6 @@ from mlabench.statistics import (
     area_under_curve,
     compare,
     contrast,
-    critical_difference,
     difference_of_means,
     distinguishable,
     shapley,
@@ -318,40 +317,3 @@ def test_shapley_values_are_the_mean_over_all_orders() -> None:
     del values[frozenset({"text", "audio"})]
     with pytest.raises(ValueError, match=r"audio \+ text"):
         shapley(values)
-
-
-def test_critical_differences() -> None:
-    random = np.random.default_rng(12)
-    scores = random.normal(0, 1, (30, 4)) + np.array([0.0, 3.0, 0.2, 3.1])
-    ranks = critical_difference(scores)
-    np.testing.assert_allclose(ranks.mean_ranks, stats.rankdata(-scores, axis=1).mean(axis=0))
-    assert ranks.friedman_p == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue)
-    assert sorted(map(sorted, ranks.groups)) == [[0, 2], [1, 3]]
-    assert set(ranks.groups[0]) == {1, 3}  # the best first
-    # Demsar (2006), table 5: Nemenyi's critical values at 5 %.
-    for methods, value in ((2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)):
-        found = critical_difference(random.random((6, methods))).critical_difference
-        assert found == pytest.approx(value * math.sqrt(methods * (methods + 1) / 36), abs=2e-3)
-
-
-def test_all_are_indistinguishable_without_evidence() -> None:
-    random = np.random.default_rng(13)
-    assert critical_difference(random.random((1, 3))).friedman_p == 1.0
-    (group,) = critical_difference(random.random((5, 3))).groups
-    assert sorted(group) == [0, 1, 2]
-    assert critical_difference(np.ones((5, 3))).friedman_p == 1.0
-    two = random.random((12, 2)) + np.array([0.0, 2.0])
-    assert critical_difference(two).friedman_p == pytest.approx(stats.wilcoxon(two[:, 0], two[:, 1]).pvalue)
-    assert critical_difference(two).groups == ()
-    with pytest.raises(ValueError, match="two methods"):
-        critical_difference(np.ones((5, 1)))
-
-
-def test_overlapping_groups_are_all_found() -> None:
-    scores = np.array([[4, 3, 2, 1], [3, 4, 2, 1], [4, 2, 3, 1], [2, 4, 3, 1]] * 5, dtype=float)
-    assert [set(group) for group in critical_difference(scores).groups] == [{0, 1, 2}]
-    # Mean ranks 1.25, 2 and 2.75, and a critical difference of 1.17: the ends are distinguishable.
-    line = np.array([[3.0, 2, 1], [3, 1, 2], [2, 3, 1], [3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 2, 1], [3, 1, 2]])
-    found = critical_difference(line)
-    assert found.friedman_p < 0.05
-    assert found.groups == ((0, 1), (1, 2))
