@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -136,9 +137,11 @@ def work(connection: Connection, root: Path, options: RunOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
     tell = partial(_send, connection)
     with StopRequest() as should_stop:
-        import torch  # noqa: F401  (slow; a worker is spawned to be warm)
+        from mlabench.training import run_trial  # noqa: F401  (slow, with torch; a worker is spawned to be warm)
 
         register(options.plugins)
+        gc.collect()
+        gc.freeze()  # trials collect garbage, to measure memory; what was imported need not be searched each time
         store = Store(root)
         memory: list[int] = []
         while not memory or memory[-1] - memory[0] <= LEAK_BYTES:
