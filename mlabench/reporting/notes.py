@@ -77,7 +77,7 @@ def failures(results: Results) -> Iterator[str]:
     """The trials that failed or are missing, with the reason."""
     rows = results.scores[results.scores["status"] != "ok"].drop_duplicates(["trial", "status", "reason"])
     for row in rows.itertuples():
-        run = f"seed {row.seed}" + (f", fold {row.fold}" if row.fold else "")
+        run = f"seed {row.seed}" + (f", fold {row.fold!s}" if row.fold else "")
         yield f"{row.status}: {row.label}, {row.train_setting} missing, {run} ({row.trial}): {row.reason}"
 
 

@@ -67,8 +67,11 @@ def dataset_sentence(plan: Plan) -> str:
 
 
 def samples(scores: pd.DataFrame) -> str:
-    """``n = 1,312 test samples``, a range where trials differ."""
-    counts = sorted(set(scores.loc[(scores["target"] == MULTIMODAL) & (scores["status"] == "ok"), "n"]))
+    """``n = 1,312 test samples``, a range where trials differ; those of all folds of a repeat together."""
+    own = scores[(scores["target"] == MULTIMODAL) & (scores["status"] == "ok")]
+    repeats = own.groupby(["label", "train", "test", "seed"])
+    whole = repeats["n"].sum()[repeats["fold"].nunique() == scores["fold"].nunique()]
+    counts = sorted(set(own["n"] if not scores["fold"].any() else whole))
     if not counts:
         return "no test samples"
     return f"n = {'–'.join(f'{count:,}' for count in (counts[0], counts[-1])[: len(counts)])} test samples"
@@ -85,21 +88,28 @@ def where_missing(scores: pd.DataFrame) -> str:
     }[train, test]
 
 
+def run(scores: pd.DataFrame) -> str:
+    """What a seed stands for: a repeat of all folds, if there are folds."""
+    return "repeat" if scores["fold"].any() else "seed"
+
+
 def seeds(scores: pd.DataFrame) -> str:
-    """``5 seeds (0–4)``: those asked for, whatever their outcome."""
+    """``5 seeds (0–4)``, ``5 folds × 2 repeats (0, 1)``: those asked for, whatever their outcome."""
     asked = sorted(set(scores["seed"]))
     if not asked:
         return "no seeds"
     consecutive = len(asked) > 2 and asked[-1] - asked[0] == len(asked) - 1
     listed = f"{asked[0]}–{asked[-1]}" if consecutive else ", ".join(map(str, asked))
-    return f"{counted(len(asked), 'seed')} ({listed})"
+    folds = f"{counted(scores['fold'].nunique(), 'fold')} × " if scores["fold"].any() else ""
+    return f"{folds}{counted(len(asked), run(scores))} ({listed})"
 
 
 def spread_sentence(scores: pd.DataFrame) -> str:
     """Says what stands behind the ± sign."""
     if len(set(scores["seed"])) > 1:
-        return "Mean ± standard deviation (ddof = 1) over seeds."
-    return "One seed gives no spread (—)."
+        each = ", each over all folds" if scores["fold"].any() else ""
+        return f"Mean ± standard deviation (ddof = 1) over {run(scores)}s{each}."
+    return f"One {run(scores)} gives no spread (—)."
 
 
 def selection_sentences(scores: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from mlabench.missing import Missing
 from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.notes import failures
 from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.reporting.table import Cell, Column, Row, Table, measure
 from mlabench.reporting.tables import formats
@@ -190,6 +191,17 @@ def test_captions_name_what_matters(store: Store, monkeypatch: pytest.MonkeyPatc
         assert "selected on the validation split" in shown.caption
         assert "over the samples where that modality is present" in shown.caption
         assert "LIMITED" not in shown.caption
+
+
+def test_captions_count_folds_and_repeats(store: Store) -> None:
+    skills: dict[str, predicted.Skill] = {"MLA": lambda *_: 0.8, "Concat": lambda *_: 0.7}
+    plan = predicted.sweep(store, skills, folds=5, seeds=(0, 1), failing=[("MLA", 1, 2)])
+    caption = tables_of(plan, store)["main"].caption
+    assert "n = 400 test samples; 5 folds × 2 repeats (0, 1)." in caption
+    assert "Mean ± standard deviation (ddof = 1) over repeats, each over all folds." in caption
+    assert tables_of(plan, store)["main"].rows[0].cells[3].status == "failed 1/2"
+    (line,) = failures(load(plan, store))
+    assert line.startswith("failed: MLA, 0 % missing, seed 1, fold 3 (")
 
 
 def test_captions_warn(store: Store) -> None:

@@ -30,9 +30,11 @@ def departures(cells: Iterable[PlannedTrial]) -> list[str]:
     """What the paper did otherwise, as far as the trials say; each said once."""
     cells = list(cells)
     found = list(dict.fromkeys(sentence for cell in cells for sentence in _departures(cell)))
-    seeds = {cell.trial.seed for cell in cells}
+    folds, seeds = ({getattr(cell.trial, name) for cell in cells} - {None} for name in ("fold", "seed"))
+    if folds:
+        found.append(f"{len(folds)} folds (paper: one split)")
     if len(seeds) > 1:
-        found.append(f"{len(seeds)} seeds (released code: one run)")
+        found.append(f"{len(seeds)} {'repeats' if folds else 'seeds'} (released code: one run)")
     return found
 
 

@@ -53,6 +53,7 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
     if not lines:
         return None
     departs = [] if twin else departures(results.plan.cells)
+    run = wording.run(results.scores)
     theirs, several = " and ".join(datasets.values()), len(datasets) > 1
     columns = ["MLA paper", "Re-runs by others", f"Ours, on {name}" if twin else "Ours"]
     if not twin:
@@ -62,14 +63,14 @@ def published_table(results: Results, numbers: Sequence[Number]) -> Table | None
         title=f"Published on {theirs}, and ours"
         + (f" on {name}, which is NOT {theirs}: no reproduction" if twin else ""),
         note=" ".join([
-            *(_of_stand_in(name, theirs) if twin else _compared(departs)),
+            *(_of_stand_in(name, theirs) if twin else _compared(departs, run)),
             *([] if twin else _sampling(lines, results)),
             *_sources(lines),
         ]),
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=(*(["Published on"] if several else []), "Method", "Target", "Missing"),
         columns=tuple(Column(column, ranked=False) for column in columns),
-        rows=tuple(_row(line, several=several, compared=not twin) for line in lines),
+        rows=tuple(_row(line, run, several=several, compared=not twin) for line in lines),
         detail=len(lines) > TERMINAL_ROWS,
     )  # fmt: skip
 
@@ -97,11 +98,11 @@ def _lines(results: Results, datasets: dict[str, str], numbers: Sequence[Number]
             yield _Line(datasets[dataset], label, methods[label], target, setting, paper, [*reruns.values()], ours)
 
 
-def _row(line: _Line, *, several: bool, compared: bool) -> Row:
+def _row(line: _Line, run: str, *, several: bool, compared: bool) -> Row:
     texts = [
         f"{line.paper.shown} ({line.paper.confidence})" if line.paper else _NOT_SOURCED,
         _range(line.reruns),
-        _ours(line.ours),
+        _ours(line.ours, run),
         *([_difference(line.paper, line.ours)] if compared else []),
     ]
     heads = (*([line.dataset] if several else []), line.label, line.target, line.setting)
@@ -117,12 +118,10 @@ def _range(reruns: Sequence[Number]) -> str:
     return f"{' to '.join(ends)} ({counted(len(trusted), 're-run')})"
 
 
-def _ours(ours: Cell) -> str:
+def _ours(ours: Cell, run: str) -> str:
     if not ours.mean:
         return ours.status
-    return (
-        f"{ours.mean} ± {ours.std or '—'} ({'; '.join(filter(None, [counted(ours.summary.n, 'seed'), ours.status]))})"
-    )
+    return f"{ours.mean} ± {ours.std or '—'} ({'; '.join(filter(None, [counted(ours.summary.n, run), ours.status]))})"
 
 
 def _difference(paper: Number | None, ours: Cell) -> str:
@@ -148,11 +147,11 @@ def _of_stand_in(name: str, theirs: str) -> Iterator[str]:
     yield from _COMMON
 
 
-def _compared(departs: Sequence[str]) -> Iterator[str]:
+def _compared(departs: Sequence[str], run: str) -> Iterator[str]:
     if departs:
         yield f"OUR PROTOCOL IS NOT THE PAPER'S: {'; '.join(departs)}."
     yield from _COMMON
-    yield "Difference: ours minus the paper's, in points, ± our standard deviation over seeds (the paper has none)."
+    yield f"Difference: ours minus the paper's, in points, ± our standard deviation over {run}s (the paper has none)."
 
 
 def _sampling(lines: Sequence[_Line], results: Results) -> Iterator[str]:

@@ -44,13 +44,13 @@ LEVEL = 0.05
 
 #: What stands behind the brackets of the tables and the whiskers of the charts.
 INTERVALS = (
-    "Brackets: 95 % interval, for the draw of the seeds and of the test samples (of whole groups where samples are not "
-    "independent); ± instead of brackets: standard deviation over seeds, where predictions are not stored."
+    "Brackets: 95 % interval, for the draw of trainings and of test samples (of whole groups where samples are not "
+    "independent); ± instead of brackets: standard deviation, where predictions are not stored."
 )
 
 WHISKERS = (
-    "Whiskers: 95 % interval, for the draw of the seeds and of the test samples (of whole groups where samples are not "
-    "independent); standard deviation over seeds where predictions are not stored."
+    "Whiskers: 95 % interval, for the draw of trainings and of test samples (of whole groups where samples are not "
+    "independent); standard deviation where predictions are not stored."
 )
 
 #: Fewer seeds than this say little about how much training varies.

@@ -48,8 +48,8 @@ def cost_table(results: Results) -> Iterator[Table]:
         title="Cost of training",
         note=f"Trained with {setting} missing; evaluations are left out. Forward, backward: passes of a sample through "
         "its encoders, per training step, those between epochs included. Time: of a step, "
-        f"{_CLOCKS[clock]}, mean ± standard deviation over seeds. "
-        "Memory: the highest above that before training, the lowest of the seeds; on the CPU the process's, of which "
+        f"{_CLOCKS[clock]}, mean ± standard deviation over trainings. "
+        "Memory: the highest above that before training, the lowest of them; on the CPU the process's, of which "
         f"up to {_NOISE:.0f} MiB are noise, so there is no ratio (—). Parameters: trainable. ×: in units of "
         f"{reference}.",
         conditions=wording.conditions(results.plan, results.on_axis(setting)),
