@@ -178,7 +178,7 @@ def confidence_distribution(
     error; 90 to 95 % at accuracies above 99 %. Where seeds contribute most, the plain hierarchical percentile bootstrap
     falls to 70 % (2 seeds), 81 % (3) and 88 % (5), and an interval from variance components with Satterthwaite's
     degrees of freedom to 84 %, 90 % and 93 %. With one training the spread over trainings is unknown and not covered.
-    With folds, the README has the table: 93 to 98 %.
+    The README has the table for folds.
 
     Args:
         values: One row per seed, one column per test sample; with folds, one row per repeat. ``[R, N]``
@@ -209,7 +209,7 @@ def confidence_distribution(
         parts, residuals = _with_folds(totals, sizes, float(means.mean()), spread, training_sets, alike)
     shared = residuals.mean(axis=0)
     estimate, error = float(means.mean()), math.sqrt(parts.variance)
-    if sizes.size < 2 or (error == 0 and np.abs(shared).max() < 1e-9 * scale):
+    if sizes.size < 2 or (max(error, np.abs(shared).max()) < 1e-9 * scale):  # no difference but by rounding
         probabilities = (np.arange(RESAMPLES // 2) + 0.5) / (RESAMPLES // 2)
         unseen = scale * (1 - probabilities ** (1 / sizes.size))
         deviations = np.concatenate([unseen, -unseen])
@@ -263,7 +263,7 @@ def _with_folds(
     residuals = totals - estimate * sizes
     square = float((residuals.mean(axis=0) ** 2).sum())
     joint = float((residuals**2).sum()) / rows**2
-    widened = (_widening(sizes) / samples) ** 2 if sizes.size > 1 else 0.0
+    widened = (_widening(sizes) / samples) ** 2
     lasting = widened * max(0.0, square - joint) * rows / (rows - 1) if rows > 1 else None
     # With one repeat the lasting part is not known: half the groups' variance for an accuracy, less for a difference.
     tested = training_sets / 2 * widened * square if lasting is None else lasting
@@ -300,6 +300,8 @@ def _freedom(sizes: Floats) -> float:
 
 def _widening(sizes: Floats) -> float:
     """From resampled groups to Student's t."""
+    if sizes.size < 2:
+        return 1.0
     upper = (1 + LEVEL) / 2
     widened = student_quantile(upper, _freedom(sizes)) / student_quantile(upper)
     return widened * math.sqrt(sizes.size / (sizes.size - 1))

@@ -92,6 +92,14 @@ def test_methods_that_agree_everywhere_are_equal_by_the_rule_of_three(repeats: i
     assert same.excluded == pytest.approx(100 * (1 - 0.1 ** (1 / 60)), rel=0.01)  # either sign is as probable
 
 
+def test_values_that_differ_by_rounding_alone_do_not_differ() -> None:
+    folds = dealt(np.random.default_rng(10), 2)
+    third = np.full(folds.shape, 1 / 3)
+    for where in (folds, None):
+        found = confidence_distribution(100 * third * 0.7, GROUPS, 100.0, where)
+        assert found.interval.half_width == pytest.approx(100 * (1 - 0.05 ** (1 / 60)), rel=0.01)
+
+
 def test_the_corrected_resampled_t_test_by_hand() -> None:
     a, b = (outcomes(np.random.default_rng(8), 3, rate) for rate in (0.8, 0.7))
     assert a.folds is not None
