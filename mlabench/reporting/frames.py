@@ -12,7 +12,8 @@ from mlabench.errors import UserError
 from mlabench.reporting import questions
 from mlabench.reporting.answer import Answer, Contrast, Side
 from mlabench.reporting.evidence import Archive, Evidence
-from mlabench.reporting.questions.inquiry import Inquiry, family
+from mlabench.reporting.questions import common
+from mlabench.reporting.questions.inquiry import family
 from mlabench.reporting.results import load
 from mlabench.statistics import Comparison
 from mlabench.store import Store
@@ -48,10 +49,9 @@ def compare_labels(store: Store, plans: Sequence[Plan], first: str, second: str,
             targets = ", ".join(evidence.results.targets)
             raise UserError(f"{plan.name} has no target {target!r}.", remedy=f"Targets: {targets}.", field="target")
         dataset = plan.cells[0].trial.dataset.name
-        inquiry = Inquiry("Q1", dataset, (plan.name,), evidence)
         contrasts = []
         for setting in evidence.results.settings:
-            own, other = (inquiry.side([(label, setting, target)], [1.0]) for label in (first, second))
+            own, other = (common.side(evidence, [(label, setting, target)], [1.0]) for label in (first, second))
             contrasts.append(Contrast(first, second, target, setting, None, sides=(own, other)))
         decided = [one for one in family(contrasts, plan.margin).contrasts if one.decision]
         rows += [{"suite": plan.name, "dataset": dataset, "missing": one.where, **one.numbers} for one in decided]

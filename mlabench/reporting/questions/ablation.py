@@ -10,7 +10,8 @@ from mlabench.reporting import wording
 from mlabench.reporting.answer import Answer, Contrast, Family, Half
 from mlabench.reporting.mla_parts import DF, HGM, OFF
 from mlabench.reporting.questions import common, weights
-from mlabench.reporting.questions.inquiry import Inquiry, Place, differences_chart, family
+from mlabench.reporting.questions.common import Place
+from mlabench.reporting.questions.inquiry import Inquiry, differences_chart, family
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Row, Table, unranked
 from mlabench.suite import Plan
@@ -113,7 +114,7 @@ def _effect(
     for variants in _EFFECTS[part]:
         places: list[Place] = [(design[one], setting, target) for setting in settings for one in variants]
         weight = scale / max(1, len(places))
-        sides.append(inquiry.side(places, [weight] * len(places), brier=brier))
+        sides.append(common.side(inquiry.evidence, places, [weight] * len(places), brier=brier))
     what = (
         "Brier score, sign turned" if brier else "fused accuracy" if target == MULTIMODAL else f"accuracy of {target}"
     )
@@ -147,7 +148,7 @@ def _table(inquiry: Inquiry, design: Design, where: str, fusible: Sequence[str])
     rows = []
     for name, settings, target in places:
         own = family((_effect(inquiry, design, part, settings, name, target) for part in _EFFECTS), inquiry.plan.margin)
-        cells = tuple(common.effect_cell(one.effect) for one in own.contrasts)
+        cells = tuple(common.difference_cell(one.effect) for one in own.contrasts)
         rows.append(Row((name, "fused" if target == MULTIMODAL else target), cells, group=name))
     return Table(
         name="effects",

@@ -9,11 +9,12 @@ import numpy as np
 
 from mlabench.missing import Missing
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Contrast, Family
+from mlabench.reporting.answer import Answer, Contrast, Family, Side
 from mlabench.reporting.charts import Chart, Panel, Series
 from mlabench.reporting.evidence import Run
 from mlabench.reporting.questions import common
-from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, Place, family, of_trainings
+from mlabench.reporting.questions.common import Place
+from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, family
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, unranked
 from mlabench.statistics import summarise
@@ -49,7 +50,7 @@ def _gap(inquiry: Inquiry) -> Iterator[Answer]:
     if mla not in labels or mla is None or concat is None:
         return
     first, second = ({run: 100 * own[_MEAN] for run, own in measured.get(label, {}).items()} for label in (mla, concat))
-    sides = of_trainings(first), of_trainings(second)
+    sides = Side(None, first), Side(None, second)
     one = Contrast(mla, concat, "modality gap", COMPLETE, None, "hundredths of distance", sides)
     decided = family([one], inquiry.plan.margin)
     (own,) = decided.contrasts
@@ -267,8 +268,10 @@ def _slopes(
         weights += ((tens - tens.mean()) / ((tens - tens.mean()) ** 2).sum() / len(pairs)).tolist()
         places += [(setting, observed) for setting in rates[missing].values()]
     own: list[Place] = [(label, *place) for place in places]
-    first = inquiry.side(own, weights)
-    second = inquiry.side([(other or label, *place) for place in places], weights if other else [0.0] * len(weights))
+    first = common.side(inquiry.evidence, own, weights)
+    second = common.side(
+        inquiry.evidence, [(other or label, *place) for place in places], weights if other else [0.0] * len(weights)
+    )
     what = "slope" if len(pairs) > 1 else "{} when {} is missing".format(*pairs[0])
     return Contrast(label, other or "no change", what, "all rates", None, _UNIT, (first, second))
 

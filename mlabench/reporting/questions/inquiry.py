@@ -8,24 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from mlabench.reporting import wording
 from mlabench.reporting.answer import Answer, Contrast, Family, Half, Side
-from mlabench.reporting.charts import Chart, difference_chart, result_charts
-from mlabench.reporting.evidence import Archive, Evidence, Run
+from mlabench.reporting.charts import Chart, difference_chart, result_charts, with_facts
+from mlabench.reporting.evidence import Archive, Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results, load
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
-from mlabench.statistics import Comparison, Outcomes, compare, decide, difference_of_means
+from mlabench.statistics import Interval, corrected_resampled_t, decide, probability_better
 from mlabench.suite import Plan, PlannedTrial, Question
 from mlabench.words import counted
 
 #: The setting in which all modalities are there.
 COMPLETE = "0 %"
-
-#: Label, setting and target: where an accuracy is looked up.
-Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +54,16 @@ class Inquiry:
         """The label of the method in question."""
         return common.method_in_question(self.plan)
 
-    def side(self, places: Sequence[Place], weights: Sequence[float], *, brier: bool = False) -> Side:
-        """A weighted sum of the accuracies at places, sample by sample where that is known, and training by training.
-
-        Or of the Brier scores of fused predictions, which are known sample by sample or not at all.
-        """
-        if brier:
-            return Side(_weighted([self.evidence.brier(label, at) for label, at, _ in places], weights), {})
-        known = [self.evidence.per_training(*place) for place in places]
-        runs = set.intersection(*map(set, known)) if known else set()
-        sums = {run: sum(w * own[run] for w, own in zip(weights, known, strict=True)) for run in sorted(runs)}
-        return Side(_weighted([self.evidence.outcomes(*place) for place in places], weights), sums)
-
     def versus(self, other: str, weights: Mapping[str, float], where: str, *, brier: bool = False) -> Contrast:
         """The method in question against another: fused accuracies, weighted by setting."""
         what, unit = ("Brier score, sign turned", "hundredths") if brier else ("fused accuracy", "points")
         sign = -1.0 if brier else 1.0
         sides = [
-            self.side(
-                [(label, at, MULTIMODAL) for at in weights], [sign * one for one in weights.values()], brier=brier
+            common.side(
+                self.evidence,
+                [(label, at, MULTIMODAL) for at in weights],
+                [sign * weight for weight in weights.values()],
+                brier=brier,
             )
             for label in (self.method or "", other)
         ]
@@ -95,11 +81,14 @@ class Inquiry:
 
     def answer(self, half: Half, family: Family, claim: str, sentence: str, rule: str, **parts: Any) -> Answer:
         """The answer, with what is the same for all answers from these trials."""
-        caveats = (*self.caveats(), *parts.pop("caveats", ()))
         about = wording.dataset_sentence(self.plan).removeprefix("Dataset: ").removesuffix(".")
-        method = self.method or ""
+        more: dict[str, Any] = {
+            "caveats": (*self.caveats(), *parts.pop("caveats", ())),
+            "charts": tuple(with_facts(chart, self.results) for chart in parts.pop("charts", ())),
+            "tables": (*parts.pop("tables", ()), *_checks(family)),
+        }
         return Answer(
-            half, self.column, about, self.suites, method, claim, family, sentence, rule, caveats=caveats, **parts
+            half, self.column, about, self.suites, self.method or "", claim, family, sentence, rule, **{**parts, **more}
         )
 
     def conditions(self, *settings: str) -> str:
@@ -279,41 +268,40 @@ def _merged(plans: Sequence[Plan]) -> Plan:
 def family(contrasts: Iterable[Contrast], margin: float, rule: Literal["all", "any"] = "all") -> Family:
     """Decides comparisons together; each knows its two sides."""
     drafts = dict(enumerate(contrasts))
-    tests = {str(place): compared(*one.sides) if one.sides else None for place, one in drafts.items()}
+    tests = {str(place): common.compared(*one.sides) if one.sides else None for place, one in drafts.items()}
     decisions = decide(tests, margin)
     return Family(tuple(replace(one, decision=decisions[str(place)]) for place, one in drafts.items()), margin, rule)
 
 
-def compared(first: Side, second: Side) -> Comparison | None:
-    """The first minus the second, in pairs over trainings and test samples, else over trainings alone.
-
-    None if they share no training, or one of which nothing is known sample by sample.
-    """
-    a, b = first.outcomes, second.outcomes
-    if a is not None and b is not None and set(a.seeds) & set(b.seeds) and np.array_equal(a.groups, b.groups):
-        return compare(a, b)
-    runs = first.per_training.keys() & second.per_training.keys()
-    if len(runs) < 2:
-        return None
-    pairs = [(first.per_training[run], second.per_training[run]) for run in sorted(runs)]
-    return difference_of_means([one for one, _ in pairs], [other for _, other in pairs])
-
-
-def of_trainings(values: Mapping[Run, float]) -> Side:
-    """A side of which there is one number per training."""
-    return Side(None, values)
-
-
-def _weighted(outcomes: Sequence[Outcomes | None], weights: Sequence[float]) -> Outcomes | None:
-    """The weighted sum, sample by sample, over the repeats that all have; None if they are not of the same samples."""
-    known = [one for one in outcomes if one is not None]
-    seeds = sorted(set.intersection(*(set(one.seeds) for one in known))) if known else []
-    if len(known) < len(outcomes) or not seeds:
-        return None
-    rows = [one.of(seeds) for one in known]
-    if any(not np.array_equal(rows[0].groups, row.groups) for row in rows):
-        return None
-    return replace(rows[0], correct=np.tensordot(weights, [row.correct for row in rows], 1))
+def _checks(family: Family) -> Iterator[Table]:
+    """The same comparisons seen in two other ways."""
+    rows = []
+    for one in family.contrasts:
+        first, second = (side.outcomes for side in one.sides or (Side(None, {}),) * 2)
+        if one.decision is None or first is None or second is None or one.decision.comparison.trainings < 2:
+            continue
+        careful = corrected_resampled_t(first, second) if first.folds is not None else None
+        likely = probability_better(first, second)
+        cells = (
+            common.difference_cell(careful),
+            common.p_cell(careful.p_value if careful else None),
+            Cell(interval=Interval(100 * likely.estimate, 100 * likely.low, 100 * likely.high), form="z.0f"),
+        )
+        rows.append(Row((one.other, one.where), cells))
+    if rows:
+        method = family.contrasts[0].method
+        yield Table(
+            name="checks",
+            title="Two checks of the comparisons",
+            note="Corrected resampled t: a conservative test over the trainings of all folds (Nadeau, Bengio, 2003), "
+            "p uncorrected; it does not decide. P(better): how probably a training of "
+            f"{method} beats its twin, of the same seed and test samples, in percent, with a 95 % interval.",
+            conditions="",
+            heads=("Minus", "Where"),
+            columns=unranked("Corrected resampled t", "p", f"P({method} better)"),
+            rows=tuple(rows),
+            detail=True,
+        )
 
 
 def differences_chart(

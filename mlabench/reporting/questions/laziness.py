@@ -8,11 +8,11 @@ from itertools import combinations
 import numpy as np
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Contrast, Family
+from mlabench.reporting.answer import Answer, Contrast, Family, Side
 from mlabench.reporting.charts import Chart, Panel, difference_chart, intervals
 from mlabench.reporting.evidence import Evidence, Run
 from mlabench.reporting.questions import common
-from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, differences_chart, family, of_trainings
+from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, differences_chart, family
 from mlabench.reporting.results import MULTIMODAL
 from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.statistics import shapley, summarise
@@ -97,9 +97,11 @@ def _gaps(inquiry: Inquiry, method: str, other: str) -> Iterator[Contrast]:
         first, second = probe.get(modality, {}), other_probe.get(modality, {})
         if first.keys() & second.keys():
             yield Contrast(method, other, f"linear probe of {modality}", COMPLETE, None,
-                           sides=(of_trainings(first), of_trainings(second)))  # fmt: skip
+                           sides=(Side(None, first), Side(None, second)))  # fmt: skip
         else:
-            sides = tuple(inquiry.side([(label, COMPLETE, modality)], [1.0]) for label in (method, other))
+            sides = tuple(
+                common.side(inquiry.evidence, [(label, COMPLETE, modality)], [1.0]) for label in (method, other)
+            )
             yield Contrast(
                 method, other, f"unimodal accuracy of {modality}", COMPLETE, None, sides=(sides[0], sides[1])
             )

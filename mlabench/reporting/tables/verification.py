@@ -113,7 +113,7 @@ def _predicts_better(evidence: Evidence, reference: str, label: str, weak: str) 
 def _encodes_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
     setting = evidence.results.settings[0]
     first, own = (evidence.probe(name, setting).get(weak, {}) for name in (reference, label))
-    return _Check(first, own, common.over_seeds(own, first))
+    return _Check(first, own, common.over_trainings(own, first))
 
 
 def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
