@@ -103,17 +103,20 @@ def merge(base: Document, over: Document) -> Document:
     """``over`` on top of ``base``: mappings are merged, everything else is replaced.
 
     A mapping that names something else (``{name: sgd}`` over ``{name: adam, betas: ...}``) replaces
-    too, since options belong to what they were written for.
+    too, since options belong to what they were written for; and so do folds, which say one thing.
     """
 
-    def both(old: Any, new: Any, *, top: bool = False) -> Any:
-        if not (isinstance(old, dict) and isinstance(new, dict)):
+    def both(old: Any, new: Any, *path: str) -> Any:
+        if not (isinstance(old, dict) and isinstance(new, dict)) or path == ("folds",):
             return new
-        if not top and "name" in old and "name" in new and old["name"] != new["name"]:
+        if path and "name" in old and "name" in new and old["name"] != new["name"]:
             return new
-        return {**old, **{key: both(old[key], value) if key in old else value for key, value in new.items()}}
+        return {
+            **old,
+            **{key: both(old[key], value, *path, key) if key in old else value for key, value in new.items()},
+        }
 
-    return Document(both(base.data, over.data, top=True), {**base.origins, **over.origins}).completed()
+    return Document(both(base.data, over.data), {**base.origins, **over.origins}).completed()
 
 
 def _long_form(value: Any, path: Keys) -> Any:

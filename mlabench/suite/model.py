@@ -148,6 +148,8 @@ class Suite(InputSection):
         places = [path]
         if path[0] == "encoders" and not self._document.has(*path[:2]):
             places = [("encoders", EVERY, *path[2:])]
+        elif path[0] == "folds":
+            places = [path, path[:1]]
         elif path[0] == "methods" and path[2] == "training":
             places = [path, path[2:]]
         return next((str(self._document.origin(*place)) for place in places if self._document.has(*place)), "default")

@@ -178,6 +178,21 @@ def test_folds_are_written_in_the_suite_or_on_the_command_line(
         assert [cell.trial.fold for cell in expand(moved).cells] == found
 
 
+@pytest.mark.parametrize("base", ["5", "{by: session, count: 2}", "speaker"])
+def test_folds_replace_those_of_an_extended_suite(
+    load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: str
+) -> None:
+    folded(monkeypatch)
+    (tmp_path / "base.yaml").write_text(f"dataset: speech\nmethods: plain\nfolds: {base}\n")
+    suite = load("extends: base.yaml\nfolds: {by: session}\n")
+    assert [cell.trial.fold and cell.trial.fold.name for cell in expand(suite).cells] == [
+        *(f"session {number}" for number in range(3))
+    ]
+    assert suite.origin("folds", "by") == f"{tmp_path / 'some.yaml'}:2"
+    assert load("extends: base.yaml\n").origin("folds", "count") == f"{tmp_path / 'base.yaml'}:3"
+    assert load("extends: base.yaml\n", folds="3").origin("folds", "count") == "--folds"
+
+
 def test_folds_that_the_dataset_does_not_have(load: Callable[..., Suite], monkeypatch: pytest.MonkeyPatch) -> None:
     folded(monkeypatch)
     text = "dataset: speech\nmethods: plain\n"
