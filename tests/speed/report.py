@@ -1,4 +1,4 @@
-"""How long `mlabench report` takes over 2,000 synthetic records with predictions, and where the time goes."""
+"""How long `mlabench report` takes over 2,000 synthetic records, and where the time goes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rich.console import Console
 
 from mlabench.missing import Missing
 from mlabench.reporting.build import build_report
-from mlabench.store.records import Store
+from mlabench.store import PatternOutcomes, SampleSet, Store, TrialOutcomes
 from mlabench.suite.plan import Plan, PlannedTrial, Question
+from mlabench.training.metrics import brier_scores
 from mlabench.trial import Component, Training
 from tests.command_line import mlabench
 from tests.reporting.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial
@@ -60,7 +61,20 @@ def predictions(cell: PlannedTrial) -> dict[str, np.ndarray]:
     return arrays
 
 
-def make_suites(store: Store, seeds: range) -> list[Plan]:
+def outcomes(cell: PlannedTrial, arrays: dict[str, np.ndarray]) -> TrialOutcomes:
+    """What trials store of these predictions."""
+    tests = {
+        test.key: PatternOutcomes(
+            arrays[f"{test.key}/present"],
+            arrays[f"{test.key}/correct"],
+            brier_scores(arrays[f"{test.key}/fused"], arrays["labels"]),
+        )
+        for test in cell.tests
+    }
+    return TrialOutcomes(SampleSet(arrays["ids"], arrays["groups"], arrays["labels"]), MODALITIES, tests)
+
+
+def make_suites(store: Store, seeds: range, *, whole: bool) -> list[Plan]:
     """A suite per question: ten methods, five rates, some seeds."""
     methods = {label: Component(name=name) for label, name in METHODS.items()}
     methods |= {label: Component(name="mla", config=config) for label, config in VARIANTS.items()}
@@ -73,7 +87,9 @@ def make_suites(store: Store, seeds: range) -> list[Plan]:
                     own = trial(label, seed, rate, method=method, training=Training(epochs=12 + place))
                     cells.append(PlannedTrial(label=label, trial=own, tests=(Missing.at("balanced", rate),)))
         for cell in cells:
-            store.write(record(cell.trial, cell.label, cell.tests), predictions(cell))
+            arrays = predictions(cell)
+            own_record = record(cell.trial, cell.label, cell.tests)
+            store.write(own_record, arrays if whole else None, outcomes=outcomes(cell, arrays))
         plans.append(
             Plan(
                 name=f"suite_{question}",
@@ -89,6 +105,7 @@ def make_suites(store: Store, seeds: range) -> list[Plan]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="200 records each.")
+    parser.add_argument("--whole", action="store_true", help="With predictions, not only outcomes beside records.")
     parser.add_argument("--keep", type=Path, help="Folder for the records, used again if they are there.")
     parser.add_argument("--profile", action="store_true", help="Print where the time goes in one process.")
     options = parser.parse_args()
@@ -96,7 +113,7 @@ def main() -> None:
         store, out = Store((options.keep or Path(folder)) / "results"), Path(folder) / "report"
         plans = store.plans()
         if not plans:
-            plans = make_suites(store, range(options.seeds))
+            plans = make_suites(store, range(options.seeds), whole=options.whole)
             for plan in plans:
                 store.write_plan(plan)
         build = partial(build_report, store, plans, out, console=Console(file=io.StringIO(), width=120))
@@ -114,7 +131,7 @@ def main() -> None:
         assert done.returncode == 0, done.stderr
         busy = after.children_user - before.children_user + after.children_system - before.children_system
         print(
-            f"{len(store.ids()):,} records with predictions, {len(plans)} suites: built in {built:.1f} s; "
+            f"{len(store.ids()):,} records, {len(plans)} suites: built in {built:.1f} s; "
             f"the whole command {seconds:.1f} s, {busy:.1f} s of CPU"
         )
 
