@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -23,30 +23,12 @@ DATASETS = {
     "IEMOCAP": "iemocap",
 }
 
-#: Names of the methods in the literature, and here. ``HGM=h,DF=d`` are rows of MLA's ablation.
+#: Names of methods in the literature that are not spelled as ours. ``HGM=h,DF=d`` are rows of MLA's ablation.
 METHODS = {
-    "AGM": "agm",
-    "BiGated": "bigated",
-    "Concat": "concat",
     "D&R": "relearning",
-    "FiLM": "film",
-    "G-Blending": "g_blending",
     "GBlending": "g_blending",
-    "Late Fusion": "late_fusion",
     "LF": "late_fusion",
-    "MMCosine": "mmcosine",
-    "MMIN": "mmin",
-    "MMPareto": "mmpareto",
     "OGM": "ogm_ge without noise",
-    "OGM-GE": "ogm_ge",
-    "OPM": "opm",
-    "PMR": "pmr",
-    "QMF": "qmf",
-    "ReconBoost": "reconboost",
-    "Relearning": "relearning",
-    "Sum": "sum",
-    "UMT": "umt",
-    "MLA": "mla",
     "HGM=1,DF=1": "mla",
     "HGM=0,DF=1": "mla without gradient_modification",
     "HGM=1,DF=0": "mla without dynamic_fusion",
@@ -63,15 +45,9 @@ CONFIDENCES = ("high", "medium-high", "medium", "medium-low", "low", "none", "us
 ALL_RATES = "all rates"
 
 _REQUIRED = ("table", "dataset", "method", "metric", "accuracy")
-_OPTIONAL = {
-    "missing_rate": "0",
-    "origin": "paper",
-    "venue": "",
-    "year": "",
-    "protocol": "",
-    "source": "",
-    "confidence": "user",
-}
+_OPTIONAL = {"missing_rate": "0", "origin": "paper", "confidence": "user"} | dict.fromkeys(
+    ("venue", "year", "protocol", "source"), ""
+)
 
 
 @dataclass(frozen=True)
@@ -173,59 +149,62 @@ def _number(header: Sequence[str], values: Sequence[str], file: str, known: Coll
     if len(values) != len(header):
         problem = f"{len(values)} values under {len(header)} columns."
         raise UserError(problem, remedy="Give one value per column; quote values that hold commas.")
-    row = {**_OPTIONAL, **{name: value for name, value in zip(header, values, strict=True) if value}}
-    for column in ("table", "dataset", "method", "metric"):
-        if not row.get(column):
-            raise UserError("empty.", remedy="Every number needs it.", field=column)
-    for column, allowed in (("origin", ORIGINS), ("confidence", CONFIDENCES)):
-        if row[column] not in allowed:
-            raise UserError(f"{row[column]!r} is unknown.", remedy=f"One of {', '.join(allowed)}.", field=column)
-    if row["year"] and not (row["year"].isdecimal() and len(row["year"]) == 4):
-        raise UserError(f"{row['year']!r} is not a year.", remedy="Give four digits, or nothing.", field="year")
-    if row["missing_rate"] == ALL_RATES and row.get("accuracy"):
-        remedy = "Write one line per missing rate."
-        raise UserError(f"{ALL_RATES!r} has no accuracy.", remedy=remedy, field="missing_rate")
-    dataset, metric = _ours(row["dataset"], DATASETS), row["metric"].casefold()
-    target = MULTIMODAL if metric == "multi" else metric
-    for column, name in (("dataset", dataset), ("metric", target)):
-        if known and name not in known:
-            near = registry.suggest(name, [*known, *DATASETS]) or "Write it as numbers.csv does."
-            raise UserError(f"{name!r} is unknown.", remedy=near, field=column)
+    row = {**_OPTIONAL, **dict.fromkeys(_REQUIRED, ""), **{n: v for n, v in zip(header, values, strict=True) if v}}
+    dataset = _ours(row["dataset"], DATASETS)
+    target = MULTIMODAL if (metric := row["metric"].casefold()) == "multi" else metric
+    for column, problem, remedy in _mistakes(row, {"dataset": dataset, "metric": target}, known):
+        raise UserError(problem, remedy=remedy, field=column)
     return Number(
-        table=row["table"],
+        **{name: row[name] for name in ("table", "origin", "venue", "protocol", "confidence")},
         dataset=dataset,
-        method=_ours(row["method"], METHODS),
+        method=_our_method(row["method"]),
         target=target,
-        rate=None if row["missing_rate"] == ALL_RATES else _percent(row, "missing_rate"),
-        accuracy=_percent(row, "accuracy") if row.get("accuracy") else None,
-        shown=row.get("accuracy", ""),
-        origin=row["origin"],
-        venue=row["venue"],
-        protocol=row["protocol"],
+        rate=None if row["missing_rate"] == ALL_RATES else float(row["missing_rate"]),
+        accuracy=float(row["accuracy"]) if row["accuracy"] else None,
+        shown=row["accuracy"],
         source=row["source"] or file,
-        confidence=row["confidence"],
     )
 
 
-def _percent(row: Mapping[str, str], column: str) -> float:
+def _mistakes(row: Mapping[str, str], names: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Column, problem and remedy of each mistake in a row."""
+    for column in ("table", "dataset", "method", "metric"):
+        if not row[column]:
+            yield column, "empty.", "Every number needs it."
+    for column, allowed in (("origin", ORIGINS), ("confidence", CONFIDENCES)):
+        if row[column] not in allowed:
+            yield column, f"{row[column]!r} is unknown.", f"One of {', '.join(allowed)}."
+    if row["year"] and not (row["year"].isdecimal() and len(row["year"]) == 4):
+        yield "year", f"{row['year']!r} is not a year.", "Give four digits, or nothing."
+    if row["missing_rate"] == ALL_RATES and row["accuracy"]:
+        yield "missing_rate", f"{ALL_RATES!r} has no accuracy.", "Write one line per missing rate."
+    for column, name in names.items():
+        if known and name not in known:
+            near = registry.suggest(name, [*known, *DATASETS]) or "Write it as numbers.csv does."
+            yield column, f"{name!r} is unknown.", near
+    for column, other in (("missing_rate", ALL_RATES), ("accuracy", "")):
+        if row[column] != other and not _is_percentage(row[column]):
+            yield column, f"{row[column]!r} is not a percentage.", "Give percent, from 0 to 100, with a decimal point."
+
+
+def _is_percentage(text: str) -> bool:
     try:
-        value = float(row[column])
+        return 0.0 <= float(text) <= 100.0
     except ValueError:
-        value = math.nan
-    if not 0.0 <= value <= 100.0:
-        remedy = "Give percent, from 0 to 100, with a decimal point."
-        raise UserError(f"{row[column]!r} is not a percentage.", remedy=remedy, field=column)
-    return value
+        return False
 
 
-def _ours(name: str, names: dict[str, str]) -> str:
+def _ours(name: str, names: Mapping[str, str]) -> str:
     """Our name for ``name``, however it is capitalised; itself if we have none."""
-    known = {theirs.casefold(): ours for theirs, ours in names.items()}
-    return known.get(name.casefold(), name)
+    return {theirs.casefold(): ours for theirs, ours in names.items()}.get(name.casefold(), name)
+
+
+def _our_method(name: str) -> str:
+    """Our name for a method, which may be spelled with blanks, hyphens and capitals in the literature."""
+    spelled = re.sub(r"\W+", "_", name.casefold())
+    return spelled if spelled in registry.entries("methods") else _ours(name, METHODS)
 
 
 def datasets_in(description: str) -> Iterator[str]:
     """Our names of the published datasets that a description such as ``Food-101 and MVSA`` names."""
-    for theirs, ours in DATASETS.items():
-        if theirs in description:
-            yield ours
+    return (ours for theirs, ours in DATASETS.items() if theirs in description)
