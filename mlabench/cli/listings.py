@@ -34,7 +34,7 @@ def list_registered(
     rows = list(_suites(pattern) if kind == "suites" else _registered(kind, pattern, as_json=as_json))
     columns = ["Name", "Title", "Summary", "Package", "Paper", "Options", *(["Limits"] if kind == "methods" else ())]
     if kind == "suites":
-        columns = ["File", "Questions", "Dataset", "Title"]
+        columns = ["File", "Questions", "Dataset", "Folds", "Title"]
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
 
 
@@ -117,8 +117,9 @@ def _suites(pattern: str) -> list[list[str]]:
             suites = [load_suite(member) for member in members(path)]
             questions = sorted({question for suite in suites for question in suite.question})
             datasets = list(dict.fromkeys(suite.dataset.name for suite in suites))
+            folds = {f"{one.by} {one.count or ''}".strip() for one in (suite.folds for suite in suites) if one}
             title = suites[0].title if len(suites) == 1 else counted(len(suites), "suite")
-            rows.append([str(path), ", ".join(questions), ", ".join(datasets), title])
+            rows.append([str(path), ", ".join(questions), ", ".join(datasets), ", ".join(sorted(folds)), title])
     return rows
 
 

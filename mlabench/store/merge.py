@@ -225,7 +225,10 @@ def _joined_plans(stores: Sequence[Store], result: MergeResult) -> list[Plan]:
 def _joined_plan(a: Plan, b: Plan, folders: tuple[Path, Path]) -> Plan:
     """A plan with the cells of both, as when a suite was shared out by seeds, methods or rates, but by nothing else."""
     configurations = [{cell.label: cell.trial.configuration for cell in plan.cells} for plan in (a, b)]
-    differ = [name for name in ("modalities", "tuned", "questions", "paper") if getattr(a, name) != getattr(b, name)]
+    fields = ("modalities", "tuned", "questions", "paper", "margin")
+    differ = [name for name in fields if getattr(a, name) != getattr(b, name)]
+    divided = [{fold and (fold.by, fold.count) for fold in {one.trial.fold for one in plan.cells}} for plan in (a, b)]
+    differ += ["folds"] if divided[0] != divided[1] else []
     differ += [label for label, one in configurations[0].items() if configurations[1].get(label, one) != one]
     if differ:
         raise UserError(

@@ -17,7 +17,7 @@ from mlabench.store.leases import held
 from mlabench.store.merge import merge_folders
 from mlabench.store.records import MODEL, RECORD, Store
 from mlabench.suite.plan import Plan, PlannedTrial
-from mlabench.trial import Trial
+from mlabench.trial import Fold, Trial
 from tests.command_line import invoke
 from tests.records import make_record, make_trial
 
@@ -248,12 +248,26 @@ def test_cells_keep_the_order_of_methods(stores: tuple[Store, Store, Store]) -> 
     assert joined.cells[0].tests == tests
 
 
+def test_folds_of_one_division_are_joined(stores: tuple[Store, Store, Store]) -> None:
+    one, two, into = stores
+    for store, name in ((one, "1"), (two, "2")):
+        trial = A.model_copy(update={"fold": Fold(count=5, name=name)})
+        store.write(make_record(trial))
+        store.write_plan(plan(trial))
+    merge(stores)
+    (joined,) = into.plans()
+    assert joined.folds == ("1", "2")
+    assert len(into.ids()) == 2
+
+
 @pytest.mark.parametrize(
     ("other", "what"),
     [
         (plan(B.model_copy(update={"limit": 10})), "Concat"),
         (plan(B, questions=("Q1",)), "questions"),
         (plan(B, modalities=("audio", "text")), "modalities"),
+        (plan(B, margin=1.0), "margin"),
+        (plan(B.model_copy(update={"fold": Fold(count=5, name="1")})), "folds"),
     ],
 )
 def test_different_suites_of_one_name_are_refused(stores: tuple[Store, Store, Store], other: Plan, what: str) -> None:
