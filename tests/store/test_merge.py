@@ -251,7 +251,7 @@ def test_cells_keep_the_order_of_methods(stores: tuple[Store, Store, Store]) -> 
 def test_folds_of_one_division_are_joined(stores: tuple[Store, Store, Store]) -> None:
     one, two, into = stores
     for store, name in ((one, "1"), (two, "2")):
-        trial = A.model_copy(update={"fold": Fold(count=5, name=name)})
+        trial = make_trial().model_copy(update={"fold": Fold(count=5, name=name)})
         store.write(make_record(trial))
         store.write_plan(plan(trial))
     merge(stores)
@@ -267,7 +267,7 @@ def test_folds_of_one_division_are_joined(stores: tuple[Store, Store, Store]) ->
         (plan(B, questions=("Q1",)), "questions"),
         (plan(B, modalities=("audio", "text")), "modalities"),
         (plan(B, margin=1.0), "margin"),
-        (plan(B.model_copy(update={"fold": Fold(count=5, name="1")})), "folds"),
+        (plan(make_trial(seed=1).model_copy(update={"fold": Fold(count=5, name="1")})), "folds"),
     ],
 )
 def test_different_suites_of_one_name_are_refused(stores: tuple[Store, Store, Store], other: Plan, what: str) -> None:
