@@ -10,7 +10,6 @@ on average over many training sets of that size. Other rows draw outcomes from a
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlabench.datasets.synthetic import Synthetic
-from mlabench.statistics import Comparison, Outcomes, accuracy_interval, compare, corrected_resampled_t
+from mlabench.statistics import Outcomes, confidence_distribution, corrected_resampled_t
 
 Array = NDArray[Any]
 
@@ -243,42 +242,33 @@ def shares(world: World, datasets: int) -> Iterator[tuple[int, Shares]]:
 
 
 def _once(entries: Entries, a: float, b: float) -> Shares:
-    covered = [_covers(accuracy_interval(entry), true) for entry, true in ((entries.a, a), (entries.b, b))]
-    different, same = compare(entries.a, entries.b), compare(entries.a, entries.twin)
+    first, second, twin = (100.0 * entry.correct for entry in entries)
+    groups, folds = entries.a.groups, entries.a.folds
+    alone = [confidence_distribution(values, groups, 100.0, folds, training_sets=1.0) for values in (first, second)]
+    different, same = (confidence_distribution(first - other, groups, 100.0, folds) for other in (second, twin))
+    # An interval covers the truth, and a test finds it wrong, just where these probabilities say so.
+    accuracies = [found.below(true) for found, true in zip(alone, (a, b), strict=True)]
+    difference, none = different.below(a - b), same.below(0.0)
     return Shares(
-        accuracies=100 * np.mean(covered),
-        difference=100 * _covers(different.difference, a - b),
-        different=100 * (same.p_value < 0.05),
-        equal=100 * np.mean([_equal_at_margin(different, a - b), _equal_at_margin(same, 0.0)]),
-        finds_difference=100 * (different.p_value < 0.05),
-        finds_equality=100 * (same.equivalence_p(MARGIN) < 0.05),
-        width=different.half_width,
+        accuracies=100 * np.mean([0.025 <= below <= 0.975 for below in accuracies]),
+        difference=100 * (0.025 <= difference <= 0.975),
+        different=100 * (same.p_value() < 0.05),
+        # If the true difference is the margin, a wide one, only one of the two tests of equivalence matters.
+        equal=50 * np.mean([(below < 0.05) + (below > 0.95) for below in (difference, none)]),
+        finds_difference=100 * (different.p_value() < 0.05),
+        finds_equality=100 * (max(same.below(-MARGIN), same.mirrored().below(-MARGIN)) < 0.05),
+        width=different.interval.half_width,
         corrected=corrected_resampled_t(entries.a, entries.b).half_width,
     )
 
 
-def _covers(interval: Any, true: float) -> bool:
-    return bool(interval.low <= true <= interval.high)
-
-
-def _equal_at_margin(comparison: Comparison, true: float) -> float:
-    """Whether it would be called practically equal if the true difference were the margin, a very wide one.
-
-    Then only one of the two tests matters, and errs the most. Averaged over both signs.
-    """
-    assert comparison.distribution is not None
-    below = comparison.distribution.below(true)
-    return (float(below < 0.05) + float(below > 0.95)) / 2
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the table, row by row."""
+    """Prints the table, world by world."""
     parser = argparse.ArgumentParser(description="Prints how often intervals and verdicts are right.")
     parser.add_argument("--datasets", type=int, default=600, help="per row (default: 600)")
     parser.add_argument("--only", default="", help="the worlds whose name contains this")
     options = parser.parse_args(arguments)
     heads = (
-        "folds × repeats",
         "accuracy covered",
         "difference covered",
         "falsely different",
@@ -286,15 +276,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "difference found",
         f"equality found (± {MARGIN:g})",
         "half-width",
-        "corrected t",
+        "of the corrected t",
     )
-    print(f"| world | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
+    print(f"| {' / '.join(f'{FOLDS} × {repeats}' for repeats in REPEATS)} | {' | '.join(heads)} |")
+    print(f"|---|{'---|' * len(heads)}")
     for name, world in WORLDS.items():
         if options.only in name:
-            for repeats, row in shares(world, options.datasets):
-                told = [f"{value:.1f}" for value in row]
-                print(f"| {name} | {FOLDS} × {repeats} | {' | '.join(told)} |")
-                sys.stdout.flush()
+            by_repeats = [row for _, row in shares(world, options.datasets)]
+            cells = [" / ".join(f"{value:.1f}" for value in told) for told in zip(*by_repeats, strict=True)]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
