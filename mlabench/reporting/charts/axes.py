@@ -51,14 +51,15 @@ def x_range(chart: Chart) -> tuple[float, float]:
     return _padded([value for value in values if math.isfinite(value)], 0.06)
 
 
-def value_range(chart: Chart, panel: Panel) -> tuple[float, float]:
-    """The range of a panel's vertical axis (horizontal one of rows): everything drawn, and a little room.
+def on_one_scale(chart: Chart, panel: Panel) -> bool:
+    """Whether a panel has the range of all; others have their own, so that their axes show the numbers."""
+    return panel.reference is not None or panel.diagonal or chart.kind == "scatter"
 
-    Panels of rows that have no reference in common have ranges of their own.
-    """
-    apart = chart.kind == "row" and panel.reference is None
+
+def value_range(chart: Chart, panel: Panel) -> tuple[float, float]:
+    """The range of a panel's vertical axis (horizontal one of rows): everything drawn, and a little room."""
     drawn = list[float]()
-    for one in [panel] if apart else chart.panels:
+    for one in chart.panels if on_one_scale(chart, panel) else [panel]:
         drawn += [float(value) for series in one.series for value in (*series.y, *series.low, *series.high)]
         if one.reference is not None:
             drawn += [one.reference + sign * one.band for sign in (-1, 1)]

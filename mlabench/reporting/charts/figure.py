@@ -17,7 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mlabench.reporting.charts.axes import categories, row_names, value_range, with_panel_per_name, x_range
+from mlabench.reporting.charts.axes import (
+    categories,
+    on_one_scale,
+    row_names,
+    value_range,
+    with_panel_per_name,
+    x_range,
+)
 from mlabench.reporting.charts.chart import Chart, Panel, Series
 from mlabench.reporting.charts.styles import GREY, HIGHLIGHT, INK, QUIET, RULE, Style
 from mlabench.reporting.charts.svg import page_ready
@@ -107,10 +114,11 @@ def draw(chart: Chart, styles: Mapping[str, Style]) -> ChartFigure:
                 continue
             _frame(chart, chart.panels[place], axes, columns)
             one(figure, chart.panels[place], axes, styles)
-            if place % columns:
+            rows_shown, shared = chart.kind == "row", on_one_scale(chart, chart.panels[place])
+            if place % columns and (rows_shown or shared):
                 axes.tick_params(labelleft=False)
             below = place + columns < len(chart.panels)
-            if below and (chart.kind != "row" or chart.panels[place].reference is not None):
+            if below and (shared or not rows_shown):
                 axes.tick_params(labelbottom=False)
             elif _has_legend(chart) and not below:
                 axes.set_xlabel(chart.x)  # a label of the whole figure would lie on the legend
@@ -227,7 +235,7 @@ def _line(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, St
     elif all(number.is_integer() for number in numbers):
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))  # there is no half epoch
     if panel is figure.chart.panels[0]:
-        _name_lines(panel, axes, styles)
+        _name_lines(figure, panel, axes, styles)
 
 
 def _named_beside(panel: Panel, styles: Mapping[str, Style]) -> dict[str, float]:
@@ -240,11 +248,12 @@ def _named_beside(panel: Panel, styles: Mapping[str, Style]) -> dict[str, float]
     return found
 
 
-def _name_lines(panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
+def _name_lines(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:
     """Names at the right end of the grey lines, each at its height or as near to it as there is room."""
     ends = sorted(_named_beside(panel, styles).items(), key=lambda end: end[1])
     low, high = axes.get_ylim()
-    gap, places = (high - low) / 26, [-math.inf]
+    gap = (high - low) * 0.09 / (0.8 * _height(figure.chart, 2))  # a line of text of 0.09 inches
+    places = [-math.inf]
     for _, y in ends:
         places.append(max(y, places[-1] + gap))
     place = high + gap
