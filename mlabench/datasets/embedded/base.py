@@ -39,8 +39,6 @@ class Embedded(Dataset):
     folder: ClassVar[Path]
     #: Names of the classes, in the order of their indices.
     classes: ClassVar[tuple[str, ...]]
-    #: Columns of the table that folds can follow, beside the concepts.
-    divisions: ClassVar[tuple[str, ...]] = ()
     #: How the features are rebuilt from raw files.
     rebuild: ClassVar[Rebuild[Any]]
 
@@ -83,7 +81,6 @@ class Embedded(Dataset):
                     for modality, values in features.items()
                 },
                 groups=tuple(row["concept"] for row in own),
-                units={name: tuple(row[name] for row in own) for name in self.divisions},
             )
 
         skipped = json.loads(metadata["made"])["skipped"].items()

@@ -59,7 +59,6 @@ class Stamps(Embedded):
 
     folder = Path(__file__).with_name("features")
     classes = CLASSES
-    divisions = ("language",)
     rebuild = REBUILD
 
     def options(self) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class Stamps(Embedded):
         if modality == "audio":
             language = np.zeros(len(values), np.int64)
             for split in (data.train, data.validation, data.test):
-                spoken = [LANGUAGES.index(name) for name in split.units["language"]]
+                spoken = [LANGUAGES.index(id_.rpartition(":")[2]) for id_ in split.ids]
                 language[stored_rows(split, modality).rows] = spoken
             return standardise_within(values, uses, language)
         if self.column(modality) == "text":
