@@ -18,7 +18,7 @@ from mlabench.reporting import files, terminal
 from mlabench.reporting.all_suites import AllSuites, rank_all
 from mlabench.reporting.answer import Answer
 from mlabench.reporting.charts import styles
-from mlabench.reporting.published import load_published
+from mlabench.reporting.published import Number, load_published
 from mlabench.reporting.suite_report import SuiteReport, report_suite
 from mlabench.reporting.tables import formats
 from mlabench.store import Store
@@ -66,13 +66,7 @@ def build_report(
     if not plans:
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
         return Report(out, (), (), None)
-    suites = tuple(
-        report_suite(
-            plan, store, out / formats.file_name(plan.name), include_limited=include_limited, published=numbers
-        )
-        for plan in plans
-    )
-    answers: tuple[Answer, ...] = ()
+    suites, answers = _reports(store, plans, out, include_limited=include_limited, published=numbers)
     together = rank_all(suites, out / "all_suites")
     with _writing(out):
         page = _write(store, suites, answers, together, out)
@@ -80,17 +74,32 @@ def build_report(
         terminal.print_full(suites, answers, together, console, [f"Report: {page}"])
     else:
         terminal.print_short(suites, answers, console, [f"Report: {page}", "All tables: `mlabench report --full`."])
-    return Report(out, suites, answers, page)
+    return Report(out, tuple(suites), tuple(answers), page)
 
 
 def print_summary(plan: Plan, store: Store, console: Console, *, full: bool = False) -> None:
     """Prints a suite's verdicts and its leaderboard, trials made with a limit included (and named as such)."""
-    suite = report_suite(plan, store, Path(), include_limited=True)
-    answers: tuple[Answer, ...] = ()
+    (suite,), answers = _reports(store, [plan], Path(), include_limited=True)
     if full:
         terminal.print_full([suite], answers, None, console, [])
     else:
         terminal.print_short([suite], answers, console, ["More tables, figures, one page: `mlabench report`."])
+
+
+def _reports(
+    store: Store, plans: Sequence[Plan], out: Path, *, include_limited: bool, published: Sequence[Number] = ()
+) -> tuple[list[SuiteReport], list[Answer]]:
+    """What is reported about each plan, and what they answer together; each record is read once."""
+    from mlabench.reporting.evidence import Archive  # with SciPy, which takes a moment to import
+    from mlabench.reporting.questions import answers
+
+    archive = Archive(store)
+    folders = [out / formats.file_name(plan.name) for plan in plans]
+    suites = [
+        report_suite(plan, store, archive, folder, include_limited, published)
+        for plan, folder in zip(plans, folders, strict=True)
+    ]
+    return suites, answers(plans, archive, include_limited=include_limited)
 
 
 @contextmanager
@@ -120,12 +129,6 @@ def _write(
         (owner, chart, folder / "figures" / formats.file_name(f"{prefix}{chart.name}"))
         for owner, folder, prefix, charts in owners
         for chart in charts
-    ]
-    figures += [  # FORMER
-        (suite.name, chart, suite.folder / "figures" / formats.file_name(f"{one.question}_{chart.name}"))
-        for suite in suites
-        for one in suite.answers
-        for chart in one.charts
     ]
     shown = styles([suite.results.plan for suite in suites], [chart for _, chart, _ in figures])
     drawn = files.draw([(chart, path) for _, chart, path in figures], shown)

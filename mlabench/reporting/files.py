@@ -30,9 +30,7 @@ def write_suite(suite: SuiteReport, answers: Sequence[Answer]) -> None:
     """Writes everything about one suite but figures and the HTML page; ``answers`` are those that rest on it."""
     from mlabench.reporting.page import render_markdown
 
-    tables = {table.name: table for table in suite.tables}
-    tables |= {f"{one.question}_{table.name}": table for one in suite.answers for table in one.tables}  # FORMER
-    write_tables(tables, suite.folder)
+    write_tables({table.name: table for table in suite.tables}, suite.folder)
     scores = suite.results.scores
     write_text(suite.folder / "tidy.csv", scores.to_csv(index=False, lineterminator="\n"))
     scores.to_parquet(suite.folder / "tidy.parquet", index=False)

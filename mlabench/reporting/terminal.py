@@ -52,8 +52,6 @@ def print_short(
     sentences = [_line(f"{one.topic.question} {one.topic.name}, {one.dataset}: {one.sentence}") for one in answers]
     if _height([*top, *sentences, *below], console) + least <= LINES:
         top += sentences
-    for suite in suites:  # FORMER
-        top += [_line(f"{one.question} {one.verdict}: {one.headline}") for one in suite.answers]
     if board:
         rows = len(board.rows)
         while rows > 1 and _height([*top, _cut(board, rows, console), *below], console) > LINES:
@@ -77,8 +75,6 @@ def print_full(
         console.print(formats.terminal(replace(one.contrasts, note=one.rule)), crop=False)
     for suite in suites:
         console.print(_line(suite.heading, "bold underline"))
-        for former in suite.answers:  # FORMER
-            console.print(_line(f"{former.question} {former.verdict}: {former.headline}"))
         _print_tables(suite.tables, console)
         if more := ", ".join(table.name for table in suite.tables if table.detail):
             console.print(_line(f"In files: {more}.", "dim"))
@@ -111,19 +107,17 @@ def _warnings(suite: SuiteReport) -> list[str]:
 def _verdicts(answers: Sequence[Answer], rows: int) -> RichTable:
     """One row per answer; those too many are counted."""
     shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("Question", "Dataset", "Verdict", "Against", "Difference"):
-        shown.add_column(name, no_wrap=name != "Against")
-    sorted_ = [one for row in grid(answers) for one in row.answers]
+    for name, least in (("Question", None), ("Dataset", 7), ("Verdict", None), ("Against", 7), ("Difference", 10)):
+        shown.add_column(name, no_wrap=least is None, min_width=least, overflow="fold")
     most = len(answers) if len(answers) <= rows else max(rows - 1, 1)
-    for one in sorted_[:most]:
-        against = one.family.deciding
-        more = f" (needs about {one.family.needed} more)" if one.family.needed else ""
+    for one in [one for row in grid(answers) for one in row.answers][:most]:
+        turns = one.family.deciding
         shown.add_row(
             f"{one.topic.question} {one.topic.name}",
             Text(one.dataset),
-            Text(one.verdict + more, style=_STYLES[one.verdict]),
-            Text(against.other if against else ""),
-            wording.points(against.effect, against.digits) if against and against.effect else "not measured",
+            Text(one.verdict, style=_STYLES[one.verdict]),
+            Text(turns.other if turns else ""),
+            wording.points(turns.effect, turns.digits) if turns and turns.effect else "not measured",
         )
     if most < len(answers):
         shown.add_row(f"{len(answers) - most} more: `--full`")

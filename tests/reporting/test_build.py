@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import shutil
@@ -15,6 +16,7 @@ from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.record import SCHEMA_VERSION, Record
 from mlabench.reporting.build import Report, build_report, print_summary
+from mlabench.reporting.page.render import identifier
 from mlabench.reporting.results import SCORE_COLUMNS
 from mlabench.store.records import PREDICTIONS, RECORD, Store
 from mlabench.suite.plan import Plan
@@ -105,16 +107,20 @@ def test_answers_are_on_the_page_in_the_terminal_and_in_html(store: Store) -> No
     page = suite.page.read_text(encoding="utf-8")
     assert report.page == report.out / "report.html"
     html = report.page.read_text(encoding="utf-8")
-    assert [answer.question for answer in suite.answers] == ["Q1", "Q1", "Q2"]
-    for answer in suite.answers:
-        assert f"### {answer.question}: {answer.verdict}\n" in page
-        assert page.index(f"### {answer.question}") < page.index("## Tables")
-        headline = " ".join(answer.headline.split())
-        assert f"{answer.question} {answer.verdict}: {headline}" in " ".join(printed.split())
-        assert answer.verdict in html
-        for chart in answer.charts:
+    assert [one.half for one in report.answers] == ["laziness", "accuracy", "missing"]
+    shown = " ".join(printed.split())
+    for one in report.answers:
+        assert f"## {one.topic.question} {one.topic.name}, stamps: {one.verdict}\n" in page
+        assert page.index(f"## {one.topic.question} {one.topic.name}") < page.index("## Tables")
+        assert f"{one.topic.question} {one.topic.name}, stamps: {' '.join(one.sentence.split())}" in shown
+        assert f'id="{identifier(one.name)}"' in html
+        for chart in one.charts:
             for ending in ("png", "pdf"):
-                assert (suite.folder / "figures" / f"{answer.question}_{chart.name}.{ending}").is_file()
+                assert (report.out / "answers" / "figures" / f"{one.name}_{chart.name}.{ending}").is_file()
+        table = report.out / "answers" / "tables" / f"{one.name}_contrasts.csv"
+        header, *rows = csv.reader(table.read_text(encoding="utf-8").splitlines())
+        assert "Verdict" in header
+        assert len(rows) == len(one.family.contrasts)
     assert "Report: " in printed
 
 
@@ -246,8 +252,8 @@ def test_a_folder_in_which_everything_went_wrong_still_reports(store: Store) -> 
 
 def test_records_without_predictions_are_compared_by_seeds(store: Store) -> None:
     report, _ = build(store, sweep(store, ["Concat", "Late fusion", "MLA"]))
-    assert [answer.question for answer in report.suites[0].answers] == ["Q1", "Q1", "Q2"]
-    assert all(answer.effect is not None for answer in report.suites[0].answers)
+    assert [one.half for one in report.answers] == ["laziness", "accuracy", "missing"]
+    assert all(one.effect is not None for one in report.answers)
 
 
 def test_summary_after_a_run_includes_limited_trials(store: Store) -> None:

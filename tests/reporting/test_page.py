@@ -285,7 +285,7 @@ def test_hostile_texts_stay_texts() -> None:
 
 def test_an_answer_without_anything() -> None:
     family = Family((Contrast("MLA", "Concat", "Accuracy", "0 %", None),), 2.0)
-    bare = Answer("accuracy", "d", "d", ("s",), "claim", family, "Nothing was measured.", "rule")
+    bare = Answer("accuracy", "d", "d", ("s",), "MLA", "claim", family, "Nothing was measured.", "rule")
     text = Tree(render_page(PageContent("t", "0", answers=(bare,)))).text()
     assert "Nothing was measured." in text
     assert "1 answer on d. MLA is undecided in 1." in text
