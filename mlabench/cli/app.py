@@ -362,17 +362,18 @@ def report(
         tuple[Path, Path] | None, typer.Option(metavar="A B", help="Set two results folders side by side instead.")
     ] = None,
     full: FullOption = False,
+    as_json: AsJson = False,
     plugin: PluginOption = None,
 ) -> None:
     """Answer Q1 to Q4: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures (PNG, PDF)."""
     from mlabench.cli.console import make_console
-    from mlabench.reporting import build_report, compare_folders
+    from mlabench.reporting import VERDICTS, build_report, compare_folders
     from mlabench.running import as_run
     from mlabench.store import Store
     from mlabench.suite import load_plans
 
     use_plugins(plugin)
-    console = make_console()
+    console = make_console(quiet=as_json)
     if compare is not None:
         raise typer.Exit(compare_folders(*compare, out, console))
     suites = [what] if what is not None and what.suffix in (".yaml", ".yml") else []
@@ -387,7 +388,11 @@ def report(
             f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
         )
     out = out or results / "report"
-    build_report(store, plans, out, include_limited=include_limited, published=published, console=console, full=full)
+    made = build_report(
+        store, plans, out, include_limited=include_limited, published=published, console=console, full=full
+    )
+    if as_json:
+        print((made.out / VERDICTS).read_text(encoding="utf-8"))  # noqa: T201
 
 
 def _report_set_aside(store: Store) -> None:

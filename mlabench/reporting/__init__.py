@@ -7,6 +7,15 @@ the tools of :mod:`mlabench.statistics`; ``build`` writes it all down. The comma
 
 from mlabench.reporting.build import build_report, print_summary
 from mlabench.reporting.compare import compare_folders
+from mlabench.reporting.files import VERDICTS
 from mlabench.reporting.frames import compare_labels, contrasts, tidy_frame
 
-__all__ = ["build_report", "compare_folders", "compare_labels", "contrasts", "print_summary", "tidy_frame"]
+__all__ = [
+    "VERDICTS",
+    "build_report",
+    "compare_folders",
+    "compare_labels",
+    "contrasts",
+    "print_summary",
+    "tidy_frame",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,17 +10,24 @@ from mlabench.errors import UserError
 from mlabench.processes import in_processes, usable_cores
 from mlabench.reporting.answer import Answer
 from mlabench.reporting.charts import Chart, Style
+from mlabench.reporting.frames import outcome_frame, verdict_content
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Table
 from mlabench.reporting.tables import formats
+from mlabench.reporting.verdicts import verdict_table
+
+#: All verdicts with their numbers, beside the page.
+VERDICTS = "verdicts.json"
 
 #: With fewer charts, starting other processes takes longer than drawing them here.
 _MANY = 12
 
 
 def write_answers(answers: Sequence[Answer], folder: Path) -> None:
-    """Writes the tables of all answers."""
-    tables: dict[str, Table] = {}
+    """Writes the verdicts, what a sceptic needs to recompute them, and the tables of all answers."""
+    write_text(folder.with_name(VERDICTS), json.dumps(verdict_content(answers), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder.with_name("outcomes.csv"), outcome_frame(answers).to_csv(index=False, lineterminator="\n"))
+    tables = {"verdicts": verdict_table(answers)} if answers else {}
     for one in answers:
         more = [family.table(name, name, "") for name, family in one.more]
         tables |= {f"{one.name}_{table.name}": table for table in (one.contrasts, *one.tables, *more)}

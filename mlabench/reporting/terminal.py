@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlabench.reporting import wording
 from mlabench.reporting.all_suites import AllSuites
-from mlabench.reporting.answer import Answer, FamilyVerdict
+from mlabench.reporting.answer import Answer
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.verdicts import grid, lead
+from mlabench.reporting.verdicts import lead, verdict_table
 from mlabench.words import counted
 
 #: What a report prints at most, unless it is asked for all.
@@ -24,14 +22,6 @@ LINES = 40
 
 #: Of the leaderboard, if there are as many; of the remarks on what is not there.
 _ROWS, _REMARKS = 5, 3
-
-_STYLES: dict[FamilyVerdict, str] = {
-    "better": "green",
-    "worse": "red",
-    "practically equal": "blue",
-    "undecided": "yellow",
-    "mixed": "magenta",
-}
 
 
 def print_short(
@@ -48,7 +38,7 @@ def print_short(
     least = _height([_cut(board, _ROWS, console)], console) if board else 0
     room = LINES - _height([*top, *below], console) - least
     if answers:
-        top.append(_verdicts(answers, room - 4))
+        top.append(_cut(verdict_table(answers), room - 6, console))
     sentences = [_line(f"{one.topic.question} {one.topic.name}, {one.dataset}: {one.sentence}") for one in answers]
     if _height([*top, *sentences, *below], console) + least <= LINES:
         top += sentences
@@ -69,7 +59,8 @@ def print_full(
 ) -> None:
     """The answers with all their comparisons, and the tables of each suite that are not too long."""
     if answers:
-        console.print(_line(lead(answers), "bold"), _verdicts(answers, len(answers)))
+        console.print(_line(lead(answers), "bold"))
+        console.print(formats.terminal(verdict_table(answers)), crop=False)
     for one in answers:
         console.print(_line(f"{one.topic.question} {one.topic.name}, {one.dataset}: {one.sentence}"))
         console.print(formats.terminal(replace(one.contrasts, note=one.rule)), crop=False)
@@ -104,33 +95,14 @@ def _warnings(suite: SuiteReport) -> list[str]:
     return [one for one in told if "LIMITED" in one or "WARNING" in one]
 
 
-def _verdicts(answers: Sequence[Answer], rows: int) -> RichTable:
-    """One row per answer; those too many are counted."""
-    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for name, least in (("Question", None), ("Dataset", 7), ("Verdict", None), ("Against", 7), ("Difference", 10)):
-        shown.add_column(name, no_wrap=least is None, min_width=least, overflow="fold")
-    most = len(answers) if len(answers) <= rows else max(rows - 1, 1)
-    for one in [one for row in grid(answers) for one in row.answers][:most]:
-        turns = one.family.deciding
-        shown.add_row(
-            f"{one.topic.question} {one.topic.name}",
-            Text(one.dataset),
-            Text(one.verdict, style=_STYLES[one.verdict]),
-            Text(turns.other if turns else ""),
-            wording.points(turns.effect, turns.digits) if turns and turns.effect else "not measured",
-        )
-    if most < len(answers):
-        shown.add_row(f"{len(answers) - most} more: `--full`")
-    return shown
-
-
 def _cut(table: Table, rows: int, console: Console) -> Group:
     """The first rows, and the first columns that the width has room for."""
-    columns, left = len(table.columns), len(table.rows) - rows
+    columns, left = len(table.columns), max(len(table.rows) - rows, 0)
+    wide = console.options.update(width=1000)
     while True:
         cut = [replace(row, cells=row.cells[:columns]) for row in table.rows[:rows]]
         shown = formats.rich_table(replace(table, columns=table.columns[:columns], rows=tuple(cut)))
-        if columns == 1 or console.measure(shown).maximum <= console.width:
+        if columns == 1 or console.measure(shown, options=wide).maximum <= console.width:
             break
         columns -= 1
     return Group(

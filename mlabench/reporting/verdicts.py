@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 from mlabench.reporting.answer import TOPICS, Answer, Topic
+from mlabench.reporting.table import Cell, Row, Table, unranked
 from mlabench.reporting.wording import listed
 from mlabench.statistics import Verdict
 from mlabench.words import counted
@@ -43,3 +44,29 @@ def grid(answers: Sequence[Answer]) -> list[GridRow]:
 def datasets(answers: Sequence[Answer]) -> list[str]:
     """The datasets that something was asked on."""
     return list(dict.fromkeys(one.dataset for one in answers))
+
+
+def verdict_table(answers: Sequence[Answer]) -> Table:
+    """One row per answer: its verdict, and the difference that it turns on."""
+    rows = []
+    for one in [one for row in grid(answers) for one in row.answers]:
+        turns = one.family.deciding
+        needed = one.family.needed if one.verdict == "undecided" else None
+        cells = (
+            Cell(text=one.verdict),
+            Cell(interval=one.effect, form=f"+z.{turns.digits if turns else 1}f"),
+            Cell(text=turns.other if turns else "—"),
+            Cell(text=str(needed) if needed else "—"),
+            Cell(text=turns.unit if turns else "—"),
+        )
+        rows.append(Row((f"{one.topic.question} {one.topic.name}", one.dataset), cells))
+    return Table(
+        name="verdicts",
+        title="Verdicts",
+        note="Difference: the method in question minus the one that the verdict turns on, with its 95 % interval. More "
+        "trainings: about so many per method would decide.",
+        conditions="",
+        heads=("Question", "Dataset"),
+        columns=unranked("Verdict", "Difference", "Against", "More trainings", "Unit"),
+        rows=tuple(rows),
+    )

@@ -23,7 +23,7 @@ from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.verdicts import datasets, grid, lead
+from mlabench.reporting.verdicts import datasets, grid, lead, verdict_table
 from mlabench.statistics import Interval
 from mlabench.words import counted
 
@@ -87,7 +87,7 @@ def render_page(report: PageContent) -> str:
     contents = [("Verdicts", "main"), ("How to read this page", "reading")]
     contents += [(question, identifier(question)) for question in dict.fromkeys(row.topic.question for row in rows)]
     contents += [(TOGETHER, identifier(TOGETHER))] if report.together else []
-    contents += [(suite.name, identifier("suite", suite.name)) for suite in report.suites]
+    contents += [("Suites", identifier("suite", suite.name)) for suite in report.suites[:1]]
     contents += [("How this page was made", "commands")] if report.commands else []
     made_with: dict[tuple[str, ...], list[str]] = {}
     for suite in report.suites:
@@ -118,7 +118,7 @@ def render_markdown(suite: SuiteReport, answers: Sequence[Answer]) -> str:
         suite=suite,
         plan=plan,
         rows=grid(answers),
-        datasets=datasets(answers),
+        verdicts=verdict_table(answers),
         lead=lead(answers),
         failures=list(failures(suite.results)),
         fence=fence,

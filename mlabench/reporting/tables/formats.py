@@ -26,6 +26,9 @@ _LATEX = {
     "ν": r"$\nu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\phi$", "ω": r"$\omega$",
 }  # fmt: skip
 
+#: The words of verdicts, in colours of a terminal.
+_VERDICTS = {"better": "green", "worse": "red", "practically equal": "blue", "undecided": "yellow", "mixed": "magenta"}
+
 
 def terminal(table: Table) -> Group:
     """The table for a rich console, with its note but without its conditions, which several tables share.
@@ -52,7 +55,7 @@ def rich_table(table: Table) -> RichTable:
 
 
 def _terminal_cell(cell: Cell) -> Text:
-    styles = {"best": "bold", "failed": "red", "status": "dim"}
+    styles = {"best": "bold", "failed": "red", "status": "dim"} | {"number": _VERDICTS.get(cell.text, "")}
     pieces = [(text.replace("± ", "±"), styles.get(kind, "")) for kind, text in cell.parts]  # broken only before ±
     return Text(" ").join(Text(*piece) for piece in pieces)
 
