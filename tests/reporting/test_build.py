@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -122,6 +123,9 @@ def test_answers_are_on_the_page_in_the_terminal_and_in_html(store: Store) -> No
         assert "Verdict" in header
         assert len(rows) == len(one.family.contrasts)
     assert "Report: " in printed
+    told = json.loads((report.out / "verdicts.json").read_text(encoding="utf-8"))
+    assert [(one["half"], one["verdict"]) for one in told] == [(one.half, one.verdict) for one in report.answers]
+    assert pd.read_csv(report.out / "outcomes.csv")["half"].unique().tolist() == [one.half for one in report.answers]
 
 
 def test_a_users_published_numbers_reach_the_table(store: Store, tmp_path: Path) -> None:
@@ -262,7 +266,8 @@ def test_summary_after_a_run_includes_limited_trials(store: Store) -> None:
     assert "LIMITED RUN: at most 50 samples" in printed.getvalue()
 
 
-def test_what_is_printed_fits_a_screen(store: Store) -> None:
+def test_what_is_printed_fits_a_screen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlabench.reporting.files.draw", lambda charts, _: [""] * len(charts))
     plans = [
         sweep(store, [*LEVELS, *(f"Method {place}" for place in range(30))], rates=(0.0,), name="many"),
         sweep(store, ["MLA", "Concat"], seeds=(0, 1, 2, 3), name="lost", write=False),
@@ -276,7 +281,15 @@ def test_what_is_printed_fits_a_screen(store: Store) -> None:
         assert len(lines) <= 40
         assert max(map(len, lines)) <= width
         shown = " ".join(" ".join(lines).split())
-        for part in ("3 suites", "Leaderboard", "more rows", "Report:", "--full", "have not (fully) been run"):
+        for part in (
+            "3 suites",
+            "Q1 Laziness",
+            "Leaderboard",
+            "more rows",
+            "Report:",
+            "--full",
+            "have not (fully) been",
+        ):
             assert part in shown
 
 
