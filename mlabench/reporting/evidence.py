@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,8 +76,8 @@ class Archive:
             self._outcomes[trial] = self._read(trial, tuple(modalities))
         return None if trial in self.problems else self._outcomes[trial]
 
-    def arrays(self, trial: str, names: Sequence[str]) -> Arrays:
-        """Those of the named arrays of a trial's predictions that are there."""
+    def arrays(self, trial: str, names: Sequence[str], pattern: str = "") -> Arrays:
+        """Those of the named arrays of a trial's predictions that are there, and those that match a pattern."""
         if self.store is None or trial in self.problems:
             return {}
         path = self.store.folder(trial) / PREDICTIONS
@@ -84,7 +85,8 @@ class Archive:
             return {}
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names or archive.files if name in archive}
+                matching = [name for name in archive.files if pattern and re.search(pattern, name)]
+                return {name: archive[name] for name in {*names, *matching} if name in archive}
         except _UNREADABLE as error:
             self.problems[trial] = f"{PREDICTIONS} cannot be read ({type(error).__name__})"
             return {}
@@ -101,22 +103,20 @@ class Archive:
 
     def _of_predictions(self, trial: str, modalities: tuple[str, ...]) -> TrialOutcomes | None:
         """From older records, which keep predictions alone."""
-        names = self.arrays(trial, ())
-        if not {"ids", "labels"} <= names.keys():
+        found = self.arrays(trial, ["ids", "labels", "groups"], pattern="/(present|correct)$")
+        if not {"ids", "labels"} <= found.keys():
             return None
-        labels, tests = names["labels"], {}
-        for name in names:
-            test, _, kind = name.rpartition("/")
-            if kind != "present":
-                continue
-            correct = names.get(f"{test}/correct")
+        labels, tests = found["labels"], {}
+        for name in (name for name in found if name.endswith("/present")):
+            test = name.removesuffix("/present")
+            correct = found.get(f"{test}/correct")
             if correct is None or correct.shape[1:] != (len(modalities) + 1,):
-                logits = [names.get(f"{test}/{target}") for target in (*modalities, "fused")]
-                absent = np.zeros(len(labels), dtype=bool)
-                right = [absent if own is None else own.argmax(axis=1) == labels for own in logits]
+                targets = [f"{test}/{target}" for target in (*modalities, "fused")]
+                logits, absent = self.arrays(trial, targets), np.zeros(len(labels), dtype=bool)
+                right = [logits[own].argmax(axis=1) == labels if own in logits else absent for own in targets]
                 correct = np.stack(right, axis=1)
-            tests[test] = PatternOutcomes(names[name], correct, np.full(len(labels), np.nan, dtype=np.float32))
-        samples = SampleSet(names["ids"], names.get("groups", names["ids"]), labels)
+            tests[test] = PatternOutcomes(found[name], correct, np.full(len(labels), np.nan, dtype=np.float32))
+        samples = SampleSet(found["ids"], found.get("groups", found["ids"]), labels)
         return TrialOutcomes(samples, modalities, tests)
 
 
