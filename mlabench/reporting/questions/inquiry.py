@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from mlabench.reporting import wording
@@ -83,7 +84,7 @@ class Inquiry:
         """The answer, with what is the same for all answers from these trials."""
         about = wording.dataset_sentence(self.plan).removeprefix("Dataset: ").removesuffix(".")
         more: dict[str, Any] = {
-            "caveats": (*self.caveats(), *parts.pop("caveats", ())),
+            "caveats": (*self.caveats, *parts.pop("caveats", ())),
             "charts": tuple(with_facts(chart, self.results) for chart in parts.pop("charts", ())),
             "tables": (*parts.pop("tables", ()), *_checks(family)),
         }
@@ -124,7 +125,11 @@ class Inquiry:
 
     def accuracy_chart(self, name: str) -> list[Chart]:
         """One of the charts of accuracies: ``accuracy`` by modality, or ``missing_rate``; none if there is no such."""
-        return [chart for chart in result_charts(self.evidence) if chart.name == name]
+        return [chart for chart in self._charts if chart.name == name]
+
+    @cached_property
+    def _charts(self) -> tuple[Chart, ...]:
+        return result_charts(self.evidence)
 
     def _brier(self, label: str) -> Cell:
         found = self.evidence.brier(label, COMPLETE)
@@ -137,8 +142,12 @@ class Inquiry:
         points = points.dropna().drop_duplicates("rate").sort_values("rate")
         return dict(zip(points["setting"], points["rate"], strict=True))
 
-    def caveats(self) -> Iterator[str]:
+    @cached_property
+    def caveats(self) -> tuple[str, ...]:
         """What a sceptic would object to any answer from these trials."""
+        return tuple(self._caveats())
+
+    def _caveats(self) -> Iterator[str]:
         results, scores = self.results, self.results.scores
         if limited := wording.limit_sentence(scores):
             yield limited
