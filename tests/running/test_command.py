@@ -234,8 +234,10 @@ def test_plan_foresees_how_many_seeds_make_intervals_narrow(
     assert said in shown
 
 
-@pytest.mark.parametrize("asked", [("--until-width", "0"), ("--max-repeats", "0"), ("--until-width", "100")])
-def test_a_width_or_number_of_repeats_that_makes_no_sense(suite: Path, asked: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "asked", [("--until-width", "0"), ("--max-repeats", "0"), ("--until-width", "100"), ("--keep", "model")]
+)
+def test_options_that_make_no_sense(suite: Path, asked: tuple[str, str]) -> None:
     refused = invoke("run", suite, *asked)
     assert refused.returncode == 2
     assert asked[0] in refused.stderr
