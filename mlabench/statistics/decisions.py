@@ -54,12 +54,14 @@ def decide(comparisons: Mapping[str, Comparison | None], margin: float) -> dict[
     if margin <= 0:
         raise ValueError(f"a margin must be above 0, got {margin}")
     known = {name: comparison for name, comparison in comparisons.items() if comparison is not None}
-    differs = [one.p_value for one in known.values()]
-    equals = [one.equivalence_p(margin) for one in known.values()]
+    differs = holm([one.p_value for one in known.values()])
+    equals = holm([one.equivalence_p(margin) for one in known.values()])
+    # Those of either kind that are shown no longer count against the others.
+    families = sum(p >= 1 - LEVEL for p in differs), sum(p >= 1 - LEVEL for p in equals)
     decisions: dict[str, Decision | None] = dict.fromkeys(comparisons)
-    for (name, one), p_value, equivalence_p in zip(known.items(), holm(differs), holm(equals), strict=True):
+    for (name, one), p_value, equivalence_p in zip(known.items(), differs, equals, strict=True):
         verdict = _verdict(one, p_value, equivalence_p)
-        needed = further_trainings(one, margin, len(known)) if verdict == "undecided" else 0
+        needed = further_trainings(one, margin, families) if verdict == "undecided" else 0
         decisions[name] = Decision(verdict, one, p_value, equivalence_p, margin, needed)
     return decisions
 
@@ -74,7 +76,7 @@ def _verdict(one: Comparison, p_value: float, equivalence_p: float) -> Verdict:
     return "undecided"
 
 
-def further_trainings(comparison: Comparison, margin: float, family: int = 1) -> int | None:
+def further_trainings(comparison: Comparison, margin: float, families: tuple[int, int] = (1, 1)) -> int | None:
     """About how many more trainings per method would decide, if the estimate stayed what it is.
 
     The variance is that of the samples, which stays, and that of the trainings, which falls with their number U. It
@@ -84,7 +86,8 @@ def further_trainings(comparison: Comparison, margin: float, family: int = 1) ->
     Args:
         comparison: What is known.
         margin: Of practical equality.
-        family: Number of comparisons that are decided together; the level is divided by it.
+        families: Number of comparisons in whose company it must be shown to be different, and equal; the level is
+            divided by it.
 
     Returns:
         A multiple of the trainings of one repeat; None if no number of them would do, or it is not known.
@@ -94,8 +97,8 @@ def further_trainings(comparison: Comparison, margin: float, family: int = 1) ->
 
     def decided(repeats: int) -> bool:
         trainings = comparison.trainings + step * repeats
-        wide = expected_half_width(comparison, trainings, 1 - (1 - LEVEL) / family)
-        narrow = expected_half_width(comparison, trainings, 1 - 2 * (1 - LEVEL) / family)
+        wide = expected_half_width(comparison, trainings, 1 - (1 - LEVEL) / max(1, families[0]))
+        narrow = expected_half_width(comparison, trainings, 1 - 2 * (1 - LEVEL) / max(1, families[1]))
         return wide < distance or distance + narrow < margin
 
     if not decided(_MOST_REPEATS):

@@ -127,7 +127,16 @@ def test_further_trainings_are_as_many_as_a_t_interval_needs(mean: float, margin
     assert further_trainings(comparison, margin) == enough - 4
     assert expected_half_width(comparison, 4) == pytest.approx(comparison.half_width)
     assert decide({"": comparison}, margin)[""].needed == enough - 4
-    assert further_trainings(comparison, margin, family=5) > enough - 4
+    assert further_trainings(comparison, margin, families=(5, 5)) > enough - 4
+
+
+def test_comparisons_that_are_decided_make_no_other_dearer() -> None:
+    alone = decide({"open": spread(0.6, 1.5)}, 0.2)["open"]
+    beside = {str(number): spread(9.0, 1.0) for number in range(5)}  # all better: of difference, one test is left
+    decisions = decide({"open": spread(0.6, 1.5), **beside}, 0.2)
+    assert alone is not None
+    assert decisions["open"] is not None
+    assert decisions["open"].needed == alone.needed
 
 
 def test_trainings_cannot_make_up_for_few_samples() -> None:
