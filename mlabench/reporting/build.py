@@ -25,7 +25,7 @@ from mlabench.store import Store
 from mlabench.suite import Plan
 
 #: The figures of a suite that are on the page; others are in files alone.
-_ON_PAGE = ("leaderboard", "accuracy_and_time")
+_ON_PAGE = ("leaderboard",)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def report_suite(
         results=results,
         folder=folder,
         tables=(*([board.table] if board else ()), *build_tables(evidence), *([beside] if beside else ())),
-        charts=(*(board.charts if board else ()), *result_charts(evidence)),
+        charts=(*([board.chart] if board else ()), *result_charts(evidence)),
         shortfalls=tuple(notes.shortfalls(results, evidence.problems)),
         caveats=tuple(notes.caveats(results)),
         environment=tuple(notes.environments(results)),

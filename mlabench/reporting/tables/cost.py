@@ -59,15 +59,15 @@ def cost_table(results: Results) -> Iterator[Table]:
     )
 
 
-def relative_times(results: Results) -> tuple[str, dict[str, float]]:
-    """What a training step takes, in units of the first method: how it was measured, in words, and by method."""
+def relative_times(results: Results) -> dict[str, float]:
+    """What a training step takes, in units of the first method."""
     measured = _measured(results)
     clock = _clock(measured)
     means = {
         label: float(np.mean([record.cost[f"{clock}_seconds_per_step"] for record in records]))
         for label, records in measured.items()
     }
-    return _CLOCKS[clock], {label: mean / next(iter(means.values())) for label, mean in means.items()}
+    return {label: mean / next(iter(means.values())) for label, mean in means.items()}
 
 
 def _measured(results: Results) -> dict[str, list[Record]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import nan
 from statistics import fmean
@@ -11,7 +11,7 @@ from mlabench.reporting import wording
 from mlabench.reporting.charts import HIGHLIGHT, Chart, Panel, Series, difference_chart, intervals
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
-from mlabench.reporting.results import MULTIMODAL, Results
+from mlabench.reporting.results import MULTIMODAL
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.reporting.tables.cost import relative_times
 from mlabench.reporting.tables.variants import reference
@@ -26,22 +26,19 @@ from mlabench.statistics import (
     rank_intervals,
 )
 
-#: Of more methods, only those on the front are set against time.
-_CROWD = 10
-
 _DASH = Cell(text="—")
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranking of a suite's methods: its table, and charts in the same order and against the time of training.
+    """The ranking of a suite's methods: its table, and a chart in the same order.
 
     ``outcomes`` are those of the ranked methods, best first, averaged over the missing rates, where they are known;
     ``ranking`` is made from them, None if they are known of fewer than two.
     """
 
     table: Table
-    charts: tuple[Chart, ...]
+    chart: Chart
     outcomes: Mapping[str, Outcomes]
     ranking: Ranking | None
 
@@ -63,7 +60,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     ranking = _ranked(outcomes)
     top = ranking.top_group if ranking else ()
     method = common.method_in_question(results.plan)
-    times = relative_times(results)[1]
+    times = relative_times(results)
     rows = []
     for label in (*order, *(label for label in cells if label not in whole)):
         rank = str(1 + sum(whole[other] > whole[label] for other in order)) if label in whole else "—"
@@ -100,8 +97,7 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         form="z.1f",
         panels=(Panel("", tuple(_dot(label, cells[label], _place(ranking, label)) for label in order)),),
     )
-    against = _against_time(results, {label: whole[label] for label in order}, over)
-    return Leaderboard(table, (chart, *against), outcomes, ranking)
+    return Leaderboard(table, chart, outcomes, ranking)
 
 
 def standings(boards: Mapping[str, Leaderboard], conditions: str, margin: float) -> tuple[Table, Chart | None] | None:
@@ -209,36 +205,3 @@ def _reliability(evidence: Evidence, label: str) -> tuple[Cell, Cell]:
 def _dot(label: str, cell: Cell, places: Cell) -> Series:
     found = cell.interval or Interval(nan if cell.number is None else cell.number, nan, nan)
     return intervals(label, [""], [found], [f"places {places.text}"])
-
-
-def _against_time(results: Results, numbers: Mapping[str, float], over: str) -> Iterator[Chart]:
-    """What the accuracy of each method, the best first, costs; nothing if that was measured of fewer than two."""
-    measured, times = relative_times(results)
-    points = {label: (times[label], number) for label, number in numbers.items() if label in times}
-    if len(points) < 2:
-        return
-    reference, which = next(iter(times)), ""
-    if len(points) > _CROWD:
-        front, always = _front(points), [label for label in dict.fromkeys((HIGHLIGHT, reference)) if label in points]
-        which = f"Of {len(points)} methods those that none beats in both, with {wording.listed(always)}. "
-        points = {label: place for label, place in points.items() if label in front or label in always}
-    unit = f"in units of {reference}"
-    yield Chart(
-        name="accuracy_and_time",
-        title=f"Fused accuracy{over} and time of training",
-        caption=f"Up is accurate, left is cheap. {which}Time of a training step, {unit}, "
-        f"{measured}, as in the table of cost; where encoders are small, each step's overhead counts for much.",
-        kind="scatter",
-        x=f"Time per step, {unit}",
-        y="Fused accuracy (%)",
-        panels=(Panel("", tuple(Series(label, [time], [number]) for label, (time, number) in points.items())),),
-    )
-
-
-def _front(points: Mapping[str, tuple[float, float]]) -> set[str]:
-    """The methods, as (time, accuracy), that no other one beats in both."""
-    return {
-        label
-        for label, (time, accuracy) in points.items()
-        if not any(other < time and better > accuracy for other, better in points.values())
-    }

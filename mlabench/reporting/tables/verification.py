@@ -93,27 +93,19 @@ def _checks(evidence: Evidence) -> dict[str, dict[str, _Check]]:
     """By claim and method."""
     results = evidence.results
     reference, *others = results.labels
-    weak, (start, *_, end) = _weak_modality(results), (*results.settings, results.settings[-1])
-    claimed = {claim: [one for one in others if claim in _claims(results, one)] for claim in (RAISES, WITHSTANDS)}
-    raising = claimed[RAISES] if weak is not None else []
-    return {
-        _OWN: {label: _predicts_better(evidence, reference, label, weak or "") for label in raising},
-        _PROBE: {label: _encodes_better(evidence, reference, label, weak or "") for label in raising},
-        WITHSTANDS: {label: _withstands(evidence, reference, label) for label in claimed[WITHSTANDS] if start != end},
-    }
-
-
-def _predicts_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
-    setting = evidence.results.settings[0]
-    first, own = (evidence.per_seed(name, setting, weak) for name in (reference, label))
-    places = [(name, setting, weak) for name in (label, reference)]
-    return _Check(first, own, common.contrasted(evidence, places, (1.0, -1.0)))
-
-
-def _encodes_better(evidence: Evidence, reference: str, label: str, weak: str) -> _Check:
-    setting = evidence.results.settings[0]
-    first, own = (evidence.probe(name, setting).get(weak, {}) for name in (reference, label))
-    return _Check(first, own, common.over_trainings(own, first))
+    weak, start, end = _weak_modality(results), results.settings[0], results.settings[-1]
+    checks: dict[str, dict[str, _Check]] = {_OWN: {}, _PROBE: {}, WITHSTANDS: {}}
+    for label in others:
+        claims, pair = _claims(results, label), (reference, label)
+        if RAISES in claims and weak is not None:
+            first, own = (evidence.per_seed(name, start, weak) for name in pair)
+            gain = common.contrasted(evidence, [(name, start, weak) for name in pair], (-1.0, 1.0))
+            checks[_OWN][label] = _Check(first, own, gain)
+            read, own_read = (evidence.probe(name, start).get(weak, {}) for name in pair)
+            checks[_PROBE][label] = _Check(read, own_read, common.over_trainings(own_read, read))
+        if WITHSTANDS in claims and start != end:
+            checks[WITHSTANDS][label] = _withstands(evidence, reference, label)
+    return checks
 
 
 def _withstands(evidence: Evidence, reference: str, label: str) -> _Check:
