@@ -16,7 +16,7 @@ from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.reporting import files, terminal
 from mlabench.reporting.all_suites import AllSuites, rank_all
-from mlabench.reporting.answer import Answer
+from mlabench.reporting.answer import TOPICS, Answer
 from mlabench.reporting.charts import styles
 from mlabench.reporting.published import Number, load_published
 from mlabench.reporting.suite_report import SuiteReport, report_suite
@@ -116,6 +116,7 @@ def _write(
 ) -> Path:
     """All files; the page about all suites is returned."""
     from mlabench.reporting.page import TOGETHER, PageContent, render_page
+    from mlabench.reporting.questions import over_datasets
 
     files.write_answers(answers, out / "answers")
     for suite in suites:
@@ -140,6 +141,9 @@ def _write(
         answers=tuple(answers),
         suites=tuple(suites),
         together=together,
+        pooled=tuple(
+            f"{TOPICS[half].question} {TOPICS[half].name}. {found}" for half, found in over_datasets(answers).items()
+        ),
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         records=quote(Path(os.path.relpath(store.trials, out)).as_posix()),
         drawings={place: svg for place, svg in drawings.items() if place not in elsewhere},

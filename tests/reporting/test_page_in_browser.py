@@ -98,7 +98,8 @@ def test_groups_of_rows_stay_together(tab: Page, report: Path) -> None:
     tab.open(report)
     table = "document.querySelector('#suite-synthetic-rates')"
     tab.evaluate(f"{table}.tHead.rows[0].cells[4].querySelector('button').click()")
-    rows = tab.evaluate(f"[...{table}.tBodies].map((body) => [...body.rows].map((row) => row.innerText.split('\\t')))")
+    cells = "[...row.cells].map((cell) => cell.textContent)"
+    rows = tab.evaluate(f"[...{table}.tBodies].map((body) => [...body.rows].map((row) => {cells}))")
     assert [[row[0] for row in body] for body in rows] == [[name] * 5 for name in ("0 %", "30 %", "60 %")]
     assert [row[1] for row in rows[1]] == ["MLA", "MMIN", "Late fusion", "Concat", "QMF"]
 
