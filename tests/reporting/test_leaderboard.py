@@ -98,7 +98,7 @@ def test_how_often_mla_wins_and_how_sure_predictions_are(store: Store) -> None:
     wins = {0: 0.9, 1: 0.6, 2: 0.8}  # by seed; against 0.8 a win, a loss, and a tie, which is half a win
     plan = sweep(store, {"Concat": skill(0.8), "MLA": lambda _target, _test, seed: wins[seed]}, folds=5)
     table = board(plan, store).table
-    assert [column.name for column in table.columns] == ["Accuracy", "Places", "P(MLA > it)", "Brier", "ECE", "Time ×"]
+    assert [column.name for column in table.columns] == ["Accuracy", "Places", "P(MLA > it)", "Brier", "ECE"]
     cells = {row.heads[1]: row.cells for row in table.rows}
     assert cells["Concat"][0].number == pytest.approx(80)
     assert (cells["Concat"][0].planned, cells["Concat"][0].failed) == (3, 0), "repeats, not folds"
@@ -108,6 +108,12 @@ def test_how_often_mla_wins_and_how_sure_predictions_are(store: Store) -> None:
     # The logit of the prediction is 1, those of the three others 0; each fold is less sure than it is right.
     confidence = np.exp(1) / (np.exp(1) + 3)
     assert float(cells["Concat"][4].text) == pytest.approx(100 * (0.8 - confidence), abs=0.06)
+
+
+def test_columns_that_nobody_has_numbers_for_are_left_out(store: Store) -> None:
+    table = board(sweep(store, {"Concat": skill(0.8), "QMF": skill(0.7)}), store).table
+    assert [column.name for column in table.columns] == ["Accuracy", "Places", "ECE"]
+    assert "P(" not in table.note
 
 
 def test_of_one_seed_no_method_has_a_place_of_its_own(store: Store) -> None:

@@ -61,29 +61,40 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
     top = ranking.top_group if ranking else ()
     method = common.method_in_question(results.plan)
     times = relative_times(results)
-    rows = []
+    columns = {
+        "Places": _told(ranking),
+        f"P({method} > it)": f"P({method} > it): how probably a training of {method} beats its twin on the same fold "
+        "and seed, in percent.",
+        "Brier": "Brier: mean score of the fused prediction times 100, from 0, which is perfect, to 200.",
+        "ECE": "ECE: its expected calibration error (15 bins), in percent.",
+        "Time ×": f"Time: of a training step, in units of {next(iter(times), '')}.",
+    }
+    found = {}
     for label in (*order, *(label for label in cells if label not in whole)):
-        rank = str(1 + sum(whole[other] > whole[label] for other in order)) if label in whole else "—"
-        more = (
+        numbers = (
             _place(ranking, label),
             _beaten(outcomes, method, label),
             *_reliability(evidence, label),
             Cell(text=f"{times[label]:.2f}") if label in times else _DASH,
         )
-        rows.append(Row((rank, label), (replace(cells[label], best=label in top), *more)))
+        found[label] = dict(zip(columns, numbers, strict=True))
+    shown = [name for name in columns if name == "Places" or any(own[name] != _DASH for own in found.values())]
+    rows = [
+        Row(
+            (str(1 + sum(whole[other] > whole[label] for other in order)) if label in whole else "—", label),
+            (replace(cells[label], best=label in top), *(own[name] for name in shown)),
+        )
+        for label, own in found.items()
+    ]
     over = f", averaged over the missing rates {wording.listed(results.settings)}" if len(results.settings) > 1 else ""
-    conditions = wording.conditions(results.plan, results.on_axis())
     table = Table(
         name="leaderboard",
         title="Leaderboard",
-        note=f"Fused accuracy in percent{over}. {common.INTERVALS} {_told(ranking)}P({method} > it): how probably a "
-        f"training of {method} beats its twin on the same fold and seed, in percent. Brier (mean score times 100: 0 is "
-        "perfect, 200 the worst) and expected calibration error (ECE, 15 bins, in percent): of the fused prediction, "
-        f"lower is better. Time: of a training step, in units of {next(iter(times), 'the first method')}. Methods that "
-        "lack a run have no rank.",
-        conditions=conditions,
+        note=f"Fused accuracy in percent{over}. {common.INTERVALS} {' '.join(columns[name] for name in shown)} Methods "
+        "that lack a run have no rank.",
+        conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Rank", "Method"),
-        columns=(Column("Accuracy"), *unranked("Places", f"P({method} > it)", "Brier", "ECE", "Time ×")),
+        columns=(Column("Accuracy"), *unranked(*shown)),
         rows=tuple(rows),
     )
     chart = Chart(
@@ -165,12 +176,12 @@ def _ranked(outcomes: Mapping[str, Outcomes]) -> Ranking | None:
 def _told(ranking: Ranking | None) -> str:
     """How far the order can be trusted, in words."""
     if ranking is None:
-        return "Places are not known: too few methods have stored predictions of the same samples. "
+        return "Places are not known: too few methods have stored predictions of the same samples."
     count = len(ranking.intervals)
     pairs = count * (count - 1) // 2
     return (
         "Places: those that a method may truly have (95 %); bold: who may be first. "
-        f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are told apart. "
+        f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are told apart."
     )
 
 
