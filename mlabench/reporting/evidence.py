@@ -242,10 +242,6 @@ class Evidence:
         own = iter([values[run.seed, run.fold] for one in self._repeats(runs).values() for (run,) in one.values()])
         return self._gathered(runs, lambda _: next(own))
 
-    def group_names(self) -> NDArray[np.str_]:
-        """What the codes in the groups of :meth:`outcomes` stand for."""
-        return np.unique(self.samples.groups) if self.samples else np.array([], dtype=str)
-
     def partial(self) -> dict[str, list[int]]:
         """The repeats, by label, that have some folds but not all anywhere, and so are not counted there."""
         found: dict[str, set[int]] = {}

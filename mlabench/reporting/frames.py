@@ -100,7 +100,7 @@ def verdict_content(answers: Sequence[Answer]) -> list[dict[str, object]]:
 def _content(one: Contrast) -> dict[str, object]:
     numbers = {name: value if _finite(value) else None for name, value in one.numbers.items()}
     told = {"method": one.method, "other": one.other, "what": one.what, "where": one.where, "unit": one.unit}
-    return {**told, **({"verdict": one.verdict} | numbers)}
+    return {**told, "statement": one.statement, "verdict": one.verdict, **numbers}
 
 
 def _finite(value: object) -> bool:

@@ -63,6 +63,8 @@ def test_the_best_curve_and_its_numbers(store: Store) -> None:
     # Seeds add nothing to Concat, 0, 1/4 and 2/4 points to QMF, and twice that to MLA.
     assert found.effect.estimate == pytest.approx(area(*MLA) - area(*QMF) + 0.25)
     assert found.effect.low > 0
+    assert "Better: better than every other method." in found.rule
+    assert found.rule.endswith("Margin, fixed in the suite: 2 points.")
     assert found.sentence.startswith(
         "On average over the missing rates, MLA is better than all 2 others (by +4.4 to +9.7)."
     )

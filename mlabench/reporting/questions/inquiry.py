@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from mlabench.reporting import wording
-from mlabench.reporting.answer import Answer, Contrast, Family, Half, Side
+from mlabench.reporting.answer import RULES, Answer, Contrast, Family, Half, Side
 from mlabench.reporting.charts import Chart, difference_chart, result_charts, with_facts
 from mlabench.reporting.evidence import Archive, Evidence
 from mlabench.reporting.questions import common
@@ -83,6 +83,8 @@ class Inquiry:
     def answer(self, half: Half, family: Family, claim: str, sentence: str, rule: str, **parts: Any) -> Answer:
         """The answer, with what is the same for all answers from these trials."""
         about = wording.dataset_sentence(self.plan).removeprefix("Dataset: ").removesuffix(".")
+        unit = family.contrasts[0].unit if family.contrasts else "points"
+        rule = f"{rule} {RULES[family.rule]} Margin, fixed in the suite: {family.margin:g} {unit}."
         more: dict[str, Any] = {
             "caveats": (*self.caveats, *parts.pop("caveats", ())),
             "charts": tuple(with_facts(chart, self.results) for chart in parts.pop("charts", ())),

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlabench.reporting import wording
 from mlabench.reporting.answer import Answer, Contrast, Family, Side
-from mlabench.reporting.charts import Chart, Panel, difference_chart, intervals
+from mlabench.reporting.charts import Chart, difference_chart, intervals
 from mlabench.reporting.evidence import Evidence, Run
 from mlabench.reporting.questions import common
 from mlabench.reporting.questions.inquiry import COMPLETE, Inquiry, differences_chart, family
@@ -57,7 +57,7 @@ def _laziness(inquiry: Inquiry, method: str, joint: str) -> Answer:
         "unimodal predictions.",
         more=tuple(more),
         tables=(*_probe_table(inquiry), *_shapley_table(inquiry)),
-        charts=(_laziness_chart(method, raised, kept), *_probe_chart(inquiry)),
+        charts=(_laziness_chart(method, raised, kept),),
         caveats=tuple(_caveats(raised, alone)),
     )
 
@@ -147,18 +147,14 @@ def _laziness_chart(method: str, raised: Family, kept: Family | None) -> Chart:
     )
 
 
-def _probe_cells(inquiry: Inquiry, label: str) -> list[Cell]:
-    probe = inquiry.evidence.probe(label, COMPLETE)
-    return [Cell(summary=summarise(probe.get(modality, {}).values())) for modality in inquiry.plan.modalities]
-
-
 def _probe_table(inquiry: Inquiry) -> Iterator[Table]:
     """Both yardsticks of what each modality reaches."""
     modalities = inquiry.plan.modalities
     rows = []
     for label in inquiry.results.labels:
         own = [common.accuracy_cell(inquiry.evidence, label, COMPLETE, modality) for modality in modalities]
-        probes = _probe_cells(inquiry, label)
+        probe = inquiry.evidence.probe(label, COMPLETE)
+        probes = [Cell(summary=summarise(probe.get(modality, {}).values())) for modality in modalities]
         cells = [cell for pair in zip(own, probes, strict=True) for cell in pair]
         rows.append(Row((label,), tuple(cell if cell.mean else Cell(text="—") for cell in cells)))
     yield Table(
@@ -172,24 +168,6 @@ def _probe_table(inquiry: Inquiry) -> Iterator[Table]:
         columns=unranked(*(f"{modality}, {kind}" for modality in modalities for kind in ("read-out", "probe"))),
         rows=tuple(rows),
     )
-
-
-def _probe_chart(inquiry: Inquiry) -> Iterator[Chart]:
-    modalities = inquiry.plan.modalities
-    cells = {label: _probe_cells(inquiry, label) for label in inquiry.results.labels}
-    series = [common.series(label, modalities, own) for label, own in cells.items() if any(cell.mean for cell in own)]
-    if series:
-        yield Chart(
-            name="probe_accuracy",
-            title="How much a linear probe reads out of each frozen encoder",
-            caption="Test accuracy of a linear classifier fitted to each frozen encoder in the same way for all "
-            "methods, complete samples. Dots: mean over trainings; whiskers: standard deviation over trainings. "
-            f"{inquiry.conditions(COMPLETE)}",
-            kind="row",
-            x="Modality",
-            y="Accuracy of the probe (%)",
-            panels=(Panel("", tuple(series)),),
-        )
 
 
 def _shapley_table(inquiry: Inquiry) -> Iterator[Table]:
