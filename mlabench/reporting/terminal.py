@@ -90,9 +90,9 @@ def _board(suite: SuiteReport) -> Table | None:
 
 def _warnings(suite: SuiteReport) -> list[str]:
     """What makes its numbers no results."""
-    scores = suite.results.scores
-    told = (wording.limit_sentence(scores), wording.selection_sentences(scores))
-    return [one for one in told if "LIMITED" in one or "WARNING" in one]
+    plan, scores = suite.results.plan, suite.results.scores
+    told = (wording.limit_sentence(scores), wording.selection_sentences(scores), wording.tuning_sentence(plan))
+    return [one for one in told if any(word in one for word in ("LIMITED", "WARNING", "HYPER-PARAMETERS"))]
 
 
 def _cut(table: Table, rows: int, console: Console) -> Group:

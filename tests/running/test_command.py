@@ -285,7 +285,9 @@ def test_published_numbers_of_ones_own_stand_in_the_report(small_results: Path, 
     assert wrong.returncode == 2
     assert f"{numbers}:2: accuracy: " in wrong.stderr
     numbers.write_text("table,dataset,method,metric,accuracy\nMLA-Table2,IEMOCAP,MLA,multi,71.25\n")
-    right = invoke("report", small_results, "--published", numbers, "--out", tmp_path / "out", "--include-limited")
+    right = invoke(
+        "report", "--full", small_results, "--published", numbers, "--out", tmp_path / "out", "--include-limited"
+    )
     assert right.returncode == 0, right.stderr
     assert "71.25" in next((tmp_path / "out").rglob("published.csv")).read_text()
     assert "STAND-IN" in right.stdout

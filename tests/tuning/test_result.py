@@ -87,7 +87,7 @@ def test_the_report_says_that_the_folds_share_samples(tmp_path: Path, monkeypatc
 
 def test_the_report_says_tuned_and_on_what_budget(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
     console = Console(record=True, width=400)
-    print_summary(planned(tmp_path), Store(tmp_path / "none"), console)
+    print_summary(planned(tmp_path), Store(tmp_path / "none"), console, full=True)
     said = tuning_sentence(planned(tmp_path))
     assert said == (
         "Hyper-parameters: tuned, 6 configurations per method compared on the validation split "
