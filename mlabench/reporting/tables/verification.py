@@ -147,7 +147,7 @@ def _bounds_table(results: Results) -> Table:
         name="bounds",
         title="Verification: accuracy as a share of the best possible one",
         note=f"{beaten or 'None'} of {len(known):,} accuracies lies beyond its bound by more than chance "
-        "(one-sided binomial tests, one for each method, seed, missing rate and modality, corrected by Holm's method; "
+        "(one-sided binomial tests, one for each training, missing rate and modality, corrected by Holm's method; "
         "level 5 %). First row: Bayes-optimal accuracies from what is present, in percent; below: shares of them, in "
         "percent.",
         conditions=wording.conditions(results.plan, known),
