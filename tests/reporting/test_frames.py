@@ -54,6 +54,8 @@ def recomputed(rows: pd.DataFrame, answer: Answer, one: Contrast, margin: float)
     trainings, groups = (pairs.groupby(by)[["gain", "n"]].sum() for by in (["seed", "fold"], ["group"]))
     of_training = (trainings["gain"] / trainings["n"]).var() / len(trainings)
     of_group = ((groups["gain"] - estimate * groups["n"]) ** 2).sum() / groups["n"].sum() ** 2
+    if set(pairs["group"]) == {""}:  # one number per training: other repeats test the same samples
+        of_group = len(trainings) * of_training / (pairs["fold"].nunique() - 1)
     half = t.ppf(0.975, len(trainings) - 1) * np.sqrt(
         of_training + of_group
     )  # a little too wide: some noise counts twice

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlabench.reporting.answer import Side
 from mlabench.reporting.charts import Series
-from mlabench.reporting.evidence import Evidence
+from mlabench.reporting.evidence import Evidence, Run
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell
 from mlabench.reporting.wording import p_value
@@ -23,6 +22,7 @@ from mlabench.statistics import (
     accuracy_interval,
     averaged,
     compare,
+    corrected_resampled_t,
     difference_of_means,
     summarise,
 )
@@ -117,12 +117,24 @@ def compared(first: Side, second: Side) -> Comparison | None:
     return over_trainings(first.per_training, second.per_training)
 
 
-def over_trainings(first: Mapping[Any, float], second: Mapping[Any, float]) -> Comparison | None:
-    """The difference of numbers that exist once per training; None with fewer than two trainings in common."""
+def over_trainings(first: Mapping[Run, float], second: Mapping[Run, float]) -> Comparison | None:
+    """The difference of numbers that exist once per training; None with fewer than two trainings in common.
+
+    With folds by the corrected resampled t-test, of the repeats that have all: other repeats test the same samples.
+    """
     runs = sorted(first.keys() & second.keys())
-    if len(runs) < 2:
+    folds = sorted({fold for _, fold in runs})
+    if len(folds) < 2:
+        known = [(first[run], second[run]) for run in runs]
+        return difference_of_means(*zip(*known, strict=True)) if len(known) > 1 else None
+    whole = [seed for seed in dict.fromkeys(seed for seed, _ in runs) if all((seed, fold) in runs for fold in folds)]
+    if not whole:
         return None
-    return difference_of_means([first[run] for run in runs], [second[run] for run in runs])
+    groups = np.arange(len(folds))
+    sides = (np.array([[own[seed, fold] / 100 for fold in folds] for seed in whole]) for own in (first, second))
+    codes = np.tile(groups, (len(whole), 1))
+    found = corrected_resampled_t(*(Outcomes(values, groups, tuple(whole), codes) for values in sides))
+    return replace(found, samples=0, groups=0)
 
 
 def contrasted(evidence: Evidence, places: Sequence[Place], weights: Sequence[float]) -> Comparison | None:

@@ -228,4 +228,7 @@ def _caveats(raised: Family, alone: str | None) -> Iterator[str]:
             "methods never train for."
         )
     else:
-        yield "A probe is one number per training: its comparison takes the test samples of each training as given."
+        yield (
+            "A probe is one number per training: with folds it is compared by the corrected resampled t-test, without "
+            "them the comparison takes the test samples as given."
+        )
