@@ -20,6 +20,9 @@ from mlabench.words import counted
 #: What a report prints at most, unless it is asked for all.
 LINES = 40
 
+#: What a suite of verification is run for, printed whatever its length.
+_VERIFICATION = ("claims", "bounds")
+
 #: Of the leaderboard, if there are as many; of the remarks on what is not there.
 _ROWS, _REMARKS = 5, 3
 
@@ -48,6 +51,8 @@ def print_short(
             rows -= 1
         top.append(_cut(board, rows, console))
     console.print(Group(*top, *below))
+    for suite in suites:
+        _print_tables([table for table in suite.tables if table.name in _VERIFICATION], console)
 
 
 def print_full(
@@ -89,10 +94,11 @@ def _board(suite: SuiteReport) -> Table | None:
 
 
 def _warnings(suite: SuiteReport) -> list[str]:
-    """What makes its numbers no results."""
+    """What makes its numbers no results, or better than those of methods as they come: how it was tuned."""
     plan, scores = suite.results.plan, suite.results.scores
     told = (wording.limit_sentence(scores), wording.selection_sentences(scores), wording.tuning_sentence(plan))
-    return [one for one in told if any(word in one for word in ("LIMITED", "WARNING", "HYPER-PARAMETERS"))]
+    loud = [one for one in told if any(word in one for word in ("LIMITED", "WARNING", "HYPER-PARAMETERS"))]
+    return [*loud, *([told[-1]] if plan.tuned and told[-1] not in loud else [])]
 
 
 def _cut(table: Table, rows: int, console: Console) -> Group:

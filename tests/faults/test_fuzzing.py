@@ -20,6 +20,7 @@ from mlabench.errors import UserError
 from mlabench.missing import read_pattern, write_pattern
 from mlabench.record import Record
 from mlabench.reporting.build import build_report, print_summary
+from mlabench.reporting.evidence import Archive
 from mlabench.reporting.published import load_published
 from mlabench.reporting.suite_report import report_suite
 from mlabench.store import leases
@@ -112,7 +113,7 @@ def read_and_report(store: Store) -> None:
     else:
         Record.model_validate_json(record.model_dump_json())
         print_summary(PLAN, store, QUIET)
-        report_suite(PLAN, store, store.root, include_limited=True)
+        report_suite(PLAN, store, Archive(store), store.root, include_limited=True, published=())
 
 
 @fuzz
@@ -146,7 +147,7 @@ def test_a_plan(content: bytes, tmp_path: Path) -> None:
     try:
         for plan in store.plans():
             print_summary(plan, store, QUIET)
-            report_suite(plan, store, store.root, include_limited=True)
+            report_suite(plan, store, Archive(store), store.root, include_limited=True, published=())
     except UserError as error:
         assert str(error)
 

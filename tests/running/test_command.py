@@ -95,7 +95,7 @@ def test_killed_and_resumed_gives_the_same_records(suite: Path, tmp_path: Path, 
 
 def test_progress_can_be_watched_from_elsewhere(suite: Path, tmp_path: Path):
     results = tmp_path / "results"
-    more = ("--set", "training.epochs=300", "--jobs", "0", "--quiet", "--logger", "tensorboard")
+    more = ("--set", "training.epochs=5000", "--jobs", "0", "--quiet", "--logger", "tensorboard")
     process = start("run", suite, "--results", results, *ONE, *more)
 
     def watched() -> bool:
@@ -111,7 +111,7 @@ def test_progress_can_be_watched_from_elsewhere(suite: Path, tmp_path: Path):
     (log,) = (results / "events").glob("*.jsonl")
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert [event["event"] for event in events[:3]] == ["run", "started", "progressed"]
-    assert events[2]["total"] == 300
+    assert events[2]["total"] == 5000
     assert len(list((results / "curves" / "tensorboard").glob("*seed0*/events*"))) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -56,3 +57,8 @@ class Chart:
     panels: tuple[Panel, ...]
     subtitle: str = ""
     form: str = ".4g"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it was measured."""
+        return not any(math.isfinite(y) for panel in self.panels for series in panel.series for y in series.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 
 from mlabench.reporting.answer import TOPICS, Answer, Contrast, Half
@@ -24,7 +25,7 @@ _ANSWERED_BY: dict[Question, Callable[[Inquiry], Iterator[Answer]]] = {
 def answers(plans: Sequence[Plan], archive: Archive, *, include_limited: bool = False) -> list[Answer]:
     """What the trials of these plans say about the questions that they ask, in the order of the grid's rows."""
     found = [
-        answer
+        replace(answer, charts=tuple(chart for chart in answer.charts if not chart.is_empty))
         for inquiry in inquiries(plans, archive, include_limited=include_limited)
         for answer in _ANSWERED_BY[inquiry.question](inquiry)
     ]
