@@ -67,7 +67,7 @@ def test_better_than_all_and_not_lazy(store: Store) -> None:
     assert accuracy.effect.estimate == pytest.approx(10.0)  # late fusion is the strongest of the others
     assert laziness.effect.estimate == pytest.approx(5.0)
     assert accuracy.sentence == "With all modalities present, MLA is better than all 2 others (by +10.0 to +12.0)."
-    assert "raises linear probe of audio (+5.0 [4.4, 5.6])" in laziness.sentence
+    assert "raises probe accuracy on audio (+5.0 [4.4, 5.6])" in laziness.sentence
     assert laziness.sentence.endswith("No modality is lazy: each reaches what the same encoder reaches alone "
                                       "(Late fusion), or more.")  # fmt: skip
     assert "stand-in" in accuracy.about
@@ -104,7 +104,7 @@ def test_p_values_of_probes_are_those_of_paired_t_tests_after_holm(store: Store)
             -0.10,
             STEP,
             "worse",
-            "Still lazy next to the same encoder trained alone (Late fusion): linear probe of audio",
+            "Still lazy next to the same encoder trained alone (Late fusion): probe accuracy on audio",
         ),
         (0.10, STEP, "better", "No modality is lazy"),
         (-0.01, STEP, "better", "No modality is lazy"),  # surely below, but by less than the margin of 2 points
@@ -124,7 +124,7 @@ def test_laziness_is_judged_by_the_probe(store: Store, gap: float, noise: float,
     if gap != -0.01 or noise > STEP:
         assert sentence in found.sentence
     audio = found.family.contrasts[0]
-    assert audio.what == "linear probe of audio"
+    assert audio.what == "probe accuracy on audio"
     assert audio.effect is not None
     assert audio.effect.estimate == pytest.approx(100 * (gap + 0.05))
     alone = dict(found.more)["MLA against the same encoders trained alone (Late fusion)"].contrasts[0]

@@ -300,7 +300,7 @@ TRIALS = {
 }
 
 #: Suites about something else than the paper's questions.
-UNASKED = {"mla_fidelity", "verify_balance", "verify_missing"}
+UNASKED = {"mla_fidelity", "stamps_leaderboard", "verify_balance", "verify_missing"}
 
 
 @pytest.mark.parametrize(("name", "trials"), TRIALS.items())

@@ -96,7 +96,7 @@ def _gaps(inquiry: Inquiry, method: str, other: str) -> Iterator[Contrast]:
     for modality in inquiry.plan.modalities:
         first, second = probe.get(modality, {}), other_probe.get(modality, {})
         if first.keys() & second.keys():
-            yield Contrast(method, other, f"linear probe of {modality}", COMPLETE, None,
+            yield Contrast(method, other, f"probe accuracy on {modality}", COMPLETE, None,
                            sides=(Side(None, first), Side(None, second)))  # fmt: skip
         else:
             sides = tuple(
