@@ -59,7 +59,7 @@ class Weights:
 
 @dataclass
 class Archive:
-    """What is stored of trials; whoever asks, each record and each file is read once.
+    """What is stored of trials. Each record and each file is read once, however often it is asked for.
 
     ``problems`` holds trials whose predictions are of no use, with the reason; it fills as they are read. ``records``
     are those read already, by trial id.

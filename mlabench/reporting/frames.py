@@ -112,8 +112,9 @@ def outcome_frame(answers: Sequence[Answer]) -> pd.DataFrame:
 
     Rows of two methods that agree in ``half``, ``dataset``, ``what``, ``where``, ``seed``, ``fold`` and ``group`` are a
     pair: 100 times the sum of their differences in ``correct``, divided by the sum of ``n``, is the difference of a
-    contrast in its unit. ``correct`` is a weighted mean over missing rates where several are compared together, and the
-    number itself, of the whole training, where there is no number for each sample; there is no group then.
+    contrast in its unit. ``correct`` is a weighted mean over missing rates where several are compared together.
+    Where there is a number per training only, such as that of a probe, a row is a training: ``correct`` is its number,
+    and ``group`` is empty.
     """
     frames: dict[tuple[str, ...], pd.DataFrame] = {}
     for answer in answers:

@@ -94,11 +94,15 @@ def _board(suite: SuiteReport) -> Table | None:
 
 
 def _warnings(suite: SuiteReport) -> list[str]:
-    """What makes its numbers no results, or better than those of methods as they come: how it was tuned."""
+    """What makes its numbers no results, and how methods were tuned if they were."""
     plan, scores = suite.results.plan, suite.results.scores
-    told = (wording.limit_sentence(scores), wording.selection_sentences(scores), wording.tuning_sentence(plan))
-    loud = [one for one in told if any(word in one for word in ("LIMITED", "WARNING", "HYPER-PARAMETERS"))]
-    return [*loud, *([told[-1]] if plan.tuned and told[-1] not in loud else [])]
+    chosen = wording.selection_sentences(scores)
+    told = (
+        wording.limit_sentence(scores),
+        chosen if "WARNING" in chosen else "",
+        wording.tuning_sentence(plan) if plan.tuned else "",
+    )
+    return [one for one in told if one]
 
 
 def _cut(table: Table, rows: int, console: Console) -> Group:

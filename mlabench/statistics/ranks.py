@@ -20,7 +20,7 @@ class RankInterval:
 
     Attributes:
         estimate: By estimated accuracy.
-        low: The best place that it may truly have, at 95 %.
+        low: The best place that it may have, at 95 %.
         high: The worst one.
     """
 
@@ -35,7 +35,7 @@ class Ranking:
 
     Attributes:
         intervals: The place of each method.
-        separability: The share of all pairs of methods that are told apart, their p-values being corrected over all
+        separability: The share of all pairs of methods that are distinguishable, with p-values corrected over all
             pairs.
     """
 
@@ -44,7 +44,7 @@ class Ranking:
 
     @property
     def top_group(self) -> tuple[str, ...]:
-        """Whoever may be first. The truly best is among them with a probability of 95 %."""
+        """The methods that may be first. The truly best is among them with a probability of 95 %."""
         return tuple(name for name, place in self.intervals.items() if place.low == 1)
 
 
@@ -58,7 +58,7 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
 
     Args:
         outcomes: On the same samples, by method. A pair is compared over the seeds that both have; with a single
-            training it is not told apart.
+            training it is not distinguishable.
 
     Raises:
         ValueError: If a pair is not about the same samples or folds, or has no seeds in common.

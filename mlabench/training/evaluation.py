@@ -12,8 +12,9 @@ from mlabench.datasets import Data, Split, best_accuracies
 from mlabench.method import Method
 from mlabench.missing import Missing
 from mlabench.record import Evaluation, Scores
+from mlabench.statistics import brier_scores
 from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
-from mlabench.training.metrics import brier_scores, evaluate, score
+from mlabench.training.metrics import evaluate, score, softmax
 from mlabench.training.probe import linear_probe, project
 from mlabench.training.tensors import SplitTensors, predict
 
@@ -45,7 +46,8 @@ def evaluate_all(
         correct = np.stack([logits.argmax(axis=1) == labels for logits in predicted], axis=1)
         arrays[f"{missing.key}/correct"] = correct
         # Most of an archive's bytes, and of whole modalities no report compares them.
-        brier = brier_scores(outputs.fused, labels) if missing.protocol != "subset" else np.full(len(labels), np.nan)
+        whole = missing.protocol != "subset"
+        brier = brier_scores(softmax(outputs.fused), labels) if whole else np.full(len(labels), np.nan)
         outcomes[missing.key] = PatternOutcomes(present, correct, brier)
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlabench.missing import Missing, missing_rate
 from mlabench.record import Evaluation, Scores
+from mlabench.statistics import brier_scores
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -85,7 +86,7 @@ def score(logits: Floats, labels: Labels) -> Scores:
         macro_f1=float((2 * hits[counted] / (support + claimed)[counted]).mean()),
         uar=float((hits[occurs] / support[occurs]).mean()),
         ece=calibration_error(logits, predicted == labels),
-        brier=float(brier_scores(logits, labels).mean()),
+        brier=float(brier_scores(softmax(logits), labels).mean()),
     )
 
 
@@ -93,14 +94,6 @@ def softmax(logits: Floats) -> Floats:
     """Probabilities ``[n, C]`` of ``logits [n, C]``, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     result: Floats = shifted / shifted.sum(axis=1, keepdims=True)
-    return result
-
-
-def brier_scores(logits: Floats, labels: Labels) -> Floats:
-    """Brier score of each sample (Brier, 1950): squared distance of the soft-max to the true class, 0 to 2. ``[n]``"""
-    probabilities = softmax(logits)
-    probabilities[np.arange(len(labels)), labels] -= 1.0
-    result: Floats = np.square(probabilities).sum(axis=1)
     return result
 
 

@@ -78,7 +78,7 @@ def test_colours_stay_apart_for_the_colour_blind(blindness: str, *, dark: bool) 
     assert len(palette) == len(COLOURS) + 1
     seen = [lab(colour, BLINDNESS[blindness]) for colour in palette]
     apart = min(np.linalg.norm(one - other) for one, other in combinations(seen, 2))
-    assert apart > 20  # in CIELAB; 2 can just be told apart side by side
+    assert apart > 20  # in CIELAB; 2 is just visible side by side
 
 
 def test_charts_change_nothing_about_methods_and_get_colours_of_their_own(tmp_path: Path) -> None:

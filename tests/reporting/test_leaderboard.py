@@ -86,7 +86,7 @@ def test_places_follow_from_the_comparisons_in_pairs(store: Store) -> None:
     pairs = list(combinations(known, 2))
     told_apart = [p < 0.05 for p in holm([compare(known[a], known[b]).p_value for a, b in pairs])]
     assert 0 < sum(told_apart) < 6
-    assert f"{100 * np.mean(told_apart):.0f} % of the 6 pairs of methods are told apart" in found.table.note
+    assert f"{100 * np.mean(told_apart):.0f} % of the 6 pairs of methods are distinguishable" in found.table.note
     # Which samples are right at each rate, counted.
     right = np.mean([hits(accuracy, "fused", 4) for accuracy in (0.78, 0.70)], axis=0)
     assert len(right) == SAMPLES

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from mlabench.missing import Missing
 from mlabench.reporting.build import build_report
+from mlabench.statistics import brier_scores
 from mlabench.store import PatternOutcomes, SampleSet, Store, TrialOutcomes
 from mlabench.suite.plan import Plan, PlannedTrial, Question
-from mlabench.training.metrics import brier_scores
+from mlabench.training.metrics import softmax
 from mlabench.trial import Component, Training
 from tests.command_line import mlabench
 from tests.reporting.synthetic import LEVELS, MODALITIES, TEST_SAMPLES, record, trial
@@ -67,7 +68,7 @@ def outcomes(cell: PlannedTrial, arrays: dict[str, np.ndarray]) -> TrialOutcomes
         test.key: PatternOutcomes(
             arrays[f"{test.key}/present"],
             arrays[f"{test.key}/correct"],
-            brier_scores(arrays[f"{test.key}/fused"], arrays["labels"]),
+            brier_scores(softmax(arrays[f"{test.key}/fused"]), arrays["labels"]),
         )
         for test in cell.tests
     }

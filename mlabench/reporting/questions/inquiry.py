@@ -113,8 +113,8 @@ class Inquiry:
             rows.append(Row((label,), (*cells, *more, common.shortfall_cell(results, label))))
         scores = (
             " ECE: expected calibration error of the fused prediction (15 bins), in percent. Brier: its mean score, "
+            "times 100: 0 is perfect, 200 the worst."
         )
-        scores += "times 100: 0 is perfect, 200 the worst."
         return Table(
             name="accuracies",
             title=f"{kind} of each method",

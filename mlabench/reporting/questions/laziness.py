@@ -96,15 +96,12 @@ def _gaps(inquiry: Inquiry, method: str, other: str) -> Iterator[Contrast]:
     for modality in inquiry.plan.modalities:
         first, second = probe.get(modality, {}), other_probe.get(modality, {})
         if first.keys() & second.keys():
-            yield Contrast(method, other, f"probe accuracy on {modality}", COMPLETE, None,
-                           sides=(Side(None, first), Side(None, second)))  # fmt: skip
+            what, sides = f"probe accuracy on {modality}", (Side(None, first), Side(None, second))
         else:
-            sides = tuple(
-                common.side(inquiry.evidence, [(label, COMPLETE, modality)], [1.0]) for label in (method, other)
-            )
-            yield Contrast(
-                method, other, f"unimodal accuracy of {modality}", COMPLETE, None, sides=(sides[0], sides[1])
-            )
+            what = f"unimodal accuracy of {modality}"
+            own = [common.side(inquiry.evidence, [(label, COMPLETE, modality)], [1.0]) for label in (method, other)]
+            sides = own[0], own[1]
+        yield Contrast(method, other, what, COMPLETE, None, sides=sides)
 
 
 _RAISED = {"better": "raises", "worse": "lowers", "practically equal": "practically does not change"}

@@ -141,7 +141,7 @@ def standings(boards: Mapping[str, Leaderboard], conditions: str, margin: float)
         name="standings",
         title="Standings over all datasets",
         note="Mean place: over the datasets, among all methods that are ranked on each. By dataset: the places that a "
-        f"method may truly have there (95 %). {HIGHLIGHT} minus it: fused accuracy in points, random-effects mean over "
+        f"method may have there (95 %). {HIGHLIGHT} minus it: fused accuracy in points, random-effects mean over "
         "the datasets; its 95 % interval covers the draw of the datasets.",
         conditions=conditions,
         heads=("Method",),
@@ -180,8 +180,8 @@ def _told(ranking: Ranking | None) -> str:
     count = len(ranking.intervals)
     pairs = count * (count - 1) // 2
     return (
-        "Places: those that a method may truly have (95 %); bold: who may be first. "
-        f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are told apart."
+        "Places: those that a method may have (95 %); bold: who may be first. "
+        f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are distinguishable."
     )
 
 
