@@ -47,7 +47,7 @@ class GBlending(JointHeadMethod):
 
     title = "G-Blending"
     paper = "https://arxiv.org/abs/1905.12681"
-    version = 1
+    version = 2
 
     class Config(Hyperparameters):
         """The paper's offline form leaves no other choice."""

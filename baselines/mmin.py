@@ -52,7 +52,7 @@ class MMIN(Method):
 
     title = "MMIN"
     paper = "https://aclanthology.org/2021.acl-long.203"
-    version = 2
+    version = 3
     claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):

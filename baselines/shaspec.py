@@ -51,7 +51,7 @@ class ShaSpec(Method):
 
     title = "ShaSpec"
     paper = "https://arxiv.org/abs/2307.14126"
-    version = 1
+    version = 2
     claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):

@@ -47,7 +47,7 @@ class UMT(JointHeadMethod):
 
     title = "UMT"
     paper = "https://arxiv.org/abs/2305.01233"
-    version = 1
+    version = 2
     claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):

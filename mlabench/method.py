@@ -150,6 +150,8 @@ class Optimization(Protocol):
     def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
         """One update: clear gradients, back-propagate ``loss``, call ``before_step``, step the optimiser.
 
+        If the training has a ``clip_norm``, gradients are clipped between the last two.
+
         Parameters that ``loss`` does not reach have no gradient and stay untouched.
 
         Args:

@@ -63,10 +63,15 @@ class Constant(Frozen):
 
 
 class Step(Frozen):
-    """The learning rate is multiplied by ``factor`` every ``epochs`` epochs."""
+    """The learning rate is multiplied by ``factor`` every ``epochs`` epochs of the training.
+
+    A method that divides the training into stages takes them as shares: 70 of 100 epochs are 70 % of each stage.
+    """
 
     name: Literal["step"] = "step"
-    epochs: int = Field(default=70, ge=1, description="Epochs between two steps (MLA's released code: 70).")
+    epochs: int = Field(
+        default=70, ge=1, description="Epochs of the training between two steps (MLA's released code: 70)."
+    )
     factor: float = Field(default=0.1, gt=0, le=1, description="Factor of each step (MLA's released code: 0.1).")
 
 
@@ -83,6 +88,13 @@ class Training(Frozen):
     batch_size: int = Field(default=64, ge=1, description="Samples per batch.")
     optimizer: Adam | AdamW | SGD = Field(default=Adam(), discriminator="name")
     schedule: Constant | Step | Cosine = Field(default=Constant(), discriminator="name")
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        exclude_if=lambda norm: norm is None,
+        description="Largest norm of the gradients of an update, all parameters together; none: no limit.",
+    )
     selection: Selection = Field(
         default="best_val",
         description="Which epoch is kept: the best on the validation split, the last one, or (only to set "

@@ -132,7 +132,7 @@ class Suite(InputSection):
     def _own_training(self, entry: LabelledMethod) -> dict[str, Any]:
         """What differs from the suite's training, under ``training``."""
         shared, training = self.training.model_dump(mode="json"), entry.training.model_dump(mode="json")
-        own = {field: value for field, value in training.items() if value != shared[field]}
+        own = {field: training.get(field) for field in shared | training if training.get(field) != shared.get(field)}
         return {"training": own} if own else {}
 
     def written(self, path: Sequence[str | int]) -> Any:

@@ -132,6 +132,9 @@ class OwnTraining(Section, title="MethodTraining"):
     batch_size: int = Field(default_factory=lambda: Training().batch_size, ge=1, description="Samples per batch.")
     optimizer: _Optimizer = Field(default_factory=Adam, description="How weights are updated.")
     schedule: _Schedule = Field(default_factory=Constant, description="How the learning rate changes over the epochs.")
+    clip_norm: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description=Training.model_fields["clip_norm"].description
+    )
 
 
 _OWN = OwnTraining.model_fields.keys()

@@ -31,19 +31,24 @@ class TrainingDivergedError(Exception):
 class Updater:
     """The :class:`mlabench.method.Optimization` that the loop hands to methods.
 
-    ``backward`` back-propagates a loss; by default on the CPU in full precision.
+    ``backward`` back-propagates a loss; by default on the CPU in full precision. ``clip_norm`` is the largest norm that
+    the gradients of one update may have, all parameters together; None for no limit.
     """
 
     optimizer: Optimizer
     progress: Progress = field(default=Progress(0, 1, 0, 1))
     backward: Callable[[Tensor], None] = torch.autograd.backward
+    clip_norm: float | None = None
 
     def update(self, loss: Tensor, before_step: Callable[[], None] | None = None) -> None:
-        """Clears gradients, back-propagates ``loss``, calls ``before_step``, steps the optimiser."""
+        """Clears gradients, back-propagates ``loss``, calls ``before_step``, clips, steps the optimiser."""
         self.optimizer.zero_grad()
         self.backward(loss)
         if before_step is not None:
             before_step()
+        if self.clip_norm is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.optimizer.step()
         # Mixed precision remembers the cast weights; a second update in the same step must see the new ones.
         torch.clear_autocast_cache()
@@ -108,7 +113,7 @@ class TrainingRun:
         optimizer = make_optimizer(self.method, self.training)
         schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(self.training, epoch, stage.epochs))
         wrapped = cast(Optimizer, self.fabric.setup_optimizers(optimizer))
-        updater = Updater(wrapped, backward=self.fabric.backward)
+        updater = Updater(wrapped, backward=self.fabric.backward, clip_norm=self.training.clip_norm)
         done, best, selected, best_state = 0, -math.inf, 0, dict[str, Tensor]()
         if resume is not None:
             self.curves = list(resume.curves)
@@ -206,10 +211,13 @@ def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
 
 
 def learning_rate_factor(training: Training, epoch: int, epochs: int) -> float:
-    """Factor of the learning rate in ``epoch`` (from 0) of a stage of ``epochs``."""
+    """Factor of the learning rate in ``epoch`` (from 0) of a stage of ``epochs``.
+
+    Steps come at the same shares of every stage, ``schedule.epochs / training.epochs``, however short it is.
+    """
     schedule = training.schedule
     if isinstance(schedule, Step):
-        return schedule.factor ** (epoch // schedule.epochs)
+        return schedule.factor ** (epoch * training.epochs // (epochs * schedule.epochs))
     if isinstance(schedule, Cosine):
         return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
     return 1.0

@@ -54,6 +54,18 @@ def test_it_is_part_of_the_label(load: Callable[..., Suite]) -> None:
     assert labels[:2] == ["plain", "plain (training.optimizer.lr=0.5, training.batch_size=8)"]
 
 
+def test_a_method_may_clip_gradients_or_not(load: Callable[..., Suite]) -> None:
+    text = TEXT.replace("batch_size: 8", "clip_norm: null").replace("schedule: cosine", "clip_norm: 2.5")
+    suite = load(text + "  clip_norm: 1.0\n")
+    assert [entry.training.clip_norm for entry in suite.methods] == [1.0, None, 2.5]
+    assert load(yaml.safe_dump(suite.resolved())).methods == suite.methods
+
+
+def test_a_limit_that_is_not_set_leaves_a_training_as_it_was() -> None:
+    assert "clip_norm" not in Training().model_dump()
+    assert Training(clip_norm=1.0).model_dump()["clip_norm"] == 1.0
+
+
 def test_the_command_line_can_set_it(load: Callable[..., Suite]) -> None:
     suite = load(TEXT, settings=("methods.0.training.optimizer.lr=0.9", "training.epochs=2"))
     assert suite.methods[0].training.optimizer.lr == 0.9

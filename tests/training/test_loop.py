@@ -121,6 +121,7 @@ def regress(
     stage: str = "train",
     factors: Sequence[float] | None = None,
     seed: int = 3,
+    clip_norm: float = math.inf,
 ) -> Iterator[tuple[Array, float]]:
     """Soft-max regression in NumPy. Yields the weights ``[W | b]`` and the mean loss after each epoch."""
     inputs = np.hstack([INPUTS, np.ones((SAMPLES, 1))])
@@ -136,6 +137,7 @@ def regress(
             share = score / score.sum(axis=1, keepdims=True)
             losses.append(-np.log((share * truth).sum(axis=1)).mean())
             gradient = (share - truth).T @ x / len(rows)
+            gradient = gradient * min(1.0, clip_norm / (np.linalg.norm(gradient) + 1e-6))
             step += 1
             if isinstance(settings, AdamW):
                 weights = weights - lr * settings.weight_decay * weights
@@ -220,6 +222,42 @@ def test_stages(name: str, train: SplitTensors, fabric: Fabric) -> None:
     assert selected == 2
     assert reports == [(epoch.stage, epoch.epoch) for epoch in curves]
     assert reports == [*itertools.product(["first"], [1, 2, 3, 4]), *itertools.product(["second"], [1, 2])]
+
+
+class InTwoStages(Linear):
+    """Spends half of the epochs on each."""
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        return [Stage("first", epochs // 2), Stage("second", epochs - epochs // 2)]
+
+
+def test_every_stage_has_its_share_of_a_step_schedule(train: SplitTensors, fabric: Fabric) -> None:
+    """A step after 4 of 6 epochs comes after 2 of 3; counted in epochs, neither stage would see it."""
+    method, settings = InTwoStages(), OPTIMIZERS["momentum"]
+    weights = method.weights()
+    for stage in ("first", "second"):
+        *_, (weights, _) = regress(weights, settings, 3, stage=stage, factors=[1.0, 1.0, 0.1])
+    schedule = Step(epochs=4, factor=0.1)
+    fit_linear(method, train, fabric, epochs=6, optimizer=settings, schedule=schedule, selection="last")
+    np.testing.assert_allclose(method.weights(), weights, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "step", "stage", "drops"),
+    [
+        (100, 70, 100, [70]),
+        (100, 70, 50, [35]),
+        (100, 70, 33, [24]),  # the first epoch that begins after 70 % of them, 23.1
+        (100, 30, 50, [15, 30, 45]),
+        (10, 3, 10, [3, 6, 9]),
+        (49, 7, 7, [1, 2, 3, 4, 5, 6]),  # exact where 1/7 is not
+        (20, 70, 20, []),
+    ],
+)
+def test_where_the_steps_of_a_schedule_lie(epochs: int, step: int, stage: int, drops: list[int]) -> None:
+    training = Training(epochs=epochs, schedule=Step(epochs=step, factor=0.5))
+    factors = [learning_rate_factor(training, epoch, stage) for epoch in range(stage)]
+    assert factors == [0.5 ** sum(drop <= epoch for drop in drops) for epoch in range(stage)]
 
 
 # -- the selected epoch ---------------------------------------------------------------------------
@@ -459,6 +497,35 @@ def test_gradients_can_be_modified_before_the_step(train: SplitTensors, fabric: 
     expected = [weights for weights, _ in regress(method.weights(), backwards, 2)]
     fit_linear(method, train, fabric, epochs=2, optimizer=OPTIMIZERS["sgd"], selection="last")
     np.testing.assert_allclose(method.weights(), expected[-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_clipped_gradients(name: str, train: SplitTensors, fabric: Fabric) -> None:
+    """The limit lies between the norms of the batches' gradients, so some are clipped and some are not."""
+    method, clip_norm = Linear(), 0.35
+    expected = [weights for weights, _ in regress(method.weights(), OPTIMIZERS[name], 4, clip_norm=clip_norm)]
+    free = [weights for weights, _ in regress(method.weights(), OPTIMIZERS[name], 4)]
+    optimizer = OPTIMIZERS[name]
+    fit_linear(method, train, fabric, epochs=4, optimizer=optimizer, selection="last", clip_norm=clip_norm)
+    np.testing.assert_allclose(method.weights(), expected[-1], rtol=1e-9)
+    assert np.abs(expected[-1] - free[-1]).max() > 1e-3
+
+
+def test_the_norm_that_is_clipped_is_of_all_parameters_as_the_method_leaves_them() -> None:
+    """Also of those in other groups of the optimiser; those without gradient count for nothing."""
+    one, other, idle = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    groups = [{"params": [one, idle]}, {"params": [other], "lr": 0.5}]
+    updater = Updater(torch.optim.SGD(groups, lr=1.0), clip_norm=1.0)
+
+    def treble() -> None:
+        for parameter in (one, other):
+            assert parameter.grad is not None
+            parameter.grad *= 3
+
+    updater.update(one[0] + (other * torch.tensor([2.0, 2.0])).sum(), treble)  # norm 3, trebled 9
+    torch.testing.assert_close(one.detach(), torch.tensor([-1 / 3, 0.0]))
+    torch.testing.assert_close(other.detach(), torch.tensor([-1 / 3, -1 / 3]))
+    assert not idle.any()
 
 
 # -- logs and divergence --------------------------------------------------------------------------
