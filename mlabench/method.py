@@ -17,13 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from mlabench.authors import AuthorsTraining, UnfitOptimizers
 from mlabench.datasets import Task
 from mlabench.encoders import Encoder
 from mlabench.hyperparameters import Hyperparameters
+from mlabench.optimizers import SGD, Adam, AdamW, Constant, Cosine, Step
 
 __all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "AuthorsTraining",
     "Batch",
     "Claim",
+    "Constant",
+    "Cosine",
     "Hyperparameters",
     "LabelledSplit",
     "Limit",
@@ -32,7 +40,9 @@ __all__ = [
     "Prediction",
     "Progress",
     "Stage",
+    "Step",
     "Task",
+    "UnfitOptimizers",
     "absent_as_zero",
     "present_only",
 ]
@@ -190,6 +200,10 @@ class Method(nn.Module):
     limits: ClassVar[Mapping[Limit, str]] = {}
     #: What its source claims of it, for ``suites/verify.yaml`` to check on data made for that.
     claims: ClassVar[tuple[Claim, ...]] = ()
+    #: The training its source uses, for suites that say ``training: authors``; None if the source does not say.
+    authors_training: ClassVar[AuthorsTraining | None] = None
+    #: Optimisers that neutralise it; plans and reports mark such a training.
+    unfit_optimizers: ClassVar[UnfitOptimizers | None] = None
     #: Whether a sample's prediction is the same whatever shares its batch. False is for reproducing published code
     #: that is not so: its scores depend on the batch size of the evaluation, as listings say.
     predicts_per_sample: ClassVar[bool] = True

@@ -35,6 +35,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from mlabench.authors import AuthorsTraining, UnfitOptimizers
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters, Values
 
@@ -56,6 +57,8 @@ class About(BaseModel):
     version: int = 1
     limits: dict[str, str] = {}
     claims: tuple[str, ...] = ()
+    authors_training: AuthorsTraining | None = None
+    unfit_optimizers: UnfitOptimizers | None = None
     predicts_per_sample: bool = True
     reads: tuple[str, ...] = ("features",)
     twin_of: str = ""

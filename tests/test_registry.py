@@ -99,6 +99,8 @@ def test_what_is_remembered_is_what_the_class_says(kind: Kind, name: str) -> Non
     assert about.version == getattr(imported, "version", 1)
     assert about.limits == getattr(imported, "limits", {})
     assert about.claims == getattr(imported, "claims", ())
+    assert about.authors_training == getattr(imported, "authors_training", None)
+    assert about.unfit_optimizers == getattr(imported, "unfit_optimizers", None)
     assert about.predicts_per_sample == getattr(imported, "predicts_per_sample", True)
     assert about.reads == getattr(imported, "reads", ("features",))
     assert about.twin_of == getattr(imported, "twin_of", "")
