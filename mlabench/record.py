@@ -11,8 +11,8 @@ from mlabench.missing import Missing
 from mlabench.trial import Frozen, Trial
 
 #: Version of the record format; readers refuse newer ones. 2: linear probes. 3: best possible accuracies.
-#: 4: Brier scores.
-SCHEMA_VERSION = 4
+#: 4: Brier scores. 5: the last epoch beside the selected one.
+SCHEMA_VERSION = 5
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -123,6 +123,9 @@ class Record(Frozen):
         failure: The reason, if failed.
         selected_epoch: Epoch (from 1, in the last stage) whose weights were evaluated.
         evaluations: By key of the test pattern (:attr:`Missing.key`).
+        last: The weights after the last epoch that ran, in place of the selected one's, under the pattern of the
+            training; without a linear probe. For ``selection: best_val`` only. None in older records, and where those
+            weights predict what is not a finite number.
         curves: One entry per epoch.
         parameters: Number of trainable parameters.
         cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
@@ -142,6 +145,7 @@ class Record(Frozen):
     failure: Failure | None = None
     selected_epoch: int | None = None
     evaluations: dict[str, Evaluation] = Field(default_factory=dict)
+    last: Evaluation | None = None
     curves: list[Epoch] = Field(default_factory=list)
     parameters: int | None = None
     notes: list[str] = Field(default_factory=list)
@@ -157,7 +161,14 @@ class Record(Frozen):
             last = [epoch.epoch for epoch in self.curves if epoch.stage == self.curves[-1].stage]
             if last != list(range(1, len(last) + 1)) or self.selected_epoch not in last:
                 raise ValueError("the selected epoch is not one of the last stage")
+        if self.last is not None and self.last.missing.key != self.trial.missing.key:
+            raise ValueError("the evaluation of the last epoch has another pattern than the training")
         return self
+
+    @property
+    def last_epoch(self) -> int | None:
+        """The last epoch that ran, in the last stage; None if nothing was recorded of the epochs."""
+        return self.curves[-1].epoch if self.curves else None
 
     def oracle_gap(self, key: str) -> float | None:
         """How much choosing the epoch on the test split would have raised the fused accuracy under ``key``.

@@ -16,7 +16,7 @@ from mlabench.statistics import brier_scores
 from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
 from mlabench.training.metrics import evaluate, score, softmax
 from mlabench.training.probe import linear_probe, project
-from mlabench.training.tensors import SplitTensors, predict
+from mlabench.training.tensors import Outputs, SplitTensors, predict
 
 #: Puts a split on the device under a missing pattern.
 MakeTensors = Callable[[Split, Missing], SplitTensors]
@@ -32,12 +32,7 @@ def evaluate_all(
     samples = SampleSet(np.array(data.test.ids), np.array(data.test.groups), labels)
     arrays: Arrays = {"ids": samples.ids, "labels": labels, "groups": samples.groups}
     for missing in tests:
-        split = tensors(data.test, missing)
-        outputs = predict(method, split, fabric)
-        present = split.present.cpu().numpy()
-        evaluation = evaluate(
-            missing, modalities, labels, present, outputs.fused, outputs.unimodal, outputs.embedding, outputs.weight
-        )
+        evaluation, present, outputs = evaluate_under(missing, method, data, tensors, fabric)
         arrays[f"{missing.key}/present"] = present
         arrays[f"{missing.key}/fused"] = outputs.fused
         for modality, logits in outputs.unimodal.items():
@@ -51,9 +46,6 @@ def evaluate_all(
         outcomes[missing.key] = PatternOutcomes(present, correct, brier)
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
-        if data.bayes:
-            best = best_accuracies(data.bayes, modalities, present)
-            evaluation = evaluation.model_copy(update={"bayes": best})
         if missing == Missing():
             probe = _probe_encoders(method, data, outputs.embedding, tensors, fabric)
             evaluation = evaluation.model_copy(update={"probe": probe})
@@ -62,6 +54,19 @@ def evaluate_all(
                     arrays[f"{missing.key}/projection/{modality}"] = points
         evaluations[missing.key] = evaluation
     return evaluations, TrialOutcomes(samples, modalities, outcomes), arrays
+
+
+def evaluate_under(
+    missing: Missing, method: Method, data: Data, tensors: MakeTensors, fabric: Fabric
+) -> tuple[Evaluation, NDArray[np.bool_], Outputs]:
+    """The evaluation under one test pattern, without a probe; the pattern ``[N, M]``; and the predictions."""
+    split = tensors(data.test, missing)
+    outputs = predict(method, split, fabric)
+    present, modalities = split.present.cpu().numpy(), data.task.modalities
+    scored = outputs.fused, outputs.unimodal, outputs.embedding, outputs.weight
+    evaluation = evaluate(missing, modalities, data.test.labels, present, *scored)
+    best = best_accuracies(data.bayes, modalities, present) if data.bayes else {}
+    return evaluation.model_copy(update={"bayes": best}), present, outputs
 
 
 def _probe_encoders(

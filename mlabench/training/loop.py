@@ -65,13 +65,15 @@ class Observers:
     ``validate`` gives accuracies on the validation split, of which ``multimodal`` decides ``best_val``. ``watch_test``
     gives fused test accuracies per pattern key; the loop asks in the last stage only and passes them on, unless the
     selection is ``best_test``, which takes the first of them in every stage. ``measure`` encloses all that is training,
-    so that evaluations are left out.
+    so that evaluations are left out. ``discard`` is called at the end of the training, while the method still has the
+    weights of the last epoch, if those of another one are selected.
     """
 
     validate: Callable[[], dict[str, float]]
     watch_test: Callable[[], dict[str, float]]
     report: Callable[[Epoch], None]
     measure: Callable[[], AbstractContextManager[None]] = nullcontext
+    discard: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -140,6 +142,8 @@ class TrainingRun:
                 snapshot = Snapshot(place, epoch + 1, self.curves, best, selected, best_state, state, steps)
                 self.checkpoints.save(snapshot)
             self.observers.report(self.curves[-1])
+        if is_last and selected != self.curves[-1].epoch:
+            self.observers.discard()
         self.method.load_state_dict(best_state)
         return selected
 

@@ -26,12 +26,13 @@ from mlabench.training.devices.data_parallel import share_out
 from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.devices.processes import process_group
 from mlabench.training.environment import describe_environment, method_source
-from mlabench.training.evaluation import evaluate_all
+from mlabench.training.evaluation import evaluate_all, evaluate_under
 from mlabench.training.frozen_features import drop_frozen_networks
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.loggers import sending_curves
 from mlabench.training.loop import Observers, TrainingRun, stable_seed
+from mlabench.training.metrics import NotFiniteError
 from mlabench.training.stopping import SuspendedError
 from mlabench.training.tensors import SplitTensors, accuracies
 from mlabench.trial import Trial
@@ -142,10 +143,25 @@ class _Process:
         if self.tests:
             with self.clock.phase("evaluate"):
                 evaluations, outcomes, arrays = evaluate_all(method, data, self.tests, self._tensors, self.fabric)
+        if self.keeps_last and trained.selected_epoch == trained.last_epoch:
+            last = trained.last or evaluations.get(self.trial.missing.key) or self._own_evaluation(method, data)
+            trained = trained.model_copy(update={"last": last and last.model_copy(update={"probe": None})})
         notes = [*data.notes, *data.split_notes, *_left_out(data.skipped)]
         new = {"schema_version": SCHEMA_VERSION, "trial": self.trial, "evaluations": evaluations, "notes": notes}
         predictions = None if self.options.keep == "outcomes" else arrays
         return trained.model_copy(update=new), outcomes, predictions, self._weights_to_keep(method)
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is evaluated beside the selected one."""
+        return bool(self.tests) and self.trial.training.selection == "best_val"
+
+    def _own_evaluation(self, method: Method, data: Data) -> Evaluation | None:
+        """Under the pattern of the training; None if the predictions are not finite numbers."""
+        try:
+            return evaluate_under(self.trial.missing, method, data, self._tensors, self.fabric)[0]
+        except NotFiniteError:
+            return None
 
     def _load(self) -> tuple[Data, dict[str, Encoder]]:
         data = load_data(self.trial)
@@ -179,12 +195,19 @@ class _Process:
             report(epoch.stage, done, done + budget[epoch.stage] - epoch.epoch)
             log(epoch, done)
 
+        last: list[Evaluation | None] = []
+
+        def discard() -> None:
+            if self.keeps_last:
+                last.append(self._own_evaluation(method, data))
+
         meter = Meter(method, fabric.device)
         observers = Observers(
             validate=lambda: accuracies(method, validation, fabric),
             watch_test=lambda: {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()},
             report=report_epoch,
             measure=meter.running,
+            discard=discard,
         )
         with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
             seed = trial.training_seed
@@ -202,6 +225,7 @@ class _Process:
             status="ok",
             curves=curves,
             selected_epoch=selected,
+            last=last[0] if last else None,
             parameters=sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
             cost=cost,
             environment={**environment, "devices": fabric.world_size, "compiled": self.options.compile},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -325,6 +326,36 @@ def test_every_stage_has_patience_of_its_own(train: SplitTensors, fabric: Fabric
     ]
     assert selected == 1
     assert method.passes == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "training", "ends"),
+    [
+        ([0.1, 0.7, 0.5, 0.2], {"epochs": 4}, [4]),
+        ([0.1, 0.7, 0.5, 0.9], {"epochs": 4}, []),  # nothing is lost
+        ([0.1, 0.7, 0.5, 0.6, 0.9], {"epochs": 5, "patience": 2}, [4]),
+        ([0.1, 0.7, 0.5, 0.2], {"epochs": 4, "selection": "last"}, []),
+    ],
+)
+def test_the_last_weights_can_be_looked_at_before_they_are_discarded(
+    scores: list[float], training: dict[str, Any], ends: list[int], train: SplitTensors, fabric: Fabric
+) -> None:
+    method = Linear()
+    seen: list[int] = []
+    watch = replace(observers(scores), discard=lambda: seen.append(int(method.passes)))
+    fit_linear(method, train, fabric, watch=watch, **training)
+    assert seen == ends
+
+
+def test_only_the_last_stage_discards_weights_for_good(train: SplitTensors, fabric: Fabric) -> None:
+    method = Linear(Stage("first", 3), Stage("second", 3))
+    seen: list[Array] = []
+    watch = replace(observers([0.9, 0.1, 0.1, 0.8, 0.7, 0.6]), discard=lambda: seen.append(method.weights()))
+    start = method.weights()
+    fit_linear(method, train, fabric, watch=watch, optimizer=OPTIMIZERS["sgd"])
+    first, *_ = [weights for weights, _ in regress(start, OPTIMIZERS["sgd"], 1, stage="first")]
+    *_, (last, _) = regress(first, OPTIMIZERS["sgd"], 3, stage="second")
+    np.testing.assert_allclose(seen, [last], rtol=1e-9)
 
 
 @pytest.mark.parametrize("selection", ["last", "best_test"])

@@ -25,6 +25,7 @@ from mlabench.training import one_trial as runner
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.one_trial import build_method, run_trial
+from mlabench.training.stopping import SuspendedError
 from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors
 from mlabench.trial import Adam, Component, DatasetComponent, Training, Trial
 from tests.command_line import lasting
@@ -181,6 +182,78 @@ def test_the_evaluated_model_is_that_of_the_selected_epoch(selection: str, store
         record.evaluations["balanced-0.5"].multimodal.accuracy, abs=1e-6
     )
     assert record.oracle_gap("balanced-0.5") == pytest.approx(max(curve) - curve[best], abs=1e-6)
+
+
+LATER = {"epochs": 6, "optimizer": Adam(lr=0.02)}
+
+
+@pytest.mark.parametrize("method", ["concat", "mla", "mmin"])
+@pytest.mark.parametrize("tests", [(HALF, AUDIO), (Missing(),)], ids=["own", "other"])
+def test_the_last_epoch_is_evaluated_beside_the_selected_one(
+    method: str, tests: tuple[Missing, ...], store: Store
+) -> None:
+    """As the training that selects it would evaluate it, under the pattern of the training."""
+    record = run(small_trial(method, **LATER), store, *tests)
+    assert (record.selected_epoch == record.last_epoch) == (method == "mla")
+    if method != "mmin":  # whose second stage begins at the selected epoch of the first
+        (expected,) = run(small_trial(method, **LATER, selection="last"), store, HALF).evaluations.values()
+        assert record.last == expected
+    assert record.last is not None
+    assert record.last.missing == HALF
+    assert record.last.multimodal.accuracy == pytest.approx(record.curves[-1].test[HALF.key], abs=1e-6)
+
+
+def test_it_is_another_evaluation_only_where_it_is_another_epoch(store: Store) -> None:
+    found = {}
+    for epochs in range(1, 7):
+        record = run(small_trial(epochs=epochs, optimizer=Adam(lr=0.02)).model_copy(update={"missing": Missing()}),
+                     store, Missing())  # fmt: skip
+        evaluation = record.evaluations["complete"].model_copy(update={"probe": None})
+        found[record.selected_epoch == record.last_epoch] = evaluation == record.last
+    assert found == {True: True, False: False}
+
+
+def test_the_last_epoch_with_patience_is_the_last_that_ran(store: Store) -> None:
+    record = run(small_trial(epochs=30, patience=2, optimizer=Adam(lr=0.02)), store)
+    assert record.last_epoch is not None
+    assert record.selected_epoch == record.last_epoch - 2
+    (expected,) = run(
+        small_trial(epochs=record.last_epoch, selection="last", optimizer=Adam(lr=0.02)), store
+    ).evaluations.values()
+    assert record.last == expected
+
+
+def test_the_last_epoch_is_evaluated_after_an_interruption(store: Store, tmp_path: Path) -> None:
+    trial, unbroken = small_trial("mmin", **LATER), Store(tmp_path / "unbroken")
+    epochs = iter(epoch for epoch in range(1, 7) for _ in range(2))  # asked twice after each
+    with pytest.raises(SuspendedError):
+        run_trial(
+            Job(trial, (HALF,)), store, RunOptions("cpu", checkpoint_every=1), should_stop=lambda: next(epochs) == 3
+        )
+    assert run(trial, store).last == run(trial, unbroken).last
+    assert lasting(store.root) == lasting(unbroken.root)
+
+
+def test_what_is_known_of_the_last_epoch_stays(store: Store) -> None:
+    """When patterns are added to kept weights, which are those of the selected epoch."""
+    trial = small_trial(**LATER)
+    first = run(trial, store)
+    assert first.selected_epoch != first.last_epoch
+    assert run(trial, store, AUDIO).last == first.last
+    arrays, weights = store.predictions(trial.id), (store.folder(trial.id) / MODEL).read_bytes()
+    older = first.model_copy(update={"last": None, "schema_version": 4})
+    store.write(older, arrays, weights, store.outcomes(trial.id))
+    assert run(trial, store, AUDIO).last is None
+
+
+@pytest.mark.parametrize("selection", ["last", "best_test"])
+def test_other_selections_have_no_last_epoch_of_their_own(selection: str, store: Store) -> None:
+    assert run(small_trial(selection=selection), store).last is None
+
+
+def test_who_never_sees_the_test_split_evaluates_no_epoch_on_it(store: Store) -> None:
+    record = run_trial(Job(small_trial(**LATER), ()), store, CPU)
+    assert (record.status, record.last) == ("ok", None)
 
 
 @pytest.mark.parametrize(("seed", "selection", "watched"), [(1, "best_val", False), (1, "best_test", True)])
