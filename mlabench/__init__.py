@@ -107,7 +107,7 @@ def run(
     changes = _overrides(methods, seeds, folds, rates, dataset, limit, precision, settings)
     plans = _plans(suite, replace(changes, until_width=until_width, max_repeats=max_repeats))
     store = Store(Path(results))
-    session = Session.open(store, Console(quiet=quiet, highlight=False), jobs, options)
+    session = Session.open(store, Console(quiet=quiet, highlight=False), jobs, options, plans=tuple(plans))
     for at, one in enumerate(plans):
         plans[at], failed = run_until(one, Overwrite(overwrite), session, contrasts)
         if failed and fail_fast:

@@ -172,7 +172,9 @@ def run(
         submit_plans(commanded, store, console, strategy, options, resources, processes)
         return
     failed, stop = 0, StopRequest(time_budget)
-    session = Session.open(store, console, jobs, options, trials_per_device=trials_per_device, should_stop=stop)
+    session = Session.open(
+        store, console, jobs, options, trials_per_device=trials_per_device, should_stop=stop, plans=commanded
+    )
     for plan in commanded:
         try:
             with stop:

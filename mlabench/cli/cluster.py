@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +41,7 @@ def slurm_resources(
 
 
 def submit_plans(
-    plans: Iterable[Plan],
+    plans: Sequence[Plan],
     store: Store,
     console: Console,
     overwrite: Overwrite,
@@ -54,13 +54,10 @@ def submit_plans(
     from mlabench.words import counted
 
     jobs: dict[str, Job] = {}
-    names = []
+    names = [plan.name for plan in plans]
     for plan in plans:
         store.write_plan(plan)
-        names.append(plan.name)
-        for job in jobs_to_run(survey(plan, store), overwrite):
-            tests = (*jobs.get(job.trial.id, job).tests, *job.tests)  # those of all plans that share the trial
-            jobs[job.trial.id] = replace(job, tests=tuple({test.key: test for test in tests}.values()))
+        jobs.update({job.trial.id: job for job in jobs_to_run(survey(plan, store), overwrite, plans)})
     if not jobs:
         console.print(f"{', '.join(names)}: nothing to run.", markup=False)
         return

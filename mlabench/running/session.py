@@ -34,6 +34,8 @@ class Session:
         workers: Processes at most; 0 to run jobs in this process, one after the other.
         options: How trials are run.
         should_stop: Whether to save what is under way at the end of its epoch and to begin nothing more.
+        plans: All that will run, one after the other. A trial that several share is evaluated under the patterns of
+            all when the first trains it, so that none has to train it again where weights are not kept.
     """
 
     store: Store
@@ -41,6 +43,7 @@ class Session:
     workers: int
     options: RunOptions
     should_stop: Callable[[], bool] = lambda: False
+    plans: Sequence[Plan] = ()
 
     @classmethod
     def open(
@@ -52,12 +55,13 @@ class Session:
         *,
         trials_per_device: int = 1,
         should_stop: Callable[[], bool] = lambda: False,
+        plans: Sequence[Plan] = (),
     ) -> Session:
         """A session on the devices of this machine; with ``jobs`` None on all of them."""
         gpus = visible_gpus(options.device, options.devices_per_trial)
         if jobs is None:
             jobs = default_jobs(options.device, gpus, trials_per_device, options.devices_per_trial)
-        return cls(store, console, jobs, replace(options, gpus=gpus), should_stop)
+        return cls(store, console, jobs, replace(options, gpus=gpus), should_stop, plans)
 
     def __post_init__(self) -> None:
         if self.workers == 0 and self.options.trial_timeout is not None:
@@ -77,7 +81,7 @@ def run_plan(plan: Plan, overwrite: Overwrite, session: Session, seeds: Containe
     store, console = session.store, session.console
     store.write_plan(plan)
     standings = [entry for entry in survey(plan, store) if seeds is None or entry.trial.seed in seeds]
-    jobs = jobs_to_run(standings, overwrite)
+    jobs = jobs_to_run(standings, overwrite, session.plans)
     states = Counter(entry.state for entry in standings)
     tidy(store, [entry.trial.id for entry in standings if entry.state == State.DONE])
     failed = 0

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from statistics import mean, median
 from typing import Any
 
@@ -87,15 +88,21 @@ def _state(record: Record | None, tests: Iterable[Missing]) -> State:
     return State.DONE if all(test.key in record.evaluations for test in tests) else State.INCOMPLETE
 
 
-def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite) -> list[Job]:
-    """The jobs that an overwriting strategy leaves, with those that another process is on.
+def jobs_to_run(standings: Iterable[Standing], overwrite: Overwrite, plans: Iterable[Plan] = ()) -> list[Job]:
+    """The jobs that an overwriting strategy leaves, with those that another process is on, and the tests of all plans.
 
     They are waited for, so that the tables at the end are complete, and taken over should that process die. Where there
     are folds, those of one fold of one repeat follow each other: a worker keeps its data, and repeats get complete.
     """
     states = {State.MISSING, State.RUNNING, *_OVERWRITTEN[overwrite]}
     retrain = overwrite == Overwrite.ALWAYS
-    jobs = [Job(entry.trial, entry.tests, retrain, entry.seal) for entry in standings if entry.state in states]
+    left = [entry for entry in standings if entry.state in states]
+    tests: dict[str, dict[str, Missing]] = {entry.trial.id: {} for entry in left}
+    asked = chain(((entry.trial, entry.tests) for entry in left), *(plan.trials() for plan in plans))
+    for trial, patterns in asked:
+        if trial.id in tests:
+            tests[trial.id].update({pattern.key: pattern for pattern in patterns})
+    jobs = [Job(entry.trial, tuple(tests[entry.trial.id].values()), retrain, entry.seal) for entry in left]
     parts = [(job.trial.seed, job.trial.fold) if job.trial.fold else None for job in jobs]
     place = {part: at for at, part in enumerate(dict.fromkeys(parts))}
     return [job for _, job in sorted(zip(parts, jobs, strict=True), key=lambda one: place[one[0]])]

@@ -112,6 +112,14 @@ def test_what_is_left_to_run(overwrite: Overwrite, left: list[Trial], store: Sto
     assert all(job.tests == ((COMPLETE, HALF) if job.trial == INCOMPLETE else (COMPLETE,)) for job in jobs)
 
 
+def test_a_shared_trial_is_trained_once_for_all_plans(run: Callable[..., tuple[int, str]], pool: FakePool) -> None:
+    later = PlannedTrial(label="Concat", trial=NEW, tests=(HALF, COMPLETE))
+    elsewhere = PlannedTrial(label="Concat", trial=make_trial(seed=10), tests=(HALF,))
+    others = Plan(name="other", modalities=("audio",), cells=(later, elsewhere))
+    run(plan(NEW), plans=(plan(NEW), others))
+    assert [(job.trial, job.tests) for job in pool.jobs] == [(NEW, (COMPLETE, HALF))]
+
+
 # -- how long it will take ------------------------------------------------------------------------
 
 
@@ -175,8 +183,12 @@ class FakePool:
     """Finishes every job at once; those with an odd seed fail."""
 
     def __init__(self) -> None:
-        self.launched: list[Trial] = []
+        self.jobs: list[Job] = []
         self.workers = 0
+
+    @property
+    def launched(self) -> list[Trial]:
+        return [job.trial for job in self.jobs]
 
     def __call__(
         self,
@@ -189,7 +201,7 @@ class FakePool:
     ) -> None:
         self.workers = workers
         for job in jobs:
-            self.launched.append(job.trial)
+            self.jobs.append(job)
             tell(Finished(job.trial.id, "too odd" if job.trial.seed % 2 else "", 1.0))
 
 
