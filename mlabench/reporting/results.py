@@ -69,6 +69,12 @@ class Results:
         return tuple(points.sort_values("rate", kind="stable", na_position="last")["setting"])
 
     @cached_property
+    def rates(self) -> dict[str, float]:
+        """The settings that have a rate of their own, ascending: of several protocols those of the first."""
+        points = self.on_axis()[["setting", "rate"]].dropna().drop_duplicates("rate").sort_values("rate")
+        return dict(zip(points["setting"], points["rate"], strict=True))
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The methods that have a row, in the suite's order."""
         return tuple(self.scores["label"].unique())

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from mlabench.statistics import Interval, Outcomes, Summary, distinguishable, summarise
+from mlabench.statistics import Interval, Outcomes, Summary, holm, p_of_difference, summarise
+
+#: Largest p-value, after Holm's correction, at which a difference counts.
+LEVEL = 0.05
 
 #: Longer tables are left to the files and the page.
 TERMINAL_ROWS = 24
@@ -22,7 +25,7 @@ class Cell:
 
     An interval or words stand in place of mean and spread. Of the ``planned`` runs, ``failed`` and ``missing`` ones are
     not there. ``form`` is how the number is written; ``outcomes`` stand behind it sample by sample, if they are known;
-    ``best`` is the best of its column and group, or not distinguishable from it.
+    ``best`` is the best of its column and group, or not shown to be worse.
     """
 
     summary: Summary = _NOTHING
@@ -136,22 +139,23 @@ class Table:
         return f"{self.note} {self.conditions}"
 
     def with_best(self) -> Table:
-        """The same table with the best cells marked, and those not distinguishable from them; the note says so.
+        """The same table with the best cells marked, and those not shown to be worse; the note says so.
 
         Only means over all planned runs compete: the seeds that survived may flatter a method. What looks
-        equal is equal, and a cell without a rival does not win. Where the outcomes are known, so is a cell
-        whose paired difference from the best has an interval with zero in it.
+        equal is equal, and a cell without a rival does not win. Where the outcomes are known, a cell is worse that
+        is so in pairs, after Holm's correction over the comparisons with the best: as verdicts have it.
         """
         if not any(column.ranked for column in self.columns):
             return self
-        rows = []
-        for row in self.rows:
-            rivals = [other for other in self.rows if other.group == row.group]
-            cells = tuple(
-                replace(cell, best=column.ranked and _wins(cell, [rival.cells[place] for rival in rivals]))
-                for place, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True))
-            )
-            rows.append(replace(row, cells=cells))
+        rows = list(self.rows)
+        for group in dict.fromkeys(row.group for row in rows):
+            places = [place for place, row in enumerate(rows) if row.group == group]
+            columns = zip(*(rows[place].cells for place in places), strict=True)
+            marked = [
+                _marked(cells) if column.ranked else cells for column, cells in zip(self.columns, columns, strict=True)
+            ]
+            for place, cells in zip(places, zip(*marked, strict=True), strict=True):
+                rows[place] = replace(rows[place], cells=cells)
         return replace(self, rows=tuple(rows), note=f"{self.note.rstrip()} {self._bold}")
 
     @property
@@ -162,30 +166,32 @@ class Table:
         if all(cell.outcomes is None for row in self.rows for cell in row.cells):
             return f"{best}."
         return (
-            f"{best}, and the accuracies whose paired difference from it, where predictions are stored, has a 95 % "
-            "interval (uncorrected) with 0 in it."
+            f"{best}, and the accuracies that are not shown to be worse, where predictions are stored: in pairs, "
+            "p > 0.05 after Holm's correction over the comparisons with the best."
         )
 
 
-def _wins(cell: Cell, rivals: Sequence[Cell]) -> bool:
-    rivals = [rival for rival in rivals if rival.complete]
-    if not cell.complete or len(rivals) < 2:
-        return False
-    highest = max(float(rival.mean) for rival in rivals)
-    if float(cell.mean) == highest:
-        return True
-    winner = max(rivals, key=lambda rival: rival.number or 0.0)
-    return not _distinguishable(cell.outcomes, winner.outcomes)
+def _marked(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that compete, the best marked and those not shown to be worse."""
+    rivals = [cell for cell in cells if cell.complete]
+    if len(rivals) < 2:
+        return list(cells)
+    first = max(rivals, key=lambda cell: cell.number or 0.0)
+    others = [cell for cell in rivals if cell is not first]
+    p_values = holm([_p_value(first, cell) for cell in others])
+    equal = [cell for cell, p in zip(others, p_values, strict=True) if p >= LEVEL or cell.mean == first.mean]
+    best = {id(cell) for cell in (first, *equal)}
+    return [replace(cell, best=id(cell) in best) for cell in cells]
 
 
-def _distinguishable(first: Outcomes | None, second: Outcomes | None) -> bool:
-    """Whether a difference shows in what is known; what is not known is taken at its face value."""
-    if first is None or second is None:
-        return True
+def _p_value(first: Cell, second: Cell) -> float:
+    """Of no difference in what is known; what is not known is taken at its face value."""
+    if first.outcomes is None or second.outcomes is None:
+        return 0.0
     try:
-        return distinguishable(first, second)
+        return p_of_difference(first.outcomes, second.outcomes)
     except ValueError:  # not of the same samples
-        return True
+        return 0.0
 
 
 def measure(rows: pd.DataFrame, score: str = "accuracy", outcomes: Outcomes | None = None) -> Cell:

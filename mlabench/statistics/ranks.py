@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, paired_trainings
+from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, p_of_difference, paired_trainings
 from mlabench.statistics.decisions import holm
 from mlabench.statistics.resampling import LEVEL, Interval, student_quantile
 
@@ -35,8 +35,7 @@ class Ranking:
 
     Attributes:
         intervals: The place of each method.
-        separability: The share of all pairs of methods that are distinguishable, with p-values corrected over all
-            pairs.
+        separability: The share of all pairs of methods that are distinguishable.
     """
 
     intervals: dict[str, RankInterval]
@@ -44,7 +43,7 @@ class Ranking:
 
     @property
     def top_group(self) -> tuple[str, ...]:
-        """The methods that may be first. The truly best is among them with a probability of 95 %."""
+        """The methods that may be first: those that none is shown to be better than."""
         return tuple(name for name, place in self.intervals.items() if place.low == 1)
 
 
@@ -53,8 +52,9 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
 
     The best place that a method may have is behind those that are shown to be better, the worst one before those that
     are shown to be worse (Mohamad, van Zwet, Goeman, 2022, Biometrics 78), so places never contradict comparisons, and
-    equal methods share theirs. A method's p-values are corrected over its comparisons by :func:`holm`: each interval by
-    itself covers the true place with 95 %. A percentile bootstrap of ranks does not where methods are nearly equal.
+    equal methods share theirs. P-values are corrected over all pairs by :func:`holm`: all intervals together cover the
+    true places with 95 %, and a pair that is told apart here is so in any smaller family of the same comparisons. A
+    percentile bootstrap of ranks does not cover them where methods are nearly equal.
 
     Args:
         outcomes: On the same samples, by method. A pair is compared over the seeds that both have; with a single
@@ -63,25 +63,24 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
     Raises:
         ValueError: If a pair is not about the same samples or folds, or has no seeds in common.
     """
-    names = list(outcomes)
-    p_values = np.ones((len(names), len(names)))
-    for one, other in combinations(range(len(names)), 2):
-        paired = in_pairs((outcomes[names[one]], outcomes[names[other]]))
-        if paired[0].trainings > 1:
-            p_values[one, other] = p_values[other, one] = distribution_of(paired, (1.0, -1.0)).p_value()
-    accuracy = np.array([outcome.accuracy for outcome in outcomes.values()])
-    places = {}
-    for index, name in enumerate(names):
-        others = np.arange(len(names)) != index
-        shown = np.array(holm(p_values[index, others].tolist())) < 1 - LEVEL
-        better, worse = accuracy[others] > accuracy[index], accuracy[others] < accuracy[index]
-        places[name] = RankInterval(
-            estimate=1 + int(better.sum()),
-            low=1 + int((shown & better).sum()),
-            high=len(names) - int((shown & worse).sum()),
+    accuracy = {name: outcome.accuracy for name, outcome in outcomes.items()}
+    pairs = [sorted(pair, key=accuracy.__getitem__) for pair in combinations(outcomes, 2)]
+    p_values = holm([_p_value(outcomes[worse], outcomes[better]) for worse, better in pairs])
+    shown = [pair for pair, p_value in zip(pairs, p_values, strict=True) if p_value < 1 - LEVEL]
+    places = {
+        name: RankInterval(
+            estimate=1 + sum(other > own for other in accuracy.values()),
+            low=1 + sum(name == worse for worse, _ in shown),
+            high=len(outcomes) - sum(name == better for _, better in shown),
         )
-    pairs = holm(p_values[np.triu_indices(len(names), 1)].tolist())
-    return Ranking(places, sum(p_value < 1 - LEVEL for p_value in pairs) / max(1, len(pairs)))
+        for name, own in accuracy.items()
+    }
+    return Ranking(places, len(shown) / max(1, len(pairs)))
+
+
+def _p_value(a: Outcomes, b: Outcomes) -> float:
+    p_value = p_of_difference(a, b)
+    return p_value if in_pairs((a, b))[0].trainings > 1 else 1.0
 
 
 def probability_better(a: Outcomes, b: Outcomes) -> Interval:

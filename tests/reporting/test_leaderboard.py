@@ -57,6 +57,19 @@ def test_methods_are_ranked_by_their_mean_over_the_rates(store: Store) -> None:
     assert [series.y[0] for series in found.chart.panels[0].series] == pytest.approx([75, 74, 65, 55])
 
 
+def test_several_rates_are_averaged_as_the_area_under_their_curve(store: Store) -> None:
+    rates, steep, flat = (0.0, 0.2, 0.8), (0.9, 0.5, 0.4), (0.7, 0.6, 0.5)
+    skills: dict[str, Skill] = {
+        label: (lambda _target, test, _seed, levels=levels: levels[rates.index(test.rate)])
+        for label, levels in {"Concat": steep, "MLA": flat}.items()
+    }
+    found = board(sweep(store, skills, rates=rates), store)
+    cells = {row.heads[1]: row.cells[0].number for row in found.table.rows}
+    for label, levels in {"Concat": steep, "MLA": flat}.items():
+        assert cells[label] == pytest.approx(100 * np.trapezoid(levels, rates) / 0.8)
+    assert "(trapezoidal rule), as Q2 compares it" in found.table.note
+
+
 def means(plan: Plan, store: Store) -> dict[str, Outcomes]:
     """Right and wrong, averaged over both rates."""
     evidence = Evidence(load(plan, store), store)
@@ -72,19 +85,16 @@ def test_places_follow_from_the_comparisons_in_pairs(store: Store) -> None:
     plan = sweep(store, SKILLS, rates=RATES, alike=False)
     known, found = means(plan, store), board(plan, store)
     shown = rows(found)
-    told_apart = []
-    for label, own in known.items():
-        others = [other for other in known if other != label]
-        tests = [compare(known[other], own) for other in others]
-        differ = [p < 0.05 for p in holm([test.p_value for test in tests])]
-        better = sum(differs and test.difference.estimate > 0 for differs, test in zip(differ, tests, strict=True))
-        worse = sum(differs and test.difference.estimate < 0 for differs, test in zip(differ, tests, strict=True))
-        first, last = 1 + better, 4 - worse
+    pairs = list(combinations(known, 2))
+    tests = [compare(known[a], known[b]) for a, b in pairs]
+    told_apart = [p < 0.05 for p in holm([test.p_value for test in tests])]
+    signs = [np.sign(test.difference.estimate) * apart for test, apart in zip(tests, told_apart, strict=True)]
+    for label in known:
+        ahead = [sign * (1 if a == label else -1) for (a, b), sign in zip(pairs, signs, strict=True) if label in (a, b)]
+        first, last = 1 + ahead.count(-1), 4 - ahead.count(1)
         assert shown[label][2] == (str(first) if first == last else f"{first}–{last}")
         row = next(row for row in found.table.rows if row.heads[1] == label)
         assert row.cells[0].best is (first == 1), "bold: who may be first"
-    pairs = list(combinations(known, 2))
-    told_apart = [p < 0.05 for p in holm([compare(known[a], known[b]).p_value for a, b in pairs])]
     assert 0 < sum(told_apart) < 6
     assert f"{100 * np.mean(told_apart):.0f} % of the 6 pairs of methods are distinguishable" in found.table.note
     # Which samples are right at each rate, counted.

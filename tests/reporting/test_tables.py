@@ -22,7 +22,7 @@ from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.reporting.table import Cell, Column, Row, Table, measure
 from mlabench.reporting.tables import formats
 from mlabench.reporting.tables.of_suite import build_tables
-from mlabench.statistics.comparisons import Interval, Summary
+from mlabench.statistics import Interval, Outcomes, Summary, compare, holm
 from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, PlannedTrial
 from tests.reporting import predicted
@@ -98,8 +98,9 @@ def test_rates_table_has_every_rate_and_their_mean(store: Store) -> None:
     values = 100 * np.array([[accuracy("MLA", MULTIMODAL, seed, rate) for rate in rates] for seed in (0, 1, 2)])
     row = shown.rows[-1]
     means = [cell.summary.mean for cell in row.cells]
-    assert means == pytest.approx([*values.mean(axis=0), values.mean()])
-    assert row.cells[-1].summary.std == pytest.approx(values.mean(axis=1).std(ddof=1))
+    areas = np.trapezoid(values, rates, axis=1) / 0.6
+    assert means == pytest.approx([*values.mean(axis=0), areas.mean()])
+    assert row.cells[-1].summary.std == pytest.approx(areas.std(ddof=1))
     assert "30.1 % at 30 %" in shown.caption
 
 
@@ -107,8 +108,9 @@ def test_a_seed_that_lacks_a_rate_is_not_in_the_mean_over_rates(store: Store) ->
     plan = sweep(store, ["Concat", "MLA"])
     store.write(failed(plan.cells[4].trial))  # Concat, 30 %, seed 1
     mean = tables_of(plan, store)["rates"].rows[0].cells[-1]
-    values = [np.mean([accuracy("Concat", MULTIMODAL, seed, rate) for rate in (0.0, 0.3, 0.6)]) for seed in (0, 2)]
-    assert mean.summary.mean == pytest.approx(100 * np.mean(values))
+    rates = (0.0, 0.3, 0.6)
+    values = [np.trapezoid([accuracy("Concat", MULTIMODAL, seed, rate) for rate in rates], rates) for seed in (0, 2)]
+    assert mean.summary.mean == pytest.approx(100 * np.mean(values) / 0.6)
     assert mean.status == "failed 1/3"
 
 
@@ -329,6 +331,17 @@ def test_a_narrow_terminal_breaks_no_number_and_drops_no_column() -> None:
     assert printed.getvalue().count("±0.5") == 18
 
 
+def test_bold_is_corrected_for_the_number_of_comparisons() -> None:
+    random = np.random.default_rng(3)
+    rates = [0.82, 0.5, *[0.76] * 6]
+    known = [Outcomes(random.random((4, 400)) < rate, np.arange(400), tuple(range(4))) for rate in rates]
+    cells = tuple(Cell(Summary(own.accuracy, 0.5, 4), planned=4, outcomes=own) for own in known)
+    assert known[0].accuracy == max(own.accuracy for own in known)
+    plain = [compare(known[0], own).p_value for own in known[1:]]
+    assert [cell[0] for cell in best(table(cells))] == [True, *(p >= 0.05 for p in holm(plain))]
+    assert any(p < 0.05 <= corrected for p, corrected in zip(plain, holm(plain), strict=True))
+
+
 def test_what_cannot_be_told_from_the_best_is_bold_too(store: Store) -> None:
     levels = {"MLA": 0.80, "Concat": 0.79, "Late fusion": 0.60}
     skills = {label: partial(_level, level) for label, level in levels.items()}
@@ -337,7 +350,7 @@ def test_what_cannot_be_told_from_the_best_is_bold_too(store: Store) -> None:
     fused = {row.heads[0]: row.cells[3].best for row in tables["main"].rows}
     assert fused == {"MLA": True, "Concat": True, "Late fusion": False}
     assert [row.cells[-1].best for row in tables["rates"].rows] == [True, True, False]  # the mean over rates
-    assert "whose paired difference from it, where predictions are stored, has a 95 % interval" in tables["main"].note
+    assert "that are not shown to be worse, where predictions are stored: in pairs" in tables["main"].note
     without = tables_of(predicted.sweep(Store(store.root / "none"), skills, keep=False), Store(store.root / "none"))
     assert [row.cells[3].best for row in without["main"].rows] == [True, False, False]
     assert without["main"].note.endswith("among the cells that lack no run.")

@@ -19,7 +19,7 @@ from mlabench.statistics import (
     compare,
     contrast,
     difference_of_means,
-    distinguishable,
+    p_of_difference,
     shapley,
 )
 
@@ -173,7 +173,7 @@ def test_p_values_agree_with_intervals_and_signs_do_not_matter(
     assert interval.low <= interval.high
     if not 0.0499 < one.p_value < 0.0501:  # within the precision of the interval's ends
         assert (one.p_value < 0.05) == (interval.low > 0 or interval.high < 0)
-    assert distinguishable(a, b) == (one.p_value < 0.05)
+    assert p_of_difference(a, b) == one.p_value
     assert one.detectable > 0
     assert other.difference.estimate == pytest.approx(-interval.estimate)
     assert other.difference.low == pytest.approx(-interval.high, abs=1e-3)

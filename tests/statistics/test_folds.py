@@ -13,7 +13,7 @@ from mlabench.statistics import (
     compare,
     confidence_distribution,
     corrected_resampled_t,
-    distinguishable,
+    p_of_difference,
     paired_trainings,
 )
 
@@ -137,7 +137,7 @@ def test_repeats_are_paired_with_their_folds() -> None:
     comparison = compare(a, later)
     assert comparison == compare(a.of((1, 2)), b.of((1, 2)))
     assert (comparison.seeds, comparison.trainings) == (2, 10)
-    assert distinguishable(a, b) == (compare(a, b).p_value < 0.05)
+    assert p_of_difference(a, b) == compare(a, b).p_value
     both = averaged([a, later])
     assert both is not None
     assert both.folds is not None

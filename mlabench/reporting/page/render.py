@@ -39,8 +39,8 @@ DEFINITIONS = (
     "band is the margin, the upright line is zero.",
     "Brackets and whiskers are 95 % intervals, for the draw of the test samples (of whole groups where they are not "
     "independent: a concept, a speaker, a dialogue) and for that of the training. ± is a standard deviation.",
-    "Bold: the best of its column, or statistically indistinguishable from it. Cells that lack a run say so and do not "
-    "compete.",
+    "Bold: the best of its column, or not shown to be worse than it (in pairs, p > 0.05 after Holm's correction). "
+    "Cells that lack a run say so and do not compete.",
     "A verdict holds for the dataset named beside it, nothing else. How it follows stands under Rule.",
 )
 

@@ -75,7 +75,7 @@ def answers(inquiry: Inquiry) -> Iterator[Answer]:
             tables=(inquiry.accuracies(results.settings), *tables[part]),
             charts=(
                 differences_chart(part, Family(shown, margin), f"Fused accuracy with {part} minus without it",
-                                  inquiry.rates(), "Averaged over the other part being on and off."),
+                                  inquiry.results.rates, "Averaged over the other part being on and off."),
                 *inquiry.accuracy_chart("missing_rate" if len(results.settings) > 1 else "accuracy"),
                 *charts[part],
             ),

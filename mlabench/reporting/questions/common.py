@@ -20,6 +20,7 @@ from mlabench.statistics import (
     Interval,
     Outcomes,
     accuracy_interval,
+    area_under_curve,
     averaged,
     compare,
     corrected_resampled_t,
@@ -34,9 +35,6 @@ LABEL, METHOD = "MLA", "mla"
 
 #: Registered names under which MLA is trained: variants of one method, not baselines of it.
 OWN = (METHOD, "mla_released")
-
-#: Largest p-value, after Holm's correction, at which a difference counts.
-LEVEL = 0.05
 
 #: What stands behind the brackets of the tables and the whiskers of the charts.
 INTERVALS = (
@@ -145,6 +143,25 @@ def contrasted(evidence: Evidence, places: Sequence[Place], weights: Sequence[fl
 # -- cells --------------------------------------------------------------------------------------
 
 
+def area_weights(rates: Mapping[str, float]) -> dict[str, float]:
+    """What each rate counts in the area under the curve, which is linear in the accuracies."""
+    at = tuple(rates.values())
+    return {setting: area_under_curve(at, unit) for setting, unit in zip(rates, np.eye(len(at)).tolist(), strict=True)}
+
+
+def mean_weights(results: Results) -> list[float]:
+    """What each setting counts in a mean over them: as Q2 has it, or all the same where one has no rate of its own."""
+    rates, settings = results.rates, results.settings
+    return list(area_weights(rates).values()) if set(rates) == set(settings) else [1 / len(settings)] * len(settings)
+
+
+def mean_note(results: Results) -> str:
+    """What a mean over the settings is, for a caption."""
+    if set(results.rates) != set(results.settings):
+        return "Mean: over the settings."
+    return "Mean: over the range of the missing rates (trapezoidal rule), as Q2 compares it."
+
+
 def accuracy_cell(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
     """An accuracy with its interval where predictions are stored, else with its spread over repeats."""
     cell = runs(evidence.results.at(label, setting, target))
@@ -159,13 +176,15 @@ def mean_cell(evidence: Evidence, label: str, target: str = MULTIMODAL) -> Cell:
     if any(own.empty for own in rows):
         return Cell()
     by_rate = [evidence.per_seed(label, setting, target) for setting in results.settings]
-    means = [float(np.mean([own[seed] for own in by_rate])) for seed in sorted(set.intersection(*map(set, by_rate)))]
+    weights = mean_weights(results)
+    seeds = sorted(set.intersection(*map(set, by_rate)))
+    means = [float(np.average([own[seed] for own in by_rate], weights=weights)) for seed in seeds]
     # At different rates a modality is there in different samples: its mean is not one over samples.
     outcomes = [evidence.outcomes(label, setting, target) for setting in results.settings]
     return replace(
         runs(pd.concat(rows)),
         summary=summarise(means),
-        outcomes=averaged(outcomes) if target == MULTIMODAL else None,
+        outcomes=averaged(outcomes, weights) if target == MULTIMODAL else None,
     )
 
 

@@ -137,13 +137,6 @@ class Inquiry:
         found = self.evidence.brier(label, COMPLETE)
         return Cell(text="—") if found is None else Cell(text=f"{found.accuracy:.1f}")
 
-    def rates(self) -> dict[str, float]:
-        """The settings that have a rate of their own, ascending: of several protocols those of the first."""
-        scores = self.results.scores
-        points = scores.loc[scores["setting"].isin(self.results.settings), ["setting", "rate"]]
-        points = points.dropna().drop_duplicates("rate").sort_values("rate")
-        return dict(zip(points["setting"], points["rate"], strict=True))
-
     @cached_property
     def caveats(self) -> tuple[str, ...]:
         """What a sceptic would object to any answer from these trials."""

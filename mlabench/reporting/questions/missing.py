@@ -15,20 +15,20 @@ from mlabench.reporting.questions import common
 from mlabench.reporting.questions.inquiry import Inquiry, differences_chart, family
 from mlabench.reporting.results import MULTIMODAL
 from mlabench.reporting.table import Column, Row, Table, measure
-from mlabench.statistics import Summary, area_under_curve, summarise
+from mlabench.statistics import Summary, summarise
 
 _CLAIM = "As modalities go missing, MLA keeps the highest fused accuracy."
 
 
 def answers(inquiry: Inquiry) -> Iterator[Answer]:
     """The answer; none if there is no MLA, nothing to compare it with, or fewer than two missing rates."""
-    plan, method, rates = inquiry.plan, inquiry.method, inquiry.rates()
+    plan, method, rates = inquiry.plan, inquiry.method, inquiry.results.rates
     if method is None or len(rates) < 2:
         return
     shared = {other: found for other in common.baselines(plan) if len(found := _shared(inquiry, other, rates)) > 1}
     if not shared:
         return
-    compared = {other: (_weights(own), _named(own)) for other, own in shared.items()}
+    compared = {other: (common.area_weights(own), _named(own)) for other, own in shared.items()}
     whole = family((inquiry.versus(other, *of) for other, of in compared.items()), plan.margin)
     pairs = [(other, setting) for other, own in shared.items() for setting in own]
     by_rate = family((inquiry.versus(other, {at: 1.0}, at) for other, at in pairs), plan.margin)
@@ -62,12 +62,6 @@ def _shared(inquiry: Inquiry, other: str, rates: Mapping[str, float]) -> dict[st
             found[setting] = len(both[0] & both[1])
     most = max(found.values(), default=0)
     return {setting: rates[setting] for setting, count in found.items() if 2 * count >= most}
-
-
-def _weights(rates: Mapping[str, float]) -> dict[str, float]:
-    """What each rate counts in the area, which is linear in the accuracies."""
-    at = tuple(rates.values())
-    return {setting: area_under_curve(at, unit) for setting, unit in zip(rates, np.eye(len(at)).tolist(), strict=True)}
 
 
 def _named(rates: Mapping[str, float]) -> str:

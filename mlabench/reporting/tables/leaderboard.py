@@ -86,12 +86,14 @@ def leaderboard(evidence: Evidence) -> Leaderboard | None:
         )
         for label, own in found.items()
     ]
-    over = f", averaged over the missing rates {wording.listed(results.settings)}" if len(results.settings) > 1 else ""
+    several = len(results.settings) > 1
+    over = f", averaged over the missing rates {wording.listed(results.settings)}" if several else ""
+    mean = f" {common.mean_note(results)}" if several else ""
     table = Table(
         name="leaderboard",
         title="Leaderboard",
-        note=f"Fused accuracy in percent{over}. {common.INTERVALS} {' '.join(columns[name] for name in shown)} Methods "
-        "that lack a run have no rank.",
+        note=f"Fused accuracy in percent{over}.{mean} {common.INTERVALS} {' '.join(columns[name] for name in shown)} "
+        "Methods that lack a run have no rank.",
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Rank", "Method"),
         columns=(Column("Accuracy"), *unranked(*shown)),
@@ -180,7 +182,8 @@ def _told(ranking: Ranking | None) -> str:
     count = len(ranking.intervals)
     pairs = count * (count - 1) // 2
     return (
-        "Places: those that a method may have (95 %); bold: who may be first. "
+        "Places: those that a method may have (95 %, all pairs of methods together, so that no verdict contradicts "
+        "them; with fewer comparisons, a verdict may tell more apart); bold: who may be first. "
         f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are distinguishable."
     )
 
@@ -204,12 +207,13 @@ def _beaten(outcomes: Mapping[str, Outcomes], method: str | None, label: str) ->
 def _reliability(evidence: Evidence, label: str) -> tuple[Cell, Cell]:
     """Brier score and calibration error, averaged over the missing rates."""
     results = evidence.results
-    brier = averaged([evidence.brier(label, setting) for setting in results.settings])
+    weights = common.mean_weights(results)
+    brier = averaged([evidence.brier(label, setting) for setting in results.settings], weights)
     errors = [measure(results.at(label, setting, MULTIMODAL), "ece").summary.mean for setting in results.settings]
-    known = [error for error in errors if error is not None]
+    known = [(error, weight) for error, weight in zip(errors, weights, strict=True) if error is not None]
     return (
         _DASH if brier is None else Cell(text=f"{brier.accuracy:.1f}"),
-        Cell(text=f"{fmean(known):.1f}") if known else _DASH,
+        Cell(text=f"{fmean(*zip(*known, strict=True)):.1f}") if known else _DASH,
     )
 
 

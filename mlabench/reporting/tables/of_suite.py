@@ -71,7 +71,7 @@ def rates_table(evidence: Evidence, target: str) -> Table:
     return Table(
         name="rates" if multimodal else f"rates_{target}",
         title=f"{kind} against the missing rate",
-        note=f"{kind} in percent. {_realised(results)}Mean: over the rates.",
+        note=f"{kind} in percent. {_realised(results)}{common.mean_note(results)}",
         conditions=wording.conditions(results.plan, results.on_axis()),
         heads=("Method",),
         columns=(*map(Column, results.settings), Column("Mean")),

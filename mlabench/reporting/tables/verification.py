@@ -14,7 +14,7 @@ from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
-from mlabench.reporting.table import Cell, Row, Table, measure, unranked
+from mlabench.reporting.table import LEVEL, Cell, Row, Table, measure, unranked
 from mlabench.statistics import Comparison, decide, holm, summarise
 from mlabench.words import counted
 
@@ -142,7 +142,7 @@ def _bounds_table(results: Results) -> Table:
         shares = [measure(here[here["label"] == label], "share") for here in map(at, *zip(*places, strict=True))]
         within = _within(known.loc[known["label"] == label, "p"].tolist())
         rows.append(Row((label,), (*shares, Cell(text=within))))
-    beaten = int((known["p"] < common.LEVEL).sum())
+    beaten = int((known["p"] < LEVEL).sum())
     return Table(
         name="bounds",
         title="Verification: accuracy as a share of the best possible one",
@@ -170,7 +170,7 @@ def _tail(hits: int, samples: int, bound: float) -> float:
 def _within(p_values: list[float]) -> str:
     if not p_values:
         return "—"
-    return "within" if min(p_values) >= common.LEVEL else f"beaten, {wording.p_value(min(p_values))}"
+    return "within" if min(p_values) >= LEVEL else f"beaten, {wording.p_value(min(p_values))}"
 
 
 def _weak_modality(results: Results) -> str | None:
