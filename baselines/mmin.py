@@ -40,7 +40,8 @@ class MMIN(Method):
 
     * Any number of modalities, and training data that really lack some: the available modalities are
       drawn uniformly from the proper non-empty subsets of what the sample has (a sample with one modality
-      keeps it), and both MSE are means over the positions of modalities that the sample has.
+      keeps it and, having nothing to imagine, counts in the cross-entropy alone), and both MSE are means over
+      the positions of modalities that the other samples have. The published training data are complete.
     * An unavailable modality is the zero embedding, in ``f`` and in ``g``. The published code feeds a zero
       *input*, whose embedding is some constant; here encoders see present samples only, so that an
       absent input cannot reach batch statistics.
@@ -52,7 +53,7 @@ class MMIN(Method):
 
     title = "MMIN"
     paper = "https://aclanthology.org/2021.acl-long.203"
-    version = 3
+    version = 4
     claims = ("withstands missing modalities",)
 
     class Config(Hyperparameters):
@@ -145,7 +146,7 @@ class MMIN(Method):
         imagined, code = self.forward_imagination(feature)
         recovered, _ = self.backward_imagination(imagined)
         # At available positions g is zero, as f is at hidden ones: otherwise f could pass straight through.
-        real = batch.present[:, self.owner]  # [B, D]
+        real = (batch.present & hidden.any(dim=1, keepdim=True))[:, self.owner]  # [B, D]
         return (
             F.cross_entropy(self.classifier(code).float(), batch.label)
             + self.config.imagination_weight * masked_mse(imagined, target, real)
@@ -243,6 +244,6 @@ def concatenate(features: Mapping[str, Tensor]) -> Tensor:
 
 
 def masked_mse(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the entries of ``[B, D]`` where ``mask`` holds."""
+    """Mean squared error over the entries of ``[B, D]`` where ``mask`` holds; 0 without any."""
     squared = (output.float() - target.float()).square()
-    return squared.masked_fill(~mask, 0.0).sum() / mask.sum()
+    return squared.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)

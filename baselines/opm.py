@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.scores import score_ratios
 from mlabench.fusion import JointHeadMethod
 from mlabench.method import Batch, Hyperparameters, Optimization
 
@@ -81,16 +82,9 @@ class OPM(JointHeadMethod):
 
     def drop_probability(self, unimodal: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """``q_m`` of the batch, from the unimodal logits ``{modality: [B, C]}``. ``[M]``."""
-        logits = torch.stack(list(unimodal.values()), dim=1)  # [B, M, C]
-        label = batch.label.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
-        right = logits.softmax(dim=2).gather(2, label).squeeze(2)  # [B, M]
-        count = batch.present.sum(dim=0)
-        score = (right * batch.present).sum(dim=0) / count.clamp(min=1)  # s, 0 where no sample has it
-        others = (count > 0).sum() - (count > 0).long()
-        average = (score.sum() - score) / others.clamp(min=1)
-        ratio = score / average.clamp(min=torch.finfo(score.dtype).tiny)
+        ratio = score_ratios(unimodal, batch)
         probability = self.config.base * (1 + self.config.slope * torch.tanh(ratio - 1))
-        return torch.where((ratio > 1) & (others > 0), probability.clamp(max=1), 0.0)
+        return torch.where(ratio > 1, probability.clamp(max=1), 0.0)
 
     def drop(self, embedding: Mapping[str, Tensor], present: Tensor, probability: Tensor) -> dict[str, Tensor]:
         """Features with some of them zero, scaled by the inverse of the share that is kept on average.

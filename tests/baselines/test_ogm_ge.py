@@ -62,21 +62,22 @@ def edited(method: OGMGE, batch: Batch, progress: Progress) -> tuple[Gradients, 
 
 
 def coefficients_by_hand(method: OGMGE, batch: Batch, alpha: float) -> list[float]:
-    complete = batch.present.all(dim=1).numpy()
-    label = batch.label.numpy()[complete]
+    """From the definition: mean scores over the samples that have the modality, against the mean of the others'."""
     scores = []
     weight, bias = (value.detach().double().numpy() for value in (method.head.weight, method.head.bias))
     start = 0
-    for modality, values in batch.inputs.items():
+    for here, (modality, values) in zip(batch.present.numpy().T, batch.inputs.items(), strict=True):
+        label = batch.label.numpy()[here]
         with torch.no_grad():
-            h = method.encoders[modality](values).double().numpy()[complete]
+            h = method.encoders[modality](values).double().numpy()[here]
         z = h @ weight[:, start : start + h.shape[1]].T + bias / len(batch.inputs)
         start += h.shape[1]
         p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-        scores.append(p[np.arange(len(label)), label].sum())
+        scores.append(p[np.arange(len(label)), label].mean() if len(label) > 0 else None)
     result = []
     for m, score in enumerate(scores):
-        ratio = score / np.mean([other for j, other in enumerate(scores) if j != m])
+        others = [other for j, other in enumerate(scores) if j != m and other is not None]
+        ratio = score / np.mean(others) if score is not None and others else 0.0
         result.append(float(1 - np.tanh(alpha * ratio)) if ratio > 1 else 1.0)
     return result
 
@@ -174,12 +175,26 @@ def test_modulation_ends_in_time(epochs: int, share: float, last: int) -> None:
     assert modulated == [epoch <= last for epoch in range(epochs)]
 
 
-def test_a_batch_without_complete_samples_is_left_alone() -> None:
-    method = build(3)
+def test_a_batch_without_complete_samples_is_modulated_by_those_that_are_there() -> None:
+    method = build(3, alpha=0.4, noise=False)
     batch = only(make_batch(method.task, 8), 0, 2)
     expected = plain(method, batch)
+    k = dict(zip(method.task.modalities, coefficients_by_hand(method, batch, 0.4), strict=True))
+    assert sorted(value < 1 for value in k.values()) == [False, False, True]
+    assert k["image"] == 1  # nobody has it
+    actual, _ = edited(method, batch, Progress(0, 10, 0, 1))
+    assert not any(name.startswith("encoders.image") for name in actual)
+    for name, gradient in expected.items():
+        modulated = name.startswith("encoders.") and gradient.ndim >= 2
+        torch.testing.assert_close(actual[name], (k[name.split(".")[1]] if modulated else 1.0) * gradient)
+
+
+def test_a_modality_with_nothing_to_compare_it_with_keeps_its_pace() -> None:
+    method = build(3, noise=False)
+    batch = only(make_batch(method.task, 8), 1)
+    expected = plain(method, batch)
     actual, logs = edited(method, batch, Progress(0, 10, 0, 1))
-    assert list(logs) == ["loss"]
+    assert {logs[f"coefficient/{modality}"] for modality in method.task.modalities} == {1}
     for name, gradient in expected.items():
         assert torch.equal(actual[name], gradient)
 
