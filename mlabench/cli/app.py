@@ -219,19 +219,22 @@ def plan(
     for path, wanted in load_plans([suite], changes).items():
         planned = as_run(wanted, store)
         standings = survey(planned, store)
-        labels = {cell.trial.id: cell.label for cell in planned.cells}
+        own = as_json or {*planned.settings.values()} != {"suite"}
+        names = {cell.trial.id: (cell.label, *([cell.settings] if own else [])) for cell in planned.cells}
         trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
         folds = planned.folds
         split = ("Seed", "Fold") if as_json else ("Repeat", "Fold") if folds else ("Seed",)
         rows = [
-            (one.id, labels[one.id], one.missing.key, *(one.seed, one.fold_name)[: len(split)], tests, state)
+            (one.id, *names[one.id], one.missing.key, *(one.seed, one.fold_name)[: len(split)], tests, state)
             for one, tests, state in trials
         ]
-        columns = ("Trial", "Method", "Trained on", *split, "Evaluations", "State")
+        columns = ("Trial", "Method", *(["Settings"] if own else []), "Trained on", *split, "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
             shape = f"{counted(len(folds), 'fold')} x {counted(len(planned.seeds), 'repeat')}: " if folds else ""
             console.print(shape + _left(standings, store, workers))
+            for objection in planned.objections().values():
+                console.print(f"Note: {objection}", markup=False, soft_wrap=True)
             if planned.until_width is not None:
                 console.print(_left_until(planned, store, workers), markup=False, soft_wrap=True)
     _report_set_aside(store)
@@ -341,6 +344,8 @@ def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     use_plugins(plugin)
     for path, plan in load_plans(suites).items():
         typer.echo(f"{path}: valid, {counted(len(list(plan.trials())), 'trial')}")
+        for objection in plan.objections().values():
+            typer.echo(f"  note: {objection}")
 
 
 # -- reading results -----------------------------------------------------------------------------

@@ -133,6 +133,8 @@ def _long_form(value: Any, path: Keys) -> Any:
             | ("methods", _, "training", "optimizer" | "schedule")
         ):
             return {"name": value} if isinstance(value, str) else value
+        case ("methods", _, "training"):
+            return {"settings": value} if isinstance(value, str) else value
     return value
 
 

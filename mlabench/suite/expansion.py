@@ -42,6 +42,7 @@ def expand(suite: Suite) -> Plan:
     cells = [
         PlannedTrial(
             label=entry.label,
+            settings=entry.origin,
             trial=Trial(
                 dataset=dataset,
                 encoders=encoders,

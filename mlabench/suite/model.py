@@ -11,10 +11,12 @@ from mlabench.suite.document import EVERY, Document, dotted, leaves
 from mlabench.suite.plan import Question, SuiteName, Tuned
 from mlabench.suite.sections import (
     MLP,
+    OWN,
     FoldsSection,
     LabelledMethod,
     MissingSection,
     Section,
+    Settings,
     TuningSection,
     WrittenFolds,
     WrittenTraining,
@@ -100,6 +102,11 @@ class Suite(InputSection):
     training: Annotated[Training, read_by(read_training, WrittenTraining)] = Field(
         default=Training(), description="Budget and rules that all methods share."
     )
+    settings: Settings = Field(
+        default="suite",
+        description="Whose training methods run under unless their entry says otherwise: the suite's, or that of their "
+        "authors as far as it is known, with their epochs or without.",
+    )
     methods: Annotated[tuple[LabelledMethod, ...], read_by(read_methods)] = Field(default=None, validate_default=True)
     tuning: TuningSection = Field(default=TuningSection(), description="How `mlabench tune` searches.")
     tuned: Tuned | None = Field(default=None, description="How `mlabench tune` found the values of this suite.")
@@ -130,9 +137,12 @@ class Suite(InputSection):
         }
 
     def _own_training(self, entry: LabelledMethod) -> dict[str, Any]:
-        """What differs from the suite's training, under ``training``."""
+        """What differs from the suite's training, under ``training``; all of it where it is not the suite's."""
         shared, training = self.training.model_dump(mode="json"), entry.training.model_dump(mode="json")
-        own = {field: training.get(field) for field in shared | training if training.get(field) != shared.get(field)}
+        named = entry.settings != "suite"
+        own = {field: training.get(field) for field in OWN if named or training.get(field) != shared.get(field)}
+        if entry.settings != self.settings:
+            own = {"settings": entry.settings, **own}
         return {"training": own} if own else {}
 
     def written(self, path: Sequence[str | int]) -> Any:
@@ -144,7 +154,10 @@ class Suite(InputSection):
         return dict(self.written(["methods", at]))
 
     def origin(self, *path: str | int) -> str:
-        """Where the value at ``path`` of :meth:`resolved` was written: ``file:line``, a flag, or ``default``."""
+        """Where the value at ``path`` of :meth:`resolved` comes from.
+
+        That is ``file:line``, a flag, ``authors:`` and their source, or ``default``.
+        """
         places = [path]
         if path[0] == "encoders" and not self._document.has(*path[:2]):
             places = [("encoders", EVERY, *path[2:])]
@@ -152,6 +165,10 @@ class Suite(InputSection):
             places = [path, path[:1]]
         elif path[0] == "methods" and path[2] == "training":
             places = [path, path[2:]]
+            declared = self.methods[int(path[1])].declared
+            source = declared.sources.get(str(path[3])) if declared else None
+            if source and not self._document.has(*path):
+                return f"authors: {source}"
         return next((str(self._document.origin(*place)) for place in places if self._document.has(*place)), "default")
 
 
@@ -160,5 +177,5 @@ def _inline(component: Component) -> dict[str, Any]:
 
 
 def describe(suite: Suite) -> list[tuple[str, Any, str]]:
-    """Every field of the resolved suite, its value, and its origin: ``file:line``, a flag, or ``default``."""
+    """Every field of the resolved suite, its value, and its :meth:`origin <Suite.origin>`."""
     return [(dotted(path), value, suite.origin(*path)) for path, value in leaves(suite.resolved())]

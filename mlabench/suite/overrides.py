@@ -104,9 +104,20 @@ def recommend(document: Document, dataset: str, origin: Origin) -> Document:
     An unknown dataset is noticed later.
     """
     if dataset in registry.entries("datasets"):
-        for field, value in registry.get("datasets", dataset).load().defaults.items():
+        defaults = registry.get("datasets", dataset).load().defaults
+        for field, value in defaults.items():
             document = document.assign((field,), Document.of(value, origin))
+        if "training" in defaults:  # that of a method's authors suits their own data
+            for path in (("settings",), *(("methods", at, "training", "settings") for at in _places(document))):
+                if document.has(*path):
+                    document = document.assign(path, Document.of("suite", origin))
     return document
+
+
+def _places(document: Document) -> range:
+    """The positions of the suite's methods, as far as it has a list of them."""
+    methods = document.find("methods")
+    return range(len(methods) if isinstance(methods, list) else 0)
 
 
 def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
@@ -117,7 +128,8 @@ def _keep_methods(document: Document, wanted: Sequence[str]) -> Document:
     if not wanted:
         return document
     try:
-        methods = resolve_methods(document.find("methods"), shared_training(document.find("training")))
+        shared = shared_training(document.find("training"))
+        methods = resolve_methods(document.find("methods"), shared, document.find("settings") or "suite")
     except ValidationError as error:
         raise user_error(error, document, "methods") from None
     names = [{entry.label, entry.method.name} for entry in methods]

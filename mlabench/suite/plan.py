@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from mlabench import registry
 from mlabench.missing import Missing
 from mlabench.trial import Trial
 
@@ -57,6 +58,7 @@ class PlannedTrial(BaseModel):
 
     Attributes:
         label: Name of the method in this suite's tables.
+        settings: Whose training it is: the suite's or the authors', and what the entry changes.
         trial: The training.
         tests: The test patterns asked for; the suite's own first, then what ``matrix`` and ``subsets`` add.
     """
@@ -64,6 +66,7 @@ class PlannedTrial(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
+    settings: str = "suite"
     trial: Trial
     tests: tuple[Missing, ...]
 
@@ -135,6 +138,22 @@ class Plan(BaseModel):
     def folds(self) -> tuple[str, ...]:
         """The names of the folds, in their order; empty for the dataset's own split."""
         return tuple(dict.fromkeys(cell.trial.fold.name for cell in self.cells if cell.trial.fold))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Whose training each method runs under, by label."""
+        return {cell.label: cell.settings for cell in self.cells}
+
+    def objections(self) -> dict[str, str]:
+        """Why an optimiser neutralises a method, by label; nothing of methods that are not installed here."""
+        found = {}
+        for label, trial in {cell.label: cell.trial for cell in self.cells}.items():
+            entry = registry.entries("methods").get(trial.method.name)
+            unfit = entry.about.unfit_optimizers if entry else None
+            optimizer = trial.training.optimizer.name
+            if unfit and (reason := unfit.objection(optimizer, trial.method.config)):
+                found[label] = f"{label} runs under {optimizer}: {reason}"
+        return found
 
     def tuned_labels(self) -> tuple[str, ...]:
         """The labels of the methods that run as they were tuned, in the suite's order."""

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 from mlabench import registry
 from mlabench.registry import Entry, Kind
 from mlabench.suite.model import Suite
-from mlabench.suite.sections import OwnTraining, Section
+from mlabench.suite.sections import OwnTraining, Section, Settings
 from mlabench.suite.validation import listed, read_by, union
 
 _Path = Annotated[str, Field(description="Another suite, relative to this file.")]
@@ -49,7 +49,7 @@ def _any_of(kind: Kind) -> Any:
         fields: dict[str, Any] = {"name": (Literal[entry.name], ...)}
         if kind == "methods":
             label = Annotated[str, Field(min_length=1, description="Name in the tables.")]
-            fields |= {"label": (label, ""), "training": (OwnTraining, Field(default_factory=OwnTraining))}
+            fields |= {"label": (label, ""), "training": (OwnTraining | Settings, Field(default_factory=OwnTraining))}
         options = _inlined(entry.about.config_schema)
         required = {*options.get("required", ())}
         if "model" in options.get("properties", {}):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, ValidationInfo
 
 from mlabench import registry
+from mlabench.authors import AuthorsTraining
 from mlabench.datasets import media_of
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Values
@@ -125,9 +126,18 @@ class WrittenTraining(Training, title="Training"):
     schedule: _Schedule = Field(default=Constant(), description="How the learning rate changes over the epochs.")
 
 
+#: Whose training a method runs under. What its authors leave open is the suite's; so are the epochs, unless asked for.
+Settings = Literal["suite", "authors", "authors_with_epochs"]
+
+
 class OwnTraining(Section, title="MethodTraining"):
     """What this method has instead of the suite's training."""
 
+    settings: Settings = Field(
+        default="suite",
+        description="Whose training the fields beside it change: the suite's, or that of the method's authors as far "
+        "as it is known, with their epochs or without; by default the suite's 'settings'.",
+    )
     # The rest, above all the epochs and their selection, is the same for all methods, so that they can be compared.
     batch_size: int = Field(default_factory=lambda: Training().batch_size, ge=1, description="Samples per batch.")
     optimizer: _Optimizer = Field(default_factory=Adam, description="How weights are updated.")
@@ -137,7 +147,8 @@ class OwnTraining(Section, title="MethodTraining"):
     )
 
 
-_OWN = OwnTraining.model_fields.keys()
+#: What a method may have of its own.
+OWN = tuple(field for field in OwnTraining.model_fields if field != "settings")
 _check_training, _check_own = checker(WrittenTraining), checker(OwnTraining)
 
 
@@ -146,20 +157,28 @@ def read_training(written: object, _: object = None) -> Training:
     return Training(**dict(_check_training(written)))
 
 
-def read_own_training(written: object, shared: Training) -> Training:
-    """The training of a method: what is ``written`` in its entry on top of what all methods share."""
+def read_own_training(written: object, base: Training) -> Training:
+    """The training of a method: what is ``written`` in its entry on top of ``base``."""
     fields = written if isinstance(written, dict) else {}
-    common = [field for field in Training.model_fields if field in fields.keys() - _OWN]
-    own = {
-        field: _on_top(getattr(shared, field, None), value) for field, value in fields.items() if field not in common
-    }
+    common = [field for field in Training.model_fields if field in fields.keys() - {*OWN}]
+    own = {field: _on_top(getattr(base, field, None), value) for field, value in fields.items() if field not in common}
     with Mistakes() as mistakes:
         for field in common:
             problem = "is the same for all methods of a suite, so that they can be compared."
             mistakes.add(problem, "Set it in the suite's own 'training'.", field=(field,))
         with mistakes.below():
             checked = _check_own(own if fields else written)
-    return shared.model_copy(update={field: getattr(checked, field) for field in checked.model_fields_set})
+    return base.model_copy(
+        update={field: getattr(checked, field) for field in OWN if field in checked.model_fields_set}
+    )
+
+
+def _of_authors(shared: Training, settings: object, declared: AuthorsTraining | None) -> Training:
+    """The suite's training, or with what a method's authors use on top of it."""
+    if declared is None or settings not in ("authors", "authors_with_epochs"):
+        return shared
+    values = {field: value for field, value in declared.values.items() if field != "epochs" or settings != "authors"}
+    return shared.model_copy(update=values)
 
 
 def _on_top(shared: Any, own: Any) -> Any:
@@ -177,9 +196,9 @@ def _tunable(space: dict[str, Values]) -> dict[str, Values]:
     with Mistakes() as mistakes:
         for path in space:
             section, _, field = path.partition(".")
-            if section != "training" or field.partition(".")[0] not in _OWN:
+            if section != "training" or field.partition(".")[0] not in OWN:
                 problem = "is not what methods can have of their own in the training."
-                remedy = f"Such fields begin with {', '.join(f'training.{own}' for own in _OWN)}."
+                remedy = f"Such fields begin with {', '.join(f'training.{own}' for own in OWN)}."
                 mistakes.add(problem, remedy, field=(path,))
     return space
 
@@ -197,11 +216,34 @@ class TuningSection(Section):
 
 
 class LabelledMethod(Section):
-    """A method, its name in the suite's tables, and its training: the suite's with the method's own on top."""
+    """A method of a suite.
+
+    Attributes:
+        label: Its name in the suite's tables.
+        method: The method.
+        training: The suite's or its authors', with the entry's own on top.
+        settings: Which of these was asked for.
+        own: What the entry changes.
+    """
 
     label: str
     method: Component
     training: Training
+    settings: Settings = "suite"
+    own: tuple[str, ...] = ()
+
+    @property
+    def declared(self) -> AuthorsTraining | None:
+        """The training of its authors, if that was asked for and is known."""
+        return None if self.settings == "suite" else registry.get("methods", self.method.name).about.authors_training
+
+    @property
+    def origin(self) -> str:
+        """Whose training it is, for tables: ``suite``, ``authors``, or either with what the entry changes."""
+        whose = self.settings.replace("_", " ")
+        if self.settings != "suite" and self.declared is None:
+            whose = "suite (authors' not known)"
+        return " + ".join((whose, *self.own))
 
 
 # -- registered classes -------------------------------------------------------------------------------
@@ -350,7 +392,7 @@ def read_methods(written: object, info: ValidationInfo) -> tuple[LabelledMethod,
         if modalities and (refusal := entry.refusal(method.options, modalities)):
             yield refusal
 
-    return resolve_methods(written, info.data.get("training"), refusals)
+    return resolve_methods(written, info.data.get("training"), info.data.get("settings", "suite"), refusals)
 
 
 def shared_training(written: object) -> Training | None:
@@ -362,11 +404,15 @@ def shared_training(written: object) -> Training | None:
 
 
 def resolve_methods(
-    written: object, shared: Training | None, refusals: Callable[[Component], Iterable[str]] = lambda _: ()
+    written: object,
+    shared: Training | None,
+    settings: Any,
+    refusals: Callable[[Component], Iterable[str]] = lambda _: (),
 ) -> tuple[LabelledMethod, ...]:
     """The methods that a suite lists.
 
-    ``shared`` is its training, None if that has mistakes; ``refusals`` say why a method cannot do what it asks.
+    ``shared`` is its training, None if that has mistakes; ``settings`` says whose training its methods run under;
+    ``refusals`` say why a method cannot do what it asks.
     """
     if not isinstance(written, list) or not written:
         what = "is required" if written is None else "must be a list of at least one method"
@@ -375,7 +421,7 @@ def resolve_methods(
     with Mistakes() as mistakes:
         for at, entry in enumerate(written):
             with mistakes.below(at):
-                one = _method(entry, shared)
+                one = _method(entry, shared, settings)
                 for refusal in refusals(one.method):
                     mistakes.add(refusal, field=(at,))
                 for other in found:
@@ -388,18 +434,29 @@ def resolve_methods(
     return tuple(found)
 
 
-def _method(written: object, shared: Training | None) -> LabelledMethod:
+def _method(written: object, shared: Training | None, settings: Any) -> LabelledMethod:
     entry = written if isinstance(written, dict) else {}
-    label, training = entry.get("label", "by default"), entry.get("training")
+    label, own, about = entry.get("label", "by default"), entry.get("training"), None
+    base = full = shared or Training()
     with Mistakes() as mistakes:
         if not isinstance(label, str) or not label.strip():
             mistakes.add(f"must be text, not {json.dumps(label)}.", field=("label",))
-        with mistakes.below("training"):
-            full = read_own_training({} if training is None else training, shared) if shared else Training()
         with mistakes.below():
             options = {key: value for key, value in entry.items() if key not in ("label", "training")}
             method = resolve("methods", options if entry else written)
-    return LabelledMethod(label=entry.get("label") or _title(method, training), method=method, training=full)
+            about = registry.get("methods", method.name).about
+        if isinstance(own, dict):
+            settings = own.get("settings", settings)
+        with mistakes.below("training"):
+            base = _of_authors(base, settings, about.authors_training if about else None)
+            full = read_own_training({} if own is None else own, base) if shared else base
+    return LabelledMethod(
+        label=entry.get("label") or _title(method, own),
+        method=method,
+        training=full,
+        settings=settings,
+        own=tuple(field for field in OWN if getattr(full, field) != getattr(base, field)),
+    )
 
 
 def _title(method: Component, training: object) -> str:

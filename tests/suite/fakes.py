@@ -7,9 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from mlabench.authors import AuthorsTraining, UnfitOptimizers
 from mlabench.datasets import Data, Dataset, Split, Task
 from mlabench.hyperparameters import Hyperparameters
 from mlabench.media import Medium
+from mlabench.optimizers import SGD
 
 
 class Speech(Dataset):
@@ -90,6 +92,14 @@ class Fancy:
 
     title = "Fancy!"
     version = 3
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=0.3, weight_decay=0.02), "main.py"),
+        epochs=(90, "README"),
+        clip_norm=(1.5, "section 4"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("adam", "adamw"), reason="Adam undoes the modification.", unless={"modification": (False,)}
+    )
 
     class Config(Hyperparameters):
         """Options."""

@@ -53,6 +53,7 @@ def test_every_default_is_filled_in(load: Callable[..., Suite]) -> None:
             "selection": "best_val",
             "precision": "32",
         },
+        "settings": "suite",
         "tuning": {"tries": 20, "seed": 0, "space": {}},
         "tuned": None,
         "paper": "",

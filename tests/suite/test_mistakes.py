@@ -170,9 +170,16 @@ MISTAKES = {
     "a method's training that is none": (
         VALID.replace("[plain]", "[{name: plain, training: fast}]"),
         2,
-        "methods.0.training",
-        'must be a mapping, not "fast".',
+        "methods.0.training.settings",
+        "must be 'suite', 'authors' or 'authors_with_epochs', not \"fast\".",
         "",
+    ),
+    "settings of nobody": (
+        VALID + "settings: author\n",
+        3,
+        "settings",
+        "must be 'suite', 'authors' or 'authors_with_epochs', not \"author\".",
+        "Did you mean 'authors'?",
     ),
     "a mistake in the suite's training beside a method's": (
         VALID.replace("[plain]", "[{name: plain, training: {batch_size: 8}}]") + "training: {epochs: 0}\n",
