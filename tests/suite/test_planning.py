@@ -295,7 +295,7 @@ TRIALS = {
     "ablation_kinetics_sounds": 4 * 3,
     "ablation_food101": 4 * 3,
     "ablation_mvsa": 4 * 3,
-    "verify_balance": 11 * 5,
+    "verify_balance": 13 * 5,
     "verify_missing": 5 * 5,
 }
 
