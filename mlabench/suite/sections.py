@@ -192,6 +192,9 @@ def _on_top(shared: Any, own: Any) -> Any:
 # -- tuning ------------------------------------------------------------------------------------------
 
 
+_OptimizerName = Literal["adam", "adamw", "sgd"]
+
+
 def _tunable(space: dict[str, Values]) -> dict[str, Values]:
     with Mistakes() as mistakes:
         for path in space:
@@ -208,10 +211,17 @@ class TuningSection(Section):
 
     tries: int = Field(default=20, ge=1, description="Configurations tried for each method; the first is the default.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the search.")
+    folds: int | None = Field(
+        default=None, ge=1, description="Train each try on so many of the suite's folds, the first; by default on all."
+    )
+    optimizers: Annotated[tuple[_OptimizerName, ...], listed(_OptimizerName)] = Field(
+        default=("adam", "sgd"),
+        description="Optimisers that are tried for each method beside its own, unless `space` says what is tried.",
+    )
     space: Annotated[dict[str, Values], AfterValidator(_tunable)] = Field(
         default={},
         description="Fields of the suite's training that are tuned for every method, such as "
-        "training.optimizer.lr; by default the learning rate and the weight decay.",
+        "training.optimizer.lr; by default the optimiser, the learning rate and the weight decay.",
     )
 
 

@@ -16,19 +16,34 @@ from mlabench.trial import Component, Training
 
 #: How far from the suite's own value a rate is searched, as a factor in both directions.
 _AROUND = 10.0
-#: Tried where a suite has no weight decay, since there is no "around zero" on a logarithmic scale.
-_DECAYS = (0.0, 1e-5, 1e-4, 1e-3)
+#: Learning rates that do alike, in units of Adam's: its steps have the size of the learning rate, those of SGD with
+#: momentum 0.9 ten times the gradient, which is mostly smaller. Usual defaults are 1e-3, and 1e-2 to 1e-1.
+_RATES = {"adam": 1.0, "adamw": 1.0, "sgd": 20.0}
+#: Tried where there is no weight decay to search around: the suite has none, or it means something else, since AdamW
+#: multiplies it by the learning rate.
+_DECAYS = {
+    "adam": (0.0, 1e-5, 1e-4, 1e-3),
+    "sgd": (0.0, 1e-5, 1e-4, 1e-3),
+    "adamw": (0.0, 1e-3, 1e-2, 1e-1),
+}
 
+OPTIMIZER = "training.optimizer.name"
 _LEARNING_RATE, _WEIGHT_DECAY = "training.optimizer.lr", "training.optimizer.weight_decay"
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is tuned: an option's name or a dotted field of the training, and what may be tried."""
+    """One thing that is tuned: an option's name or a dotted field of the training, and what may be tried.
+
+    Attributes:
+        default: The suite's own value, one of ``values``; for an optimiser that the suite does not use any of them.
+        optimizer: The optimiser that it is tuned for; empty: whichever is tried.
+    """
 
     path: str
     values: Values
-    default: Any  # the suite's own value, one of them
+    default: Any
+    optimizer: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,21 @@ class Tunable:
     entry: LabelledMethod
     dimensions: tuple[Dimension, ...]
 
+    @property
+    def optimizer(self) -> str:
+        """The optimiser that the suite has for the method."""
+        return self.entry.training.optimizer.name
+
+    def defaults(self, optimizer: str) -> dict[str, Any]:
+        """A value for each dimension under an optimiser: the suite's own values if it is the suite's own."""
+        return {one.path: one.default for one in self.dimensions if one.optimizer in ("", optimizer)}
+
     def candidate(self, values: Mapping[str, Any]) -> Candidate:
         """The method with ``values``, one for each dimension; a UserError if it does not allow one of them."""
         method = self.entry.method
         changed: dict[str, Any] = {"training": self.entry.training.model_dump(mode="json")}
+        if values.get(OPTIMIZER, self.optimizer) != self.optimizer:
+            changed["training"]["optimizer"] = {}
         for path, value in values.items():
             put(changed, path, value)
         training = changed.pop("training")
@@ -65,7 +91,6 @@ class Tunable:
 
     def check(self) -> None:
         """Refuses values that would only fail once they are tried."""
-        defaults = {one.path: one.default for one in self.dimensions}
         for one in self.dimensions:
             if not one.values.holds(one.default):
                 raise UserError(
@@ -74,19 +99,20 @@ class Tunable:
                     field="tuning.space",
                 )
             for value in one.values.ends:
-                self.candidate({**defaults, one.path: value})
+                optimizer = value if one.path == OPTIMIZER else one.optimizer or self.optimizer
+                self.candidate({**self.defaults(optimizer), OPTIMIZER: optimizer, one.path: value})
 
 
 def tunables(suite: Suite) -> list[Tunable]:
-    """The suite's methods, each with what is tuned of it: the options it declares, and of the training what all share.
+    """The suite's methods, each with what is tuned of it: of the training what all share, then the options it declares.
 
     A UserError if a range names nothing, does not hold the suite's own value, or has values that are not allowed.
     """
     found = []
     for at, entry in enumerate(suite.methods):
         options = registry.get("methods", entry.method.name).search_space
-        dimensions = [Dimension(path, values, entry.method.config[path]) for path, values in options.items()]
-        dimensions += _of_training(suite, entry)
+        dimensions = _of_training(suite, entry) if suite.tuning.space else _of_optimizers(suite, at)
+        dimensions += [Dimension(path, values, entry.method.config[path]) for path, values in options.items()]
         free = (one for one in dimensions if suite.written(["methods", at, *one.path.split(".")]) is None)
         found.append(Tunable(entry, tuple(free)))
         found[-1].check()
@@ -94,13 +120,26 @@ def tunables(suite: Suite) -> list[Tunable]:
 
 
 def _of_training(suite: Suite, entry: LabelledMethod) -> list[Dimension]:
-    """By default learning rate and weight decay, around the value that the suite has for the method."""
-    rate, decay = (float(_get(entry.training, path)) for path in (_LEARNING_RATE, _WEIGHT_DECAY))
-    space = suite.tuning.space or {
-        _LEARNING_RATE: _around(rate),
-        _WEIGHT_DECAY: _around(decay) if decay else Values(choices=_DECAYS),
-    }
-    return [Dimension(path, values, _get(entry.training, path)) for path, values in space.items()]
+    """What the suite says is searched."""
+    return [Dimension(path, values, _get(entry.training, path)) for path, values in suite.tuning.space.items()]
+
+
+def _of_optimizers(suite: Suite, at: int) -> list[Dimension]:
+    """The optimiser, its learning rate and its weight decay; no other optimiser where the entry has one of its own."""
+    own = suite.methods[at].training.optimizer
+    fixed = suite.written(["methods", at, "training", "optimizer"]) is not None
+    tried = (own.name,) if fixed else tuple(dict.fromkeys((own.name, *suite.tuning.optimizers)))
+    found = [Dimension(OPTIMIZER, Values(choices=tried), own.name)] if len(tried) > 1 else []
+    for name in tried:
+        rate = own.lr * _RATES[name] / _RATES[own.name]
+        decay = own.weight_decay if name == own.name or "adamw" not in (name, own.name) else 0.0
+        decays = _around(decay) if decay else Values(choices=_DECAYS[name])
+        only = name if len(tried) > 1 else ""
+        found += [
+            Dimension(_LEARNING_RATE, _around(rate), rate, only),
+            Dimension(_WEIGHT_DECAY, decays, decay, only),
+        ]
+    return found
 
 
 def _around(value: float) -> Values:

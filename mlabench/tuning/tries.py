@@ -10,7 +10,7 @@ from mlabench.errors import UserError
 from mlabench.record import Record
 from mlabench.running import Session, run_jobs
 from mlabench.store import Store
-from mlabench.suite import Suite, expand
+from mlabench.suite import PlannedTrial, Suite, expand
 from mlabench.training import Job
 from mlabench.trial import Trial
 from mlabench.tuning.space import Candidate, tunables
@@ -58,7 +58,8 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
     A search that was interrupted resumes: its proposals follow from the seed and the scores of the records alone.
 
     Args:
-        suite: The suite; each try is trained with each of its seeds and folds under each of its training patterns.
+        suite: The suite; each try is trained with each of its seeds under each of its training patterns, on each of
+            its folds or on the first ``tuning.folds``.
         session: Where the tries' records are kept, and how they are run; more or fewer workers change no result.
         retry_failed: Run tries again that failed earlier.
 
@@ -67,8 +68,8 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
     """
     _check(suite)
     store, total = session.store, suite.tuning.tries
-    methods, cells = tunables(suite), expand(suite).cells
-    studies = [Study(one.dimensions, suite.tuning.seed) for one in methods]
+    methods, cells = tunables(suite), _cells(suite)
+    studies = [Study(one, suite.tuning.seed) for one in methods]
     results = [TuningResult(one.entry.label, []) for one in methods]
     for first in range(0, total, GENERATION):
         last = min(first + GENERATION, total)
@@ -91,6 +92,13 @@ def search(suite: Suite, session: Session, *, retry_failed: bool = False) -> lis
             study.tell([one.score for one in tries])
             result.tries.extend(tries)
     return results
+
+
+def _cells(suite: Suite) -> list[PlannedTrial]:
+    """The suite's trainings, on the first folds only if it says so."""
+    plan = expand(suite)
+    folds = plan.folds[: suite.tuning.folds]
+    return [cell for cell in plan.cells if not folds or cell.trial.fold_name in folds]
 
 
 def _check(suite: Suite) -> None:

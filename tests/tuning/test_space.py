@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.hyperparameters import Hyperparameters, Values
-from mlabench.tuning.space import Tunable, tunables
+from mlabench.trial import SGD, Adam
+from mlabench.tuning.space import OPTIMIZER, Tunable, tunables
 from mlabench.tuning.study import Study
 from tests.tuning.invented import TEXT, suite_of
 
@@ -29,12 +30,57 @@ def test_each_registered_method_allows_what_it_declares(name: str, tmp_path: Pat
     assert {"training.optimizer.lr", "training.optimizer.weight_decay"} <= set(ranges(one))
 
 
-def test_rates_are_searched_around_the_suites_own_values(tmp_path: Path):
+def test_each_optimizer_is_searched_around_its_own_rates(tmp_path: Path):
     one, _ = tunables(suite_of(tmp_path))
-    assert ranges(one)["training.optimizer.lr"] == pytest.approx((1e-4, 1e-2))
-    assert ranges(one)["training.optimizer.weight_decay"] == pytest.approx((1e-5, 1e-3))
-    one, _ = tunables(suite_of(tmp_path, settings=("training.optimizer.weight_decay=0",)))
-    assert ranges(one)["training.optimizer.weight_decay"] == (0.0, 1e-5, 1e-4, 1e-3)
+    found = {(each.optimizer, each.path.rpartition(".")[2]): each.values.ends for each in one.dimensions}
+    assert found == {
+        ("", "name"): ("adam", "sgd"),
+        ("adam", "lr"): pytest.approx((1e-4, 1e-2)),
+        ("adam", "weight_decay"): pytest.approx((1e-5, 1e-3)),
+        ("sgd", "lr"): pytest.approx((2e-3, 0.2)),
+        ("sgd", "weight_decay"): pytest.approx((1e-5, 1e-3)),
+    }
+
+
+def test_rates_under_sgd_are_those_under_adam_again(tmp_path: Path):
+    one, _ = tunables(suite_of(tmp_path, settings=("training.optimizer={name: sgd, lr: 0.02}",)))
+    rates = {each.optimizer: each.values.ends for each in one.dimensions if each.path.endswith(".lr")}
+    assert rates == {"sgd": pytest.approx((2e-3, 0.2)), "adam": pytest.approx((1e-4, 1e-2))}
+
+
+def test_weight_decay_means_something_else_under_adamw(tmp_path: Path):
+    settings = ("training.optimizer.weight_decay=0", "tuning.optimizers=[adamw, sgd]")
+    one, _ = tunables(suite_of(tmp_path, settings=settings))
+    decays = {each.optimizer: each.values.ends for each in one.dimensions if each.path.endswith(".weight_decay")}
+    assert list(decays) == ["adam", "adamw", "sgd"]
+    assert decays["adam"] == decays["sgd"] == (0.0, 1e-5, 1e-4, 1e-3)
+    assert decays["adamw"] == (0.0, 1e-3, 1e-2, 1e-1)
+
+
+def test_another_optimizer_takes_nothing_from_the_suites_own(tmp_path: Path):
+    one, _ = tunables(suite_of(tmp_path, settings=("training.optimizer.betas=[0.5, 0.99]",)))
+    values = {OPTIMIZER: "sgd", "training.optimizer.lr": 0.05, "training.optimizer.weight_decay": 2e-4}
+    assert one.candidate(values).training.optimizer == SGD(lr=0.05, momentum=0.9, weight_decay=2e-4)
+    kept = one.candidate({**values, OPTIMIZER: "adam"}).training.optimizer
+    assert kept == Adam(lr=0.05, betas=(0.5, 0.99), weight_decay=2e-4)
+
+
+def test_the_first_tries_take_the_optimizers_in_turn_each_within_its_range(tmp_path: Path):
+    one, _ = tunables(suite_of(tmp_path))
+    study = Study(one, seed=1)
+    ranges = {"adam": (1e-4, 1e-2), "sgd": (2e-3, 0.2)}
+    proposed = []
+    for _ in range(6):
+        found = study.ask(5)
+        study.tell([0.9 if each[OPTIMIZER] == "sgd" else 0.1 for each in found])
+        proposed += found
+    assert proposed[0] == one.defaults("adam")
+    assert [each[OPTIMIZER] for each in proposed[:10]] == ["adam", "sgd"] * 5
+    for each in proposed:
+        low, high = ranges[each[OPTIMIZER]]
+        assert low <= each["training.optimizer.lr"] <= high
+    chosen = [each[OPTIMIZER] for each in proposed[10:]]
+    assert chosen.count("sgd") > 2 * chosen.count("adam"), "the search prefers what scores better"
 
 
 def test_a_suite_can_say_what_of_the_training_is_searched(tmp_path: Path):
@@ -106,7 +152,7 @@ def test_proposals_stay_within_the_space(tmp_path: Path):
         "{training.optimizer.lr: {low: 9.999e-4, high: 1.0001e-3, log: true}, training.batch_size: {low: 8, high: 64}}"
     )
     one, _ = tunables(suite_of(tmp_path, TEXT.replace("{tries: 12}", f"{{space: {space}}}")))
-    study = Study(one.dimensions, seed=3)
+    study = Study(one, seed=3)
     proposed = []
     for _ in range(6):
         proposed += study.ask(5)
@@ -125,5 +171,5 @@ def test_a_choice_may_be_a_list(tmp_path: Path):
             TEXT.replace("{tries: 12}", "{space: {training.optimizer.betas: {choices: [[0.9, 0.999], [0.5, 0.99]]}}}"),
         )
     )
-    study = Study(one.dimensions, seed=0)
+    study = Study(one, seed=0)
     assert {tuple(values["training.optimizer.betas"]) for values in study.ask(20)} == {(0.9, 0.999), (0.5, 0.99)}

@@ -33,11 +33,10 @@ def test_nothing_but_what_is_tuned_differs_between_tries(tmp_path: Path, monkeyp
     runner = Invented()
     tried(suite_of(tmp_path), tmp_path / "r", runner, monkeypatch)
     assert all(job.tests == () for job in runner.jobs)
-    tuned = {"training": {"optimizer": {"lr": ..., "weight_decay": ...}}}
     contents = []
     for job in runner.jobs:
         content = job.trial.identity()
-        content["training"]["optimizer"] |= tuned["training"]["optimizer"]
+        content["training"].pop("optimizer")
         content["method"]["config"].pop("rank_weight", None)
         content.pop("seed")
         contents.append(str(content))
@@ -75,6 +74,14 @@ def test_with_folds_a_try_is_compared_on_the_validation_part_of_each(tmp_path: P
             assert each.score == pytest.approx(accuracy(each.trials[0]) + 0.02)
     assert len(runner.jobs) == 2 * 6 * 3
     assert all(job.tests == () for job in runner.jobs), "no test part of any fold is ever evaluated"
+
+
+def test_a_try_may_take_the_first_folds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runner = Invented()
+    suite = suite_of(tmp_path, seeds="1", rates="0,0.5", folds="5", settings=("tuning.tries=6", "tuning.folds=2"))
+    for one in tried(suite, tmp_path / "r", runner, monkeypatch):
+        assert all(sorted(trial.fold_name for trial in each.trials) == ["1", "1", "2", "2"] for each in one.tries)
+    assert len(runner.jobs) == 2 * 6 * 2 * 2
 
 
 def test_the_search_finds_what_is_better_than_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
