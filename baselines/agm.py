@@ -48,6 +48,10 @@ class AGM(Method):
     * A modality left out of ``S`` is a zero *feature*. The authors feed a zero *input* in evaluation mode and
       encode once per subset; here encoders run once and never see an absent input, and the other passes
       cost no more than the head. With the linear head ``phi_m = W_m h_m + b / |P|``.
+    * The authors clip all gradients to norm 1 when an entry of the head's exceeds 1; here that is the training's
+      ``clip_norm``, and without condition.
+    * The published window is epochs 0 to 20, of the 100 of the README's command; here it is that share of the epochs.
+    * A unimodal read-out has the whole bias of the head, of which ``concat`` gives it 1 / M.
     * Any number of modalities: the published exponents for two and three are the one above.
     * The first batch, which has no history, is not modulated.
     * Adam divides a gradient by its running magnitude, which undoes a steady ``kappa``. The published optimiser is SGD.
@@ -55,7 +59,7 @@ class AGM(Method):
 
     title = "AGM"
     paper = "https://arxiv.org/abs/2308.07686"
-    version = 1
+    version = 2
     claims = ("raises the weak modality",)
 
     class Config(Hyperparameters):
@@ -69,7 +73,11 @@ class AGM(Method):
         )
         cap: float = Field(default=10.0, gt=0, description="Largest tau - r (CREMA-D: 10; UR-Funny: 7).")
         until: float = Field(
-            default=1.0, ge=0, le=1, description="Share of the epochs that are modulated (code: those up to 20, of 10)."
+            default=0.21,
+            ge=0,
+            le=1,
+            json_schema_extra={"tune": {"choices": [0.21, 1.0]}},
+            description="Share of the epochs that are modulated (code: 0 to 20; README's command: of 100).",
         )
         hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
             default=(), description="Hidden layers of the joint head (CREMA-D: none, a linear head)."
@@ -107,7 +115,7 @@ class AGM(Method):
         phi = self.shapley_values(self.encode(batch), batch.present)  # [M, B, C]
         modulation = self.observe(phi.detach(), batch)
         progress = optimization.progress
-        if progress.epoch < round(self.config.until * progress.epochs):
+        if progress.epoch < self.config.until * progress.epochs:
             kappa = modulation.view(-1, 1, 1)
             # The same values as phi, and kappa times its gradient.
             phi = kappa * phi + (1 - kappa) * phi.detach()

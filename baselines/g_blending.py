@@ -28,6 +28,7 @@ class GBlending(JointHeadMethod):
         G_k = V_k(before) - V_k(after),   O_k = (V_k - T_k)(after) - (V_k - T_k)(before)
         w_k = (G_k / O_k^2) / sum_i (G_i / O_i^2),   L = sum_k w_k CE(z_k)
 
+    *Before* is before the first epoch of ``estimate`` and *after* is after its last one, whatever the suite selects.
     ``T`` and ``V`` are mean losses on the training and the validation split in evaluation mode. **The labels of the
     validation split are used** for these ``M + 1`` weights.
 
@@ -40,14 +41,13 @@ class GBlending(JointHeadMethod):
 
     * The two stages share the budget of epochs that other methods have. An epoch of ``estimate`` costs two of
       concatenation.
-    * *After* is the epoch of ``estimate`` that the suite selects (the last one with ``selection: last``).
     * ``max(G, 0)`` and ``max(|O|, floor)``: the formula assumes ``G > 0``, and a network that hardly overfits yet would
       take all the weight. If no network generalises, all weights are equal.
     """
 
     title = "G-Blending"
     paper = "https://arxiv.org/abs/1905.12681"
-    version = 2
+    version = 3
 
     class Config(Hyperparameters):
         """The paper's offline form leaves no other choice."""
@@ -86,7 +86,7 @@ class GBlending(JointHeadMethod):
     def stages(self, epochs: int) -> Sequence[Stage]:
         """The estimate's share first, the rest for training; one epoch at least for each."""
         estimate = min(max(1, round(self.config.estimate_share * epochs)), max(1, epochs - 1))
-        return [Stage("estimate", estimate), Stage("train", max(1, epochs - estimate))]
+        return [Stage("estimate", estimate, selects=False), Stage("train", max(1, epochs - estimate))]
 
     def on_stage_start(self, stage: Stage) -> None:
         """Chooses between the copies and the model."""

@@ -41,6 +41,11 @@ class UMT(JointHeadMethod):
     * The two stages share the budget of epochs that other methods have.
     * One epoch is selected for all teachers, the one with the best average of their logits. (That average is the
       paper's other method, the unimodal ensemble; see ``late_fusion``.)
+    * The authors have published no code. The weight is that of a public port; 50, which is said to be theirs, could
+      not be traced to a source.
+    * The student learns with its dropout at work. An encoder with dropout on its *output* (``text_cnn``, probability
+      p) has its mean drawn to the teacher's features, and so ends at 1 - p of them in prediction. Dropout before a
+      linear layer (``mlp``) does no such thing.
     * The teachers are in evaluation mode while they teach; a public port leaves them in training mode, so that their
       batch statistics keep changing.
     """

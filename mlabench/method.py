@@ -121,15 +121,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a method's training. Each stage has its own optimiser and selects its own epoch.
+    """One part of a method's training. Each stage has its own optimiser and, as a rule, selects its own epoch.
 
     Attributes:
         name: Shown in the progress display and in the learning curves.
         epochs: Passes over the training split.
+        selects: Whether it ends with the epoch that the suite selects; if not, with its last one, whatever the patience.
     """
 
     name: str
     epochs: int
+    selects: bool = True
 
 
 #: What a method may be unable to do; see :attr:`Method.limits`.

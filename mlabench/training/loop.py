@@ -132,7 +132,7 @@ class TrainingRun:
             validation = self.observers.validate()
             test = self.observers.watch_test() if is_last or self.training.selection == "best_test" else {}
             self.curves.append(Epoch(stage=stage.name, epoch=epoch + 1, logs=logs, validation=validation, test=test))
-            score = _selection_score(self.curves[-1], self.training)
+            score = _selection_score(self.curves[-1], self.training.selection if stage.selects else "last")
             if score > best:
                 best, selected = score, epoch + 1
                 best_state = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
@@ -181,10 +181,10 @@ class TrainingRun:
         return {name: float(total) / counts[name] for name, total in sums.items()}
 
 
-def _selection_score(epoch: Epoch, training: Training) -> float:
-    if training.selection == "last":
+def _selection_score(epoch: Epoch, selection: str) -> float:
+    if selection == "last":
         return epoch.epoch
-    if training.selection == "best_test":
+    if selection == "best_test":
         return next(iter(epoch.test.values()))
     return epoch.validation["multimodal"]
 

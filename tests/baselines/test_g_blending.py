@@ -61,7 +61,7 @@ def test_overfitting_counts_by_its_size() -> None:
 )
 def test_stages_share_the_epochs(epochs: int, share: float, expected: tuple[int, int]) -> None:
     stages = build(estimate_share=share).stages(epochs)
-    assert [stage.name for stage in stages] == ["estimate", "train"]
+    assert [(stage.name, stage.selects) for stage in stages] == [("estimate", False), ("train", True)]
     assert tuple(stage.epochs for stage in stages) == expected
 
 

@@ -328,6 +328,19 @@ def test_every_stage_has_patience_of_its_own(train: SplitTensors, fabric: Fabric
     assert method.passes == 2
 
 
+def test_a_stage_may_end_with_its_last_epoch(train: SplitTensors, fabric: Fabric) -> None:
+    """Whatever the others select, and without losing patience."""
+    method = Linear(Stage("whole", 3, selects=False), Stage("rest", 4))
+    scores = [0.9, 0.1, 0.3, 0.5, 0.6, 0.4]
+    curves, selected = fit_linear(method, train, fabric, watch=observers(scores), patience=1)
+    assert [(epoch.stage, epoch.epoch) for epoch in curves] == [
+        *itertools.product(["whole"], [1, 2, 3]),
+        *itertools.product(["rest"], [1, 2, 3]),
+    ]
+    assert selected == 2
+    assert method.passes == 3 + 2
+
+
 @pytest.mark.parametrize(
     ("scores", "training", "ends"),
     [
