@@ -126,7 +126,7 @@ class Stage:
     Attributes:
         name: Shown in the progress display and in the learning curves.
         epochs: Passes over the training split.
-        selects: Whether it ends with the epoch that the suite selects; if not, with its last one, whatever the patience.
+        selects: Whether it ends with the epoch that the suite selects; if not, with its last, whatever the patience.
     """
 
     name: str
