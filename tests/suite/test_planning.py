@@ -273,7 +273,7 @@ TRIALS = {
     "stamps_missing": 5 * 3 * 10,
     "stamps_ablation": 4 * 2 * 10,
     "stamps_audio_image": 6 * 10,
-    "stamps_leaderboard": 30 * 2 * 10,
+    "stamps_leaderboard": 31 * 2 * 10,
     "mla_fidelity": 18 * 2 * 10,
     "stamps_raw": 3,
     "stamps_modality_missing": 2 * 7 * 10,
