@@ -13,7 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
-from mlabench.method import Batch, Hyperparameters, Method, Optimization, Prediction, Task
+from mlabench.method import (
+    SGD,
+    AuthorsTraining,
+    Batch,
+    Hyperparameters,
+    Method,
+    Optimization,
+    Prediction,
+    Step,
+    Task,
+    UnfitOptimizers,
+)
 
 #: Smallest probability in a modality's loss, as published.
 FLOOR = 1e-8
@@ -61,6 +72,18 @@ class AGM(Method):
     paper = "https://arxiv.org/abs/2308.07686"
     version = 2
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-4, weight_decay=1e-4), "the command in the README at 5a65542, tasks/CREMAD_task.py"),
+        schedule=(Step(epochs=70, factor=0.1), "utils/config.py"),
+        batch_size=(64, "the command in the README"),
+        clip_norm=(1.0, "run/CREMAD_main.py, there only while an entry of the head's gradient exceeds 1"),
+        epochs=(100, "the command in the README"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("adam", "adamw"),
+        reason="it divides a gradient by its running magnitude, which undoes a modulation that lasts.",
+        unless={"alpha": (0.0,)},
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' CREMA-D script."""

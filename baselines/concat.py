@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlabench.fusion import JointHeadMethod
+from mlabench.method import SGD, AuthorsTraining, Step
 
 
 class Concat(JointHeadMethod):
@@ -23,3 +24,9 @@ class Concat(JointHeadMethod):
     title = "Concat"
     paper = "https://arxiv.org/abs/2203.15332"
     version = 1
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "OGM-GE's main.py at 343dc1d, as MLA's main.py at ab6c184"),
+        schedule=(Step(epochs=70, factor=0.1), "both"),
+        batch_size=(64, "both"),
+        epochs=(100, "the README of either"),
+    )

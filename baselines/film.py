@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from baselines.chain import ModalityChain
 from mlabench.encoders import Encoder
 from mlabench.hyperparameters import OrderedModalities
-from mlabench.method import Task
+from mlabench.method import SGD, AuthorsTraining, Step, Task
 
 
 class FiLM(ModalityChain):
@@ -43,6 +43,12 @@ class FiLM(ModalityChain):
     title = "FiLM"
     paper = "https://arxiv.org/abs/1709.07871"
     version = 1
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "OGM-GE's main.py at 343dc1d, as MLA's main.py at ab6c184"),
+        schedule=(Step(epochs=70, factor=0.1), "both"),
+        batch_size=(64, "both"),
+        epochs=(100, "the README of either"),
+    )
 
     class Config(OrderedModalities):
         """The default is the order of the released two-modality code, where the data have audio first."""

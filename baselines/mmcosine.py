@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import weighted_sum
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
+from mlabench.method import SGD, AuthorsTraining, Batch, Hyperparameters, Method, Prediction, Step, Task
 
 
 class MMCosine(Method):
@@ -33,6 +33,12 @@ class MMCosine(Method):
     paper = "https://arxiv.org/abs/2303.05338"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "main_CD.py of GeWu-Lab/MMCosine_ICASSP23 at 214797c"),
+        schedule=(Step(epochs=100, factor=0.1), "main_CD.py"),
+        batch_size=(32, "main_CD.py"),
+        epochs=(200, "main_CD.py"),
+    )
 
     class Config(Hyperparameters):
         """The default is that of the authors' code."""

@@ -14,7 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Dropout, Encoder
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Stage, Task
+from mlabench.method import (
+    Adam,
+    AuthorsTraining,
+    Batch,
+    Hyperparameters,
+    Method,
+    Prediction,
+    Stage,
+    Task,
+    UnfitOptimizers,
+)
 
 
 class MMIN(Method):
@@ -55,6 +65,16 @@ class MMIN(Method):
     paper = "https://aclanthology.org/2021.acl-long.203"
     version = 4
     claims = ("withstands missing modalities",)
+    authors_training = AuthorsTraining(
+        optimizer=(Adam(lr=2e-4, betas=(0.5, 0.999)), "scripts/CAP_mmin.sh at 69a45fe and the options' defaults"),
+        batch_size=(128, "scripts/CAP_mmin.sh"),
+        clip_norm=(1.0, "models/mmin_model.py, there for each network by itself"),
+        epochs=(80, "scripts/CAP_utt_fusion.sh and CAP_mmin.sh: 20 and 60, half of each with a falling rate"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("sgd",),
+        reason="the cascade hardly learns: on stamps, validation stays at the majority class with a rate of 1e-3.",
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' IEMOCAP scripts."""

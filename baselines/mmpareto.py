@@ -11,7 +11,17 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import JointHeadMethod, apply_heads, linear_heads
-from mlabench.method import Batch, Hyperparameters, Optimization, Prediction, Task
+from mlabench.method import (
+    SGD,
+    AuthorsTraining,
+    Batch,
+    Constant,
+    Hyperparameters,
+    Optimization,
+    Prediction,
+    Task,
+    UnfitOptimizers,
+)
 
 
 class MMPareto(JointHeadMethod):
@@ -45,6 +55,17 @@ class MMPareto(JointHeadMethod):
     paper = "https://arxiv.org/abs/2405.17730"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=2e-3, weight_decay=1e-4), "code/MMPareto.py at a339db3"),
+        schedule=(Constant(), "code/MMPareto.py, which never steps its scheduler"),
+        batch_size=(64, "code/MMPareto.py"),
+        epochs=(50, "code/MMPareto.py"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("adam", "adamw"),
+        reason="it divides a gradient by its running magnitude, which undoes gamma; directions stay.",
+        unless={"gamma": (1.0,)},
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' code."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from baselines.scores import score_ratios
 from mlabench.fusion import JointHeadMethod
-from mlabench.method import Batch, Hyperparameters, Optimization
+from mlabench.method import SGD, AuthorsTraining, Batch, Hyperparameters, Optimization, Step, UnfitOptimizers
 
 
 class OGMGE(JointHeadMethod):
@@ -55,6 +55,17 @@ class OGMGE(JointHeadMethod):
     paper = "https://arxiv.org/abs/2203.15332"
     version = 2
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "main.py at 343dc1d"),
+        schedule=(Step(epochs=70, factor=0.1), "main.py"),
+        batch_size=(64, "main.py"),
+        epochs=(100, "main.py"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("adam", "adamw"),
+        reason="it divides a gradient by its running magnitude, which undoes a damping that lasts.",
+        unless={"alpha": (0.0,)},
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' code, as far as it has any."""

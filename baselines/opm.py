@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from baselines.scores import score_ratios
 from mlabench.fusion import JointHeadMethod
-from mlabench.method import Batch, Hyperparameters, Optimization
+from mlabench.method import AdamW, AuthorsTraining, Batch, Hyperparameters, Optimization, Step
 
 
 class OPM(JointHeadMethod):
@@ -48,6 +48,12 @@ class OPM(JointHeadMethod):
     paper = "https://arxiv.org/abs/2410.11582"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(AdamW(lr=5e-5, weight_decay=0.01), "code/config.py and code/main.py at 8db168f"),
+        schedule=(Step(epochs=40, factor=0.1), "code/config.py"),
+        batch_size=(32, "code/config.py"),
+        epochs=(100, "code/config.py"),
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' training script."""

@@ -11,7 +11,18 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import JointHeadMethod
-from mlabench.method import Batch, Hyperparameters, LabelledSplit, Optimization, Progress, Task, present_only
+from mlabench.method import (
+    SGD,
+    AuthorsTraining,
+    Batch,
+    Hyperparameters,
+    LabelledSplit,
+    Optimization,
+    Progress,
+    Step,
+    Task,
+    present_only,
+)
 
 
 class PMR(JointHeadMethod):
@@ -48,6 +59,12 @@ class PMR(JointHeadMethod):
     paper = "https://arxiv.org/abs/2211.07089"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "the CREMA-D script at 3615e48; its default is 1e-4"),
+        schedule=(Step(epochs=70, factor=0.1), "main_Prototype_grad.py"),
+        batch_size=(64, "main_Prototype_grad.py"),
+        epochs=(150, "main_Prototype_grad.py"),
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' command line."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from mlabench.encoders import Encoder
 from mlabench.fusion import average_weights, weighted_sum
 from mlabench.hyperparameters import OrderedModalities
-from mlabench.method import Batch, Method, Optimization, Prediction, Task, present_only
+from mlabench.method import SGD, AuthorsTraining, Batch, Method, Optimization, Prediction, Task, present_only
 
 
 class ReconBoost(Method):
@@ -58,6 +58,10 @@ class ReconBoost(Method):
     paper = "https://arxiv.org/abs/2405.09321"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-2, weight_decay=5e-4), "train.py and the README's command at 14ab57a"),
+        batch_size=(64, "the command in the README"),
+    )
 
     class Config(OrderedModalities):
         """Defaults are those of the authors' script for CREMA-D."""

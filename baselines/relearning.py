@@ -15,7 +15,17 @@ from torch import Tensor
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import JointHeadMethod
-from mlabench.method import Hyperparameters, LabelledSplit, Progress, Stage, Task, present_only
+from mlabench.method import (
+    SGD,
+    AuthorsTraining,
+    Constant,
+    Hyperparameters,
+    LabelledSplit,
+    Progress,
+    Stage,
+    Task,
+    present_only,
+)
 
 #: Random starts of k-means, of which the tightest clustering counts.
 _STARTS = 10
@@ -58,6 +68,12 @@ class Relearning(JointHeadMethod):
     paper = "https://arxiv.org/abs/2407.09705"
     version = 1
     claims = ("raises the weak modality",)
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=2e-3, weight_decay=1e-4), "code/ours.py at 025085e"),
+        schedule=(Constant(), "code/ours.py"),
+        batch_size=(64, "code/ours.py"),
+        epochs=(90, "code/ours.py"),
+    )
 
     class Config(Hyperparameters):
         """Defaults are those of the authors' script for CREMA-D."""

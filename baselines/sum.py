@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mlabench.encoders import Encoder
 from mlabench.fusion import linear_heads, weighted_sum
-from mlabench.method import Batch, Hyperparameters, Method, Prediction, Task
+from mlabench.method import SGD, AuthorsTraining, Batch, Hyperparameters, Method, Prediction, Step, Task
 
 
 class Sum(Method):
@@ -36,6 +36,12 @@ class Sum(Method):
     title = "Sum"
     paper = "https://arxiv.org/abs/2203.15332"
     version = 1
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "OGM-GE's main.py at 343dc1d, as MLA's main.py at ab6c184"),
+        schedule=(Step(epochs=70, factor=0.1), "both"),
+        batch_size=(64, "both"),
+        epochs=(100, "the README of either"),
+    )
 
     class Config(Hyperparameters):
         """The default is the definition of the released code that these papers share."""

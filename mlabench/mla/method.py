@@ -14,7 +14,20 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from mlabench.encoders import Encoder
 from mlabench.fusion import softmax_weights, weighted_sum
 from mlabench.hyperparameters import OrderedModalities
-from mlabench.method import Batch, Claim, Method, Optimization, Prediction, Progress, Task, present_only
+from mlabench.method import (
+    SGD,
+    AuthorsTraining,
+    Batch,
+    Claim,
+    Method,
+    Optimization,
+    Prediction,
+    Progress,
+    Step,
+    Task,
+    UnfitOptimizers,
+    present_only,
+)
 from mlabench.mla.dynamic_fusion import Fusion, fusion_scores
 from mlabench.mla.gradient_modification import Modification, make_modification
 
@@ -57,6 +70,17 @@ class MLA(Method):
     paper = "https://arxiv.org/abs/2311.10707"
     version = 2
     claims: ClassVar[tuple[Claim, ...]] = ("raises the weak modality", "withstands missing modalities")
+    authors_training = AuthorsTraining(
+        optimizer=(SGD(lr=1e-3, weight_decay=1e-4), "main.py at ab6c184; the paper's appendix was not at hand"),
+        schedule=(Step(epochs=70, factor=0.1), "main.py"),
+        batch_size=(64, "main.py"),
+        epochs=(100, "README"),
+    )
+    unfit_optimizers = UnfitOptimizers(
+        names=("adam", "adamw"),
+        reason="it rescales every element of a gradient, which gives back most of what HGM takes.",
+        unless={"gradient_modification": ("none",)},
+    )
 
     class Config(OrderedModalities):
         """Defaults are the paper's method, as far as its equations and figure determine it."""
