@@ -11,7 +11,10 @@ from mlabench.testing import CHECKS, Check
 
 NAMES = list(registry.entries("methods"))
 #: Smaller networks where the defaults would make the tests slow.
-OPTIONS: dict[str, dict[str, Any]] = {"mmin": {"blocks": 2, "autoencoder": (16, 8), "classifier": (16,)}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "mmin": {"blocks": 2, "autoencoder": (16, 8), "classifier": (16,)},
+    "momke": {"width": 16, "depth": 1, "dropout": 0.1},
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,6 +25,7 @@ ASKING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"
 EXCEPTIONS = {
     "g_blending": "which stage it is in, a buffer, as predictions depend on it",
     "mmin": "its stage, and the rows of the patterns that it draws",
+    "momke": "its stage, a buffer",
     "modality_dropout": "whether a sample has lost everything and has to be drawn again",
     "ogm_ge": "which samples are complete",
     "opm": "nothing of a GPU: whether to drop is drawn on the CPU",
