@@ -47,6 +47,12 @@ class Tuned(BaseModel):
         description="Folds of each try, each compared on its own validation part; none: the dataset's own split.",
     )
     version: str = Field(description="Version of mlabench.")
+    suite: str = Field(default="", exclude_if=lambda name: not name, description="Name of the suite that was tuned.")
+    scores: dict[str, tuple[float | None, float]] = Field(
+        default={},
+        exclude_if=lambda scores: not scores,
+        description="By label what was maximised, in [0, 1]: of the default, none if that failed, and of the best try.",
+    )
     methods: dict[str, str] = Field(
         description="The tuned methods' labels, each with the hash of dataset, encoders, options and training that "
         "it was tuned for; whatever of these is changed afterwards counts as not tuned."

@@ -15,7 +15,7 @@ from mlabench.errors import cannot_write
 from mlabench.store import write_atomically
 from mlabench.suite import Suite, Tuned
 from mlabench.tuning.space import put
-from mlabench.tuning.tries import OBJECTIVE, TuningResult
+from mlabench.tuning.tries import OBJECTIVE, Try, TuningResult
 from mlabench.words import as_written
 
 COLUMNS = ("Method", "Default", "Tuned", "Tries", "Failed", "Values")
@@ -63,9 +63,16 @@ def tuned_suite(suite: Suite, searched: Suite, results: Sequence[TuningResult], 
         missing=tuple(dict.fromkeys(trial.missing.key for trial in some.trials)),
         folds=len({trial.fold for trial in some.trials if trial.fold}),
         version=__version__,
+        suite=suite.name,
+        scores={one.label: _scores(one.default, one.best) for one in results if one.best is not None},
         methods={label: one.trials[0].configuration for label, one in best.items()},
     ).model_dump(mode="json")
     return document
+
+
+def _scores(default: Try, best: Try) -> tuple[float | None, float]:
+    """As precise as anybody needs who compares them."""
+    return None if default.score is None else round(default.score, 4), round(best.score or 0.0, 4)
 
 
 def _entry(written: Mapping[str, Any], label: str, values: Mapping[str, Any]) -> dict[str, Any]:

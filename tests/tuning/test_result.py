@@ -58,6 +58,11 @@ def test_it_loads_with_what_was_found_and_nothing_else_changed(
     ours, theirs = tuned.resolved(), whole.resolved()
     assert {key for key in ours if ours[key] != theirs[key]} == {"name", "methods", "tuned"}
     assert expand(tuned).tuned_labels() == expand(tuned).labels
+    assert tuned.tuned is not None
+    assert tuned.tuned.suite == "some"
+    for one in outcomes:
+        assert one.best is not None
+        assert tuned.tuned.scores[one.label] == pytest.approx((one.default.score, one.best.score), abs=1e-4)
 
 
 def test_it_is_short_where_it_can_be(made: tuple[Suite, list[TuningResult]], tmp_path: Path):
