@@ -77,7 +77,8 @@ class Epoch(Frozen):
         stage: Name of the training stage.
         epoch: Counted from 1 within the stage.
         logs: Mean over the epoch of what the training step returned.
-        validation: Accuracy on the validation split: ``multimodal`` and each modality.
+        validation: Accuracy on the validation split: ``multimodal`` and each modality. With several patterns
+            (:attr:`mlabench.trial.Trial.validation`) the mean over them, a modality's over those that have it.
         test: Fused test accuracy under the pattern of the training, by its key; in trainings with seed 0, in the last
             stage. For the oracle gap only; nothing is chosen by it unless ``selection: best_test`` says so, which
             watches every epoch.

@@ -158,12 +158,15 @@ class Trial(InputSpec):
 
     Attributes:
         method: The method.
-        missing: The recipe applied to the training and validation splits.
+        missing: The recipe applied to the training split, and to the validation split unless ``validation`` has others.
+        validation: Recipes under which the epoch is selected, by the mean of their validation accuracies; empty for
+            that of the training alone.
         training: Budget, optimiser, selection.
     """
 
     method: Component
     missing: Missing = Missing()
+    validation: tuple[Missing, ...] = Field(default=(), exclude_if=lambda recipes: not recipes)
     training: Training = Training()
 
     def with_seed(self, seed: int) -> Self:
@@ -188,10 +191,17 @@ class Trial(InputSpec):
 
     def identity(self) -> dict[str, Any]:
         """The canonical content that is hashed into :attr:`id`."""
-        content = self.portable().model_dump(mode="json", exclude={"missing"})
+        content = self.portable().model_dump(mode="json", exclude={"missing", "validation"})
         content["missing"] = self.missing.identity()
+        if self.validation:
+            content["validation"] = [missing.identity() for missing in self.validation]
         content["protocol_version"] = PROTOCOL_VERSION
         return content
+
+    @property
+    def validated_under(self) -> tuple[Missing, ...]:
+        """The recipes under which the epoch is selected."""
+        return self.validation or (self.missing,)
 
     @cached_property
     def id(self) -> str:
@@ -204,7 +214,8 @@ class Trial(InputSpec):
     @cached_property
     def configuration(self) -> str:
         """12 hex digits for what a method was tuned for: all but the seed, the fold and what is missing."""
-        return _digest({key: value for key, value in self.identity().items() if key not in ("seed", "fold", "missing")})
+        others = ("seed", "fold", "missing", "validation")
+        return _digest({key: value for key, value in self.identity().items() if key not in others})
 
 
 def _digest(content: dict[str, Any]) -> str:

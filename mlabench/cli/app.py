@@ -224,11 +224,18 @@ def plan(
         trials = ((entry.trial, len(entry.tests), entry.state) for entry in standings)
         folds = planned.folds
         split = ("Seed", "Fold") if as_json else ("Repeat", "Fold") if folds else ("Seed",)
+        selected = ("Selected on",) if any(entry.trial.validation for entry in standings) else ()
         rows = [
-            (one.id, *names[one.id], one.missing.key, *(one.seed, one.fold_name)[: len(split)], tests, state)
+            (
+                *(one.id, *names[one.id], one.missing.key),
+                *(", ".join(missing.key for missing in one.validated_under) for _ in selected),
+                *(one.seed, one.fold_name)[: len(split)],
+                *(tests, state),
+            )
             for one, tests, state in trials
         ]
-        columns = ("Trial", "Method", *(["Settings"] if own else []), "Trained on", *split, "Evaluations", "State")
+        settings = ("Settings",) if own else ()
+        columns = ("Trial", "Method", *settings, "Trained on", *selected, *split, "Evaluations", "State")
         print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
         if not as_json:
             shape = f"{counted(len(folds), 'fold')} x {counted(len(planned.seeds), 'repeat')}: " if folds else ""

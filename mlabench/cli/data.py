@@ -195,7 +195,7 @@ def _patterns(suite: Path, folder: Path) -> list[_Pattern]:
         (cell.trial.dataset.model_dump_json(), missing.key): (cell.trial.dataset, missing)
         for plan in load_plans([suite]).values()
         for cell in plan.cells
-        for missing in (cell.trial.missing, *cell.tests)
+        for missing in (cell.trial.missing, *cell.trial.validation, *cell.tests)
         if missing.protocol != "complete"
     }
     if not recipes:

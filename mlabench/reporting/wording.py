@@ -117,6 +117,15 @@ def selection_sentences(scores: pd.DataFrame) -> str:
     return " ".join(_SELECTIONS[selection] for selection in _SELECTIONS if (scores["selection"] == selection).any())
 
 
+def validation_sentence(plan: Plan) -> str:
+    """Says under which patterns the epoch was selected; empty where under that of the training alone."""
+    patterns = {cell.trial.validation for cell in plan.cells if cell.trial.validation}
+    if not patterns:
+        return ""
+    named = sorted(listed(missing.key for missing in recipes) for recipes in patterns)
+    return f"Validation accuracy: the mean over the patterns {'; or '.join(named)}."
+
+
 def oracle_gap_sentence(scores: pd.DataFrame) -> str:
     """Says what choosing the epoch on the test split would have added; empty where it was not recorded."""
     gaps = 100.0 * scores.loc[scores["target"] == MULTIMODAL, "oracle_gap"].dropna()
@@ -165,6 +174,7 @@ def conditions(plan: Plan, scores: pd.DataFrame) -> str:
         f"{samples(scores)}; {seeds(scores)}.",
         spread_sentence(scores),
         selection_sentences(scores),
+        validation_sentence(plan),
         tuning_sentence(plan),
         oracle_gap_sentence(scores),
         DEFINITIONS,

@@ -36,7 +36,8 @@ def expand(suite: Suite) -> Plan:
         data = source.load()
         splits = {"train": [data.train, data.validation], "test": [data.test]}
         masked = suite.missing.splits if suite.folds is None else splits  # every sample is tested in some fold
-        for split in chain.from_iterable(splits[name] for name in masked):
+        selecting = [] if suite.missing.select == "train" else [data.validation]
+        for split in chain(selecting, *(splits[name] for name in masked)):
             conditions[0].pattern(suite.dataset.name, split.ids, data.task.modalities)
     folds = (None,) if suite.folds is None else folds_of(dataset.model_dump_json(), suite.folds)
     cells = [
@@ -48,6 +49,7 @@ def expand(suite: Suite) -> Plan:
                 encoders=encoders,
                 method=entry.method,
                 missing=training,
+                validation=_validation(suite, training, conditions),
                 seed=seed,
                 fold=fold,
                 training=entry.training,
@@ -115,19 +117,36 @@ def with_content(encoders: Mapping[str, Component]) -> dict[str, Component]:
 
 def _tests(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[Missing, ...]:
     """The training's own column of the table first, then what ``matrix`` and ``subsets`` add, without repetitions."""
+    tests = _rates_tested(suite, training, conditions)
+    if "subsets" in suite.missing.evaluate:
+        sizes = range(len(suite.modalities) - 1, 0, -1)
+        kept = chain.from_iterable(combinations(suite.modalities, size) for size in sizes)
+        tests = [*tests, Missing(), *(Missing(protocol="subset", keep=keep) for keep in kept)]
+    return _distinct(tests)
+
+
+def _rates_tested(suite: Suite, training: Missing, conditions: list[Missing]) -> list[Missing]:
+    """What a training is tested under, whole modalities left out."""
     if "test" not in suite.missing.splits:
         tests = [Missing()]
     elif "train" in suite.missing.splits:
         tests = [training]
     else:
         tests = conditions
-    if "matrix" in suite.missing.evaluate:
-        tests = tests + conditions
-    if "subsets" in suite.missing.evaluate:
-        sizes = range(len(suite.modalities) - 1, 0, -1)
-        kept = chain.from_iterable(combinations(suite.modalities, size) for size in sizes)
-        tests = [*tests, Missing(), *(Missing(protocol="subset", keep=keep) for keep in kept)]
-    return tuple({test.key: test for test in tests}.values())
+    return tests + conditions if "matrix" in suite.missing.evaluate else tests
+
+
+def _validation(suite: Suite, training: Missing, conditions: list[Missing]) -> tuple[Missing, ...]:
+    """What the epoch is selected under; empty if that is the pattern of the training, so that trials are shared."""
+    if suite.missing.select == "train":
+        return ()
+    tested = _rates_tested(suite, training, conditions)
+    recipes = _distinct([training, *tested] if suite.missing.select == "mixed" else tested)
+    return () if recipes == (training,) else recipes
+
+
+def _distinct(recipes: Iterable[Missing]) -> tuple[Missing, ...]:
+    return tuple({missing.key: missing for missing in recipes}.values())
 
 
 def content_hash(path: Path) -> str:

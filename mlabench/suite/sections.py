@@ -31,6 +31,7 @@ _CheckedRate = Annotated[
 ]
 _Split = Literal["train", "test"]
 _Evaluation = Literal["diagonal", "matrix", "subsets"]
+_SelectedUnder = Literal["train", "test", "mixed"]
 
 
 class Section(BaseModel):
@@ -51,13 +52,19 @@ class MissingSection(Section):
         "to rate.",
     )
     splits: Annotated[tuple[_Split, ...], listed(_Split)] = Field(
-        default=("train", "test"), description="Where modalities are missing; train includes validation."
+        default=("train", "test"),
+        description="Where modalities are missing; train includes validation, unless 'select' says otherwise.",
     )
     pattern_seed: int = Field(default=0, ge=0, description="Seed of the patterns, shared by all methods and seeds.")
     evaluate: Annotated[tuple[_Evaluation, ...], listed(_Evaluation)] = Field(
         default=("diagonal",),
         description="Test patterns of each training: its own rate (diagonal, always there), every rate of the suite "
         "(matrix), every combination of whole modalities (subsets).",
+    )
+    select: _SelectedUnder = Field(
+        default="train",
+        description="Patterns of the validation split, by which the epoch is selected: the training's (train), the "
+        "mean over the rates under which the training is tested (test), or over both (mixed).",
     )
     file: str = Field(default="", description="The pattern of the protocol file; relative to the suite.")
 

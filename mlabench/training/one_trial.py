@@ -34,7 +34,7 @@ from mlabench.training.loggers import sending_curves
 from mlabench.training.loop import Observers, TrainingRun, stable_seed
 from mlabench.training.metrics import NotFiniteError
 from mlabench.training.stopping import SuspendedError
-from mlabench.training.tensors import SplitTensors, accuracies
+from mlabench.training.tensors import SplitTensors, accuracies, mean_accuracies
 from mlabench.trial import Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
@@ -184,7 +184,11 @@ class _Process:
     def _train(self, data: Data, method: Method, checkpoints: Checkpoints, report: ReportProgress) -> Record:
         """Trains ``method`` in place. Returns a record without evaluations."""
         trial, fabric = self.trial, self.fabric
-        train, validation = (self._tensors(split, trial.missing) for split in (data.train, data.validation))
+        train, own = (self._tensors(split, trial.missing) for split in (data.train, data.validation))
+        validation = [
+            own if missing == trial.missing else self._tensors(data.validation, missing)
+            for missing in trial.validated_under
+        ]
         is_watched = self.tests and (trial.seed == WATCHED_SEED or trial.training.selection == "best_test")
         watched = {trial.missing.key: self._tensors(data.test, trial.missing)} if is_watched else {}
         stages = method.stages(trial.training.epochs)
@@ -203,7 +207,7 @@ class _Process:
 
         meter = Meter(method, fabric.device)
         observers = Observers(
-            validate=lambda: accuracies(method, validation, fabric),
+            validate=lambda: mean_accuracies(method, validation, fabric),
             watch_test=lambda: {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()},
             report=report_epoch,
             measure=meter.running,
@@ -211,7 +215,7 @@ class _Process:
         )
         with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
             seed = trial.training_seed
-            run = TrainingRun(method, train, validation, trial.training, seed, fabric, observers, checkpoints)
+            run = TrainingRun(method, train, own, trial.training, seed, fabric, observers, checkpoints)
             curves, selected = run.fit()
         passes = len(curves) - checkpoints.resumed
         steps = passes * math.ceil(len(train) / trial.training.batch_size)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -165,6 +166,13 @@ def accuracies(method: Method, split: SplitTensors, fabric: Fabric) -> dict[str,
         if here.any():
             result[modality] = right[here].float().mean().item()
     return result
+
+
+def mean_accuracies(method: Method, splits: Sequence[SplitTensors], fabric: Fabric) -> dict[str, float]:
+    """The mean of :func:`accuracies` over several patterns of a split; a modality's over those that have it."""
+    each = [accuracies(method, split, fabric) for split in splits]
+    names = dict.fromkeys(name for one in each for name in one)
+    return {name: fmean(one[name] for one in each if name in one) for name in names}
 
 
 def _predictions(method: Method, split: SplitTensors, fabric: Fabric) -> list[Prediction]:

@@ -143,6 +143,19 @@ def test_patterns_are_the_same_whatever_the_folds(tmp_path: Path):
     assert invoke("masks", "verify", suite, masks).returncode == 0
 
 
+def test_a_plan_tells_what_epochs_are_selected_on(tmp_path: Path):
+    suite, masks = tmp_path / "s.yaml", tmp_path / "masks"
+    suite.write_text(SMALL.replace("{rates: [0, 0.5]}", "{rates: [0.2, 0.5], splits: test, select: test}"))
+    assert "0.2, balanced-0.5" in json.loads(invoke("plan", suite, "--json").stdout)[0]["selected_on"]
+    assert invoke("masks", "export", suite, "--out", masks).returncode == 0
+    assert len(list(masks.iterdir())) == 2
+    done = invoke("plan", suite, "--set", "missing.select=train", "--json")
+    assert "selected_on" not in json.loads(done.stdout)[0]
+    refused = invoke("plan", suite, "--set", "missing.select=best")
+    assert refused.returncode == 2
+    assert "missing.select" in refused.stderr
+
+
 def test_an_ambiguous_trial_lists_the_candidates(tmp_path: Path):
     store = Store(tmp_path)
     for seed in (0, 1):

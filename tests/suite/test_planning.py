@@ -96,6 +96,49 @@ def test_subsets(plan: Callable[..., Plan]) -> None:
     assert len(plan("{rates: [0, 0.5], evaluate: [matrix, subsets]}").cells[0].tests) == 2 + 6
 
 
+@pytest.mark.parametrize(
+    ("missing", "validated"),
+    [
+        ("{rates: [0, 0.5]}", [[], []]),
+        ("{rates: [0, 0.5], select: test}", [[], []]),  # each is tested as it is trained
+        ("{rates: [0, 0.5], select: mixed}", [[], []]),
+        ("{rates: [0, 0.5], select: test, evaluate: subsets}", [[], []]),
+        ("{rates: [0.2, 0.5], splits: test}", [[]]),
+        ("{rates: [0.2, 0.5], splits: test, select: test}", [["balanced-0.2", "balanced-0.5"]]),
+        ("{rates: [0.2, 0.5], splits: test, select: mixed}", [["complete", "balanced-0.2", "balanced-0.5"]]),
+        ("{rates: [0, 0.5], splits: test, select: mixed}", [["complete", "balanced-0.5"]]),
+        ("{rates: [0, 0.5], splits: train, select: test}", [[], ["complete"]]),
+        ("{rates: [0, 0.5], splits: train, select: mixed}", [[], ["balanced-0.5", "complete"]]),
+        (
+            "{rates: [0, 0.5], evaluate: [matrix, subsets], select: test}",
+            [["complete", "balanced-0.5"], ["balanced-0.5", "complete"]],
+        ),
+    ],
+)
+def test_what_the_epoch_is_selected_under(missing: str, validated: list[list[str]], plan: Callable[..., Plan]) -> None:
+    trials = [cell.trial for cell in plan(missing).cells]
+    assert [[recipe.key for recipe in trial.validation] for trial in trials] == validated
+    for trial in trials:
+        assert trial.validated_under == (trial.validation or (trial.missing,))
+
+
+def test_trials_that_select_under_the_training_pattern_are_what_they_were(plan: Callable[..., Plan]) -> None:
+    default, tested = (plan(f"{{rates: 0.5, splits: test, select: {select}}}") for select in ("train", "test"))
+    (before,), (other,) = ([cell.trial for cell in one.cells] for one in (default, tested))
+    assert "validation" not in before.model_dump()
+    assert "validation" not in before.identity()
+    assert before.id != other.id
+    assert before.configuration == other.configuration
+    assert other.identity()["validation"] == [{"protocol": "balanced", "rate": 0.5}]
+    assert type(other).model_validate_json(other.model_dump_json()).id == other.id
+
+
+def test_a_pattern_file_is_checked_for_what_selects(plan: Callable[..., Plan], spoken: None, tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("id,audio,image,text\nc,1,0,1\n")
+    with pytest.raises(UserError, match="the first is 'b'"):
+        plan("{protocol: file, file: test.csv, splits: test, select: test}")
+
+
 def test_protocols(plan: Callable[..., Plan]) -> None:
     assert keys(plan("{protocol: independent, rates: 0.25, pattern_seed: 3}")) == [
         ("independent-0.25-seed3", ["independent-0.25-seed3"])

@@ -184,6 +184,42 @@ def test_the_evaluated_model_is_that_of_the_selected_epoch(selection: str, store
     assert record.oracle_gap("balanced-0.5") == pytest.approx(max(curve) - curve[best], abs=1e-6)
 
 
+def synthetic_trial(*validation: Missing, selection: str = "best_val") -> Trial:
+    dataset = registry.get("datasets", "synthetic").load()
+    options = dataset.Config(samples=(120, 80, 50), noise=0.2)  # type: ignore[call-arg]
+    component = DatasetComponent(
+        name="synthetic", config=options.model_dump(mode="json"), fingerprint=dataset(options).fingerprint()
+    )
+    return small_trial(epochs=12, optimizer=Adam(lr=0.02), selection=selection).model_copy(
+        update={
+            "dataset": component,
+            "encoders": {m: small_trial().encoders["audio"] for m in options.modalities},  # type: ignore[attr-defined]
+            "missing": Missing(),
+            "validation": validation,
+            "limit": None,
+        }
+    )
+
+
+def test_the_epoch_is_selected_by_the_mean_over_the_patterns_of_the_validation_split(store: Store) -> None:
+    """The training is the same whatever it is validated under; only which epoch is kept differs."""
+    weak = Missing(protocol="per_modality", rates={"strong": 0.9})
+    complete, incomplete, both = (
+        run(synthetic_trial(*validation), store, weak) for validation in ((), (weak,), (Missing(), weak))
+    )
+    curves = [[epoch.validation for epoch in record.curves] for record in (complete, incomplete, both)]
+    for name in ("multimodal", "strong", "weak"):
+        first, second, mean = ([point[name] for point in curve] for curve in curves)
+        assert (first == second) == (name == "weak")  # which is always there
+        assert mean == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
+    assert [epoch.logs for epoch in complete.curves] == [epoch.logs for epoch in both.curves]
+    best = [1 + int(np.argmax([point["multimodal"] for point in curve])) for curve in curves]
+    assert [record.selected_epoch for record in (complete, incomplete, both)] == best
+    assert best[0] != best[1]
+    assert complete.evaluations != incomplete.evaluations
+    assert complete.last == incomplete.last
+
+
 LATER = {"epochs": 6, "optimizer": Adam(lr=0.02)}
 
 

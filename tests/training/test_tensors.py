@@ -18,7 +18,14 @@ from mlabench.method import Batch, Method, Prediction
 from mlabench.store.cache import open_array
 from mlabench.training import tensors
 from mlabench.training.devices.fabric import make_fabric
-from mlabench.training.tensors import HIDDEN_LABEL, SplitTensors, accuracies, predict, prediction_batch
+from mlabench.training.tensors import (
+    HIDDEN_LABEL,
+    SplitTensors,
+    accuracies,
+    mean_accuracies,
+    predict,
+    prediction_batch,
+)
 
 TASK = Task(("audio", "text"), ("a", "b"), {"audio": (2,), "text": (2,)})
 #: Logits of five samples, so that the accuracies can be counted by hand.
@@ -141,3 +148,19 @@ def test_accuracies_by_hand(split: SplitTensors) -> None:
 def test_a_modality_that_no_sample_has_gets_no_accuracy(split: SplitTensors) -> None:
     split.present[:, 0] = False
     assert set(accuracies(Echo(), split, make_fabric("cpu", "32"))) == {"multimodal", "text"}
+
+
+def test_the_mean_over_patterns_by_hand(split: SplitTensors) -> None:
+    """Of audio alone and text alone: a modality counts where it is there."""
+    audio, text = (SplitTensors(_as_split(), TASK.modalities, np.tile(row, (5, 1)), torch.device("cpu"))
+                   for row in (np.array([True, False]), np.array([False, True])))  # fmt: skip
+    fabric = make_fabric("cpu", "32")
+    right = {name: np.mean(values.argmax(axis=1) == LABELS) for name, values in (("audio", AUDIO), ("text", TEXT))}
+    expected = {"multimodal": (right["audio"] + right["text"]) / 2, **right}
+    assert mean_accuracies(Echo(), [audio, text], fabric) == pytest.approx(expected)
+    assert mean_accuracies(Echo(), [split], fabric) == accuracies(Echo(), split, fabric)
+
+
+def _as_split() -> Split:
+    names = tuple("vwxyz")
+    return Split(names, LABELS, {"audio": AUDIO, "text": TEXT}, names)
