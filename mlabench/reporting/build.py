@@ -96,7 +96,7 @@ def _reports(
     archive = Archive(store)
     folders = [out / formats.file_name(plan.name) for plan in plans]
     suites = [
-        report_suite(plan, store, archive, folder, include_limited, published)
+        report_suite(plan, archive, folder, include_limited, published)
         for plan, folder in zip(plans, folders, strict=True)
     ]
     return suites, answers(plans, archive, include_limited=include_limited)

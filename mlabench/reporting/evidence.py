@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlabench.missing import Missing
 from mlabench.record import Record
-from mlabench.reporting.results import MULTIMODAL, Results
+from mlabench.reporting.results import MULTIMODAL, Results, load
 from mlabench.statistics import Outcomes
 from mlabench.store import (
     PREDICTIONS,
@@ -26,6 +26,7 @@ from mlabench.store import (
     Store,
     TrialOutcomes,
 )
+from mlabench.suite import Plan, PlannedTrial
 
 _COMPLETE = Missing().key
 _COMPLETE_SETTING = "0 %"
@@ -69,6 +70,16 @@ class Archive:
     problems: dict[str, str] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     _outcomes: dict[str, TrialOutcomes | None] = field(default_factory=dict)
+    _evidence: dict[object, Evidence] = field(default_factory=dict)
+
+    def evidence(self, plans: Sequence[Plan], *, include_limited: bool = False) -> Evidence:
+        """What is known of the trials of these plans together: put together once, whoever asks."""
+        asked = (*(plan.name for plan in plans), include_limited)
+        if asked not in self._evidence:
+            assert self.store is not None  # noqa: S101
+            results = load(merged(plans), self.store, include_limited=include_limited, known=self.records)
+            self._evidence[asked] = Evidence(results, self.store, self)
+        return self._evidence[asked]
 
     def outcomes(self, trial: str, modalities: Sequence[str]) -> TrialOutcomes | None:
         """Which predictions of a trial are right; None if that was not kept."""
@@ -380,6 +391,20 @@ class Evidence:
                 "its test samples are not those of the other trials, so it is compared by trainings alone"
             )
         return places
+
+
+def merged(plans: Sequence[Plan]) -> Plan:
+    """One plan with the trials and tests of all, under the name of the first."""
+    if len(plans) == 1:
+        return plans[0]
+    cells: dict[tuple[str, str], PlannedTrial] = {}
+    for plan in plans:
+        for cell in plan.cells:
+            key = cell.label, cell.trial.id
+            tests = {test.key: test for test in (*(cells[key].tests if key in cells else ()), *cell.tests)}
+            cells[key] = cell.model_copy(update={"tests": tuple(tests.values())})
+    papers = ", ".join(dict.fromkeys(plan.paper for plan in plans if plan.paper))
+    return plans[0].model_copy(update={"cells": tuple(cells.values()), "paper": papers})
 
 
 _SAMPLES = ("ids", "groups", "labels")

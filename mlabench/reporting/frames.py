@@ -11,7 +11,7 @@ import pandas as pd
 from mlabench.errors import UserError
 from mlabench.reporting import questions
 from mlabench.reporting.answer import Answer, Contrast, Side
-from mlabench.reporting.evidence import Archive, Evidence
+from mlabench.reporting.evidence import Archive
 from mlabench.reporting.questions import common
 from mlabench.reporting.questions.inquiry import family
 from mlabench.reporting.results import load
@@ -44,7 +44,7 @@ def compare_labels(store: Store, plans: Sequence[Plan], first: str, second: str,
         raise UserError(f"no suite in {store.root} has both {first!r} and {second!r}.", remedy=f"Labels: {known}.")
     archive, rows = Archive(store), list[dict[str, object]]()
     for plan in shared:
-        evidence = Evidence(load(plan, store, include_limited=True, known=archive.records), store, archive)
+        evidence = archive.evidence([plan], include_limited=True)
         if target not in evidence.results.targets:
             targets = ", ".join(evidence.results.targets)
             raise UserError(f"{plan.name} has no target {target!r}.", remedy=f"Targets: {targets}.", field="target")

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from mlabench.reporting import notes
 from mlabench.reporting.charts import Chart, result_charts
 from mlabench.reporting.published import Number, published_table
-from mlabench.reporting.results import Results, load
+from mlabench.reporting.results import Results
 from mlabench.reporting.table import Table
 from mlabench.reporting.tables.of_suite import build_tables
-from mlabench.store import Store
 from mlabench.suite import Plan
 
 if TYPE_CHECKING:
@@ -51,14 +50,13 @@ class SuiteReport:
 
 
 def report_suite(
-    plan: Plan, store: Store, archive: Archive, folder: Path, include_limited: bool, published: Sequence[Number]
+    plan: Plan, archive: Archive, folder: Path, include_limited: bool, published: Sequence[Number]
 ) -> SuiteReport:
     """Reads everything about one suite but the answers."""
-    from mlabench.reporting.evidence import Evidence  # with SciPy, which takes a moment to import
-    from mlabench.reporting.tables.leaderboard import leaderboard
+    from mlabench.reporting.tables.leaderboard import leaderboard  # with SciPy, which takes a moment to import
 
-    results = load(plan, store, include_limited=include_limited, known=archive.records)
-    evidence = Evidence(results, store, archive)
+    evidence = archive.evidence([plan], include_limited=include_limited)
+    results = evidence.results
     board = leaderboard(evidence)
     beside = published_table(results, published)
     return SuiteReport(

@@ -97,6 +97,12 @@ class Outcomes:
         """Mean over seeds and samples, in percent."""
         return float(100 * self.correct.mean())
 
+    @cached_property
+    def interval(self) -> Interval:
+        """See :func:`accuracy_interval`."""
+        own = confidence_distribution(100.0 * self.correct, self.groups, 100.0, self.folds, training_sets=1.0).interval
+        return Interval(own.estimate, max(0.0, own.low), min(100.0, own.high), own.level)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -177,9 +183,7 @@ def accuracy_interval(outcomes: Outcomes) -> Interval:
     See :func:`mlabench.statistics.resampling.confidence_distribution` for the method and its simulated coverage. With
     one seed the interval is over the samples alone: the spread over seeds is unknown, not zero.
     """
-    found = confidence_distribution(100.0 * outcomes.correct, outcomes.groups, 100.0, outcomes.folds, training_sets=1.0)
-    interval = found.interval
-    return Interval(interval.estimate, max(0.0, interval.low), min(100.0, interval.high), interval.level)
+    return outcomes.interval
 
 
 def compare(a: Outcomes, b: Outcomes) -> Comparison:

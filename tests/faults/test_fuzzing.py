@@ -113,7 +113,7 @@ def read_and_report(store: Store) -> None:
     else:
         Record.model_validate_json(record.model_dump_json())
         print_summary(PLAN, store, QUIET)
-        report_suite(PLAN, store, Archive(store), store.root, include_limited=True, published=())
+        report_suite(PLAN, Archive(store), store.root, include_limited=True, published=())
 
 
 @fuzz
@@ -147,7 +147,7 @@ def test_a_plan(content: bytes, tmp_path: Path) -> None:
     try:
         for plan in store.plans():
             print_summary(plan, store, QUIET)
-            report_suite(plan, store, Archive(store), store.root, include_limited=True, published=())
+            report_suite(plan, Archive(store), store.root, include_limited=True, published=())
     except UserError as error:
         assert str(error)
 

@@ -72,6 +72,8 @@ def test_better_than_all_and_not_lazy(store: Store) -> None:
                                       "(Late fusion), or more.")  # fmt: skip
     assert "stand-in" in accuracy.about
     assert [contrast.other for contrast in accuracy.family.contrasts] == ["Concat", "Late fusion"]
+    assert any("A probe is one number per training" in caveat for caveat in laziness.caveats)
+    assert not any("No linear probe" in caveat for caveat in laziness.caveats)
 
 
 def test_laziness_removed_and_accuracy_unchanged_is_a_finding(store: Store) -> None:

@@ -14,10 +14,10 @@ from mlabench.reporting.answer import RULES, Answer, Contrast, Family, Half, Sid
 from mlabench.reporting.charts import Chart, difference_chart, result_charts, with_facts
 from mlabench.reporting.evidence import Archive, Evidence
 from mlabench.reporting.questions import common
-from mlabench.reporting.results import MULTIMODAL, Results, load
+from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.statistics import Interval, corrected_resampled_t, decide, probability_better
-from mlabench.suite import Plan, PlannedTrial, Question
+from mlabench.suite import Plan, Question
 from mlabench.words import counted
 
 #: The setting in which all modalities are there.
@@ -206,15 +206,12 @@ def inquiries(plans: Sequence[Plan], archive: Archive, *, include_limited: bool 
                 same.append(plan)
         columns: set[str] = set()
         for part in sorted(parts, key=_extent):
-            together, names = _merged(part), [plan.name for plan in part]
-            column = wording.datasets(together)
+            evidence, names = archive.evidence(part, include_limited=include_limited), [plan.name for plan in part]
+            column = wording.datasets(evidence.results.plan)
             column = f"{column} ({', '.join(names)})" if column in columns else column
             columns.add(column)
-            store = archive.store
-            assert store is not None  # noqa: S101
-            results = load(together, store, include_limited=include_limited, known=archive.records)
-            if results.settings:
-                yield Inquiry(question, column, tuple(names), Evidence(results, store, archive))
+            if evidence.results.settings:
+                yield Inquiry(question, column, tuple(names), evidence)
 
 
 def _fit(a: Plan, b: Plan) -> bool:
@@ -253,17 +250,6 @@ def _extent(part: Sequence[Plan]) -> tuple[int, int]:
     """Those with the most trainings of a method come first, then those with the fewest methods."""
     cells = [cell for plan in part for cell in plan.cells]
     return -len({(cell.trial.seed, cell.trial.fold) for cell in cells}), len({cell.label for cell in cells})
-
-
-def _merged(plans: Sequence[Plan]) -> Plan:
-    cells: dict[tuple[str, str], PlannedTrial] = {}
-    for plan in plans:
-        for cell in plan.cells:
-            key = cell.label, cell.trial.id
-            tests = {test.key: test for test in (*(cells[key].tests if key in cells else ()), *cell.tests)}
-            cells[key] = cell.model_copy(update={"tests": tuple(tests.values())})
-    papers = ", ".join(dict.fromkeys(plan.paper for plan in plans if plan.paper))
-    return plans[0].model_copy(update={"cells": tuple(cells.values()), "paper": papers})
 
 
 # -- comparisons --------------------------------------------------------------------------------

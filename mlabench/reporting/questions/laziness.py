@@ -219,7 +219,7 @@ def _shapley_values(evidence: Evidence, label: str, modalities: Sequence[str], c
 def _caveats(raised: Family, alone: str | None) -> Iterator[str]:
     if alone is None:
         yield "No suite trains a modality alone here: whether a modality learns less than alone cannot be said."
-    if not any(one.what.startswith("linear probe") for one in raised.contrasts):
+    if not any(one.what.startswith("probe accuracy") for one in raised.contrasts):
         yield (
             "No linear probe was recorded: laziness is judged by each method's own unimodal predictions, which some "
             "methods never train for."
