@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.reconboost import ReconBoost
-from mlabench.method import Batch, Progress
+from mlabench.method import Batch, Progress, Stage
 from mlabench.testing import Updater, build_method, fill_absent, fit, make_batch, make_task, only, parameters
 
 Array = NDArray[np.float64]
@@ -96,6 +96,64 @@ def test_boosting_loss_and_gradient_by_hand(previous: int | None, consolidation:
         assert float(bias.grad[c]) == pytest.approx((by_hand[0] - by_hand[1]) / 2e-5, rel=1e-3, abs=1e-5)
     assert all(p.grad is None for m in ("audio", "image") for p in method.encoders[m].parameters())
     assert method.boost_rate.grad is None
+
+
+def test_summed_over_the_classes_it_is_as_many_times_the_mean() -> None:
+    summed, mean = build(over="sum"), build()
+    batch = make_batch(mean.task, 12, missing=0.3)
+    ratio = summed.boosting_loss(batch, "text", None) / mean.boosting_loss(batch, "text", None)
+    assert ratio.item() == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "expected"),
+    [
+        (900, 0.11, [("pretrain", 99), ("train", 801)]),
+        (10, 0.11, [("pretrain", 1), ("train", 9)]),
+        (3, 0.99, [("pretrain", 2), ("train", 1)]),
+        (1, 0.11, [("pretrain", 1), ("train", 1)]),
+        (10, 0.0, [("train", 10)]),
+    ],
+)
+def test_stages_share_the_epochs(epochs: int, share: float, expected: list[tuple[str, int]]) -> None:
+    assert [(stage.name, stage.epochs) for stage in build(pretrain_share=share).stages(epochs)] == expected
+
+
+def test_encoders_are_trained_alone_first() -> None:
+    """By the cross-entropy of heads of their own, each by its own samples; what boosting uses stays as it is."""
+    method = build()
+    batch = fill_absent(make_batch(method.task, 14, missing=0.4), torch.nan)
+    method.on_stage_start(Stage("pretrain", 1))
+    expected = 0.0
+    with torch.no_grad():
+        logits = []
+        for column, (modality, x) in enumerate(batch.inputs.items()):
+            here = batch.present[:, column].numpy()
+            z = method.own_heads[modality](method.encoders[modality](x)).double().numpy()
+            rows = np.arange(len(batch))[here]
+            expected -= float(np.log(softmax(z[here]))[np.arange(len(rows)), batch.label[here]].mean())
+            logits.append(np.where(here[:, None], z, 0))
+        prediction = method.predict(batch)
+    fused = np.sum(logits, axis=0) / batch.present.numpy().sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(prediction.fused, fused, rtol=1e-4, atol=1e-5)
+
+    before = parameters(method)
+    steps = Recorder(method)
+    method.train()
+    assert float(method.training_step(batch, steps)["loss"]) == pytest.approx(expected, rel=1e-5)
+    for name, value in method.state_dict().items():
+        changes = name.startswith(("encoders.", "own_heads."))
+        assert torch.equal(value, before[name]) != changes, name
+    assert steps.restarts == []
+
+    method.on_stage_start(Stage("train", 1))
+    before = parameters(method)
+    for epoch in range(6):
+        steps.progress = Progress(epoch, 6, 0, 1)
+        method.training_step(batch, steps)
+    for name, value in method.state_dict().items():
+        if name.startswith("own_heads."):
+            assert torch.equal(value, before[name]), name
 
 
 def test_memory_of_nobody_is_zero() -> None:

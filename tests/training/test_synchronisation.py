@@ -27,10 +27,9 @@ EXCEPTIONS = {
     "mmin": "its stage, and the rows of the patterns that it draws",
     "momke": "its stage, a buffer",
     "modality_dropout": "whether a sample has lost everything and has to be drawn again",
-    "ogm_ge": "which samples are complete",
     "opm": "nothing of a GPU: whether to drop is drawn on the CPU",
     "pmr": "which samples are of a class that has a prototype",
-    "reconboost": "the rows that are left without the modality whose turn it is",
+    "reconboost": "its stage, and the rows that are left without the modality whose turn it is",
     "shaspec": "which features are there after some were dropped",
     "umt": "its stage, a buffer",
 }
