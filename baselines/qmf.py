@@ -82,6 +82,11 @@ class QMF(Method):
             json_schema_extra={"tune": {"low": 0.01, "high": 10.0, "log": True}},
             description="Weight of the ranking loss (text-image code: 1; RGB-D code: 0.1 or 1).",
         )
+        fused_loss: bool = Field(
+            default=True,
+            description="Whether the cross-entropy of the fused logits is part of the loss (the authors' code: yes; "
+            "MLA's code: no, where the encoders are M3AE).",
+        )
 
     config: Config
     history: Tensor
@@ -93,7 +98,7 @@ class QMF(Method):
         self.register_buffer("history", torch.zeros(len(task.modalities), samples))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropies of the fused and of the unimodal logits, and the ranking losses."""
+        """Cross-entropies of the fused logits and of the unimodal ones, and the ranking losses."""
         unimodal, losses = [], []
         for modality, history in zip(self.task.modalities, self.history, strict=True):
             feature, rows = self.encode_present(batch, modality)  # [n, d]
@@ -106,8 +111,11 @@ class QMF(Method):
             sample_loss = F.cross_entropy(logits, present_only(batch.label, rows), reduction="none")  # [n]
             history.index_add_(0, index, sample_loss.detach())
             losses += [sample_loss.mean(), self.config.rank_weight * self._rank_loss(logits, history, index)]
+        total = torch.stack(losses).sum()
+        if not self.config.fused_loss:
+            return total
         fused, _ = fuse(torch.stack(unimodal, dim=1), batch.present)
-        return F.cross_entropy(fused, batch.label) + torch.stack(losses).sum()
+        return F.cross_entropy(fused, batch.label) + total
 
     def _rank_loss(self, logits: Tensor, history: Tensor, index: Tensor) -> Tensor:
         """The ranking loss of cyclic neighbours.

@@ -72,7 +72,7 @@ def loss_by_hand(z: Array, batch: Batch, history: Array, method: QMF) -> float:
     for i in range(len(batch)):
         rows = [m for m in range(len(z)) if batch.present[i, m]]
         fused.append(cross_entropy(sum((omega(z[m, i]) * z[m, i] for m in rows), np.zeros(3)), int(batch.label[i])))
-    return float(total + np.mean(fused))
+    return float(total + np.mean(fused) * method.config.fused_loss)
 
 
 def test_confidence_of_known_logits() -> None:
@@ -109,8 +109,9 @@ def test_equal_histories_rank_nothing(margin: str) -> None:
 
 @pytest.mark.parametrize("margin", ["official", "paper"])
 @pytest.mark.parametrize("missing", [0.0, 0.5])
-def test_loss_and_history_by_hand(margin: str, missing: float) -> None:
-    method = build(3, margin=margin, rank_weight=0.7, samples=20)
+@pytest.mark.parametrize("fused_loss", [True, False])
+def test_loss_and_history_by_hand(margin: str, missing: float, fused_loss: bool) -> None:
+    method = build(3, margin=margin, rank_weight=0.7, fused_loss=fused_loss, samples=20)
     history = np.zeros((3, 20))
     # Every sample has its place in the history, whatever its place in the batch; each is seen twice.
     batches = [make_batch(method.task, 20, missing=missing, seed=1)] * 2
