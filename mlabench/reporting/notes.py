@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlabench.reporting import wording
 from mlabench.reporting.results import Results
@@ -73,12 +73,26 @@ def caveats(results: Results) -> Iterator[str]:
     yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
 
 
-def failures(results: Results) -> Iterator[str]:
-    """The trials that failed or are missing, with the reason."""
-    rows = results.scores[results.scores["status"] != "ok"].drop_duplicates(["trial", "status", "reason"])
-    for row in rows.itertuples():
-        run = f"seed {row.seed}" + (f", fold {row.fold!s}" if row.fold else "")
-        yield f"{row.status}: {row.label}, {row.train_setting} missing, {run} ({row.trial}): {row.reason}"
+class LostTrial(NamedTuple):
+    """A trial that failed or is missing, under one label."""
+
+    label: str
+    train_setting: str
+    seed: int
+    fold: str
+    trial: str
+    status: str
+    reason: str
+
+    def __str__(self) -> str:
+        run = f"seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
+        return f"{self.status}: {self.label}, {self.train_setting} missing, {run} ({self.trial}): {self.reason}"
+
+
+def lost_trials(results: Results) -> list[LostTrial]:
+    """One for each trial and outcome."""
+    rows = results.scores.loc[results.scores["status"] != "ok", list(LostTrial._fields)].drop_duplicates()
+    return [LostTrial(*row) for row in rows.to_numpy().tolist()]
 
 
 def environments(results: Results) -> Iterator[str]:

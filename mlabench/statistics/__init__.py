@@ -21,6 +21,7 @@ from mlabench.statistics.comparisons import (
     paired_trainings,
     shapley,
     summarise,
+    weighted_sum,
 )
 from mlabench.statistics.datasets import MeanOverDatasets, mean_over_datasets
 from mlabench.statistics.decisions import Decision, Verdict, decide, expected_half_width, further_trainings, holm
@@ -63,4 +64,5 @@ __all__ = [
     "rank_intervals",
     "shapley",
     "summarise",
+    "weighted_sum",
 ]

@@ -167,14 +167,22 @@ def averaged(outcomes: Sequence[Outcomes | None], weights: Sequence[float] | Non
 
     Returns:
         None if a condition is not known, or no seed has all of them.
+
+    Raises:
+        ValueError: If they are not about the same samples or folds.
     """
+    shares = np.ones(len(outcomes)) if weights is None else np.asarray(weights)
+    return weighted_sum(outcomes, shares / shares.sum())
+
+
+def weighted_sum(outcomes: Sequence[Outcomes | None], weights: ArrayLike) -> Outcomes | None:
+    """Likewise a weighted sum, whatever the weights add up to."""
     known = [outcome for outcome in outcomes if outcome is not None]
     seeds = sorted(set.intersection(*(set(outcome.seeds) for outcome in known))) if known else []
     if len(known) < len(outcomes) or not seeds:
         return None
     rows = in_pairs([outcome.of(seeds) for outcome in known])
-    correct = np.average([row.correct for row in rows], axis=0, weights=weights)
-    return replace(rows[0], correct=correct)
+    return replace(rows[0], correct=np.tensordot(np.asarray(weights, dtype=float), [row.correct for row in rows], 1))
 
 
 def accuracy_interval(outcomes: Outcomes) -> Interval:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlabench.reporting.answer import Answer, Contrast, Family
+from mlabench.reporting.notes import lost_trials
 from mlabench.reporting.page import PageContent, render_page
 from mlabench.reporting.page.render import (
     asset,
@@ -18,7 +19,6 @@ from mlabench.reporting.page.render import (
     bar_scale,
     environment,
     identifier,
-    lost_trials,
     prose,
 )
 from mlabench.reporting.results import load
@@ -296,10 +296,9 @@ def test_lines_of_lost_trials(tmp_path: Path) -> None:
     plan = sweep(store, ["MLA"], seeds=(0, 1, 2), rates=(0.0,), write=False)
     sweep(store, ["MLA"], seeds=(0,), rates=(0.0,))
     store.write(failed(plan.cells[1].trial))
-    lines = lost_trials(load(plan, store), "../trials")
-    assert [(line.label, line.setting, line.seed, line.status) for line in lines] == [
+    lines = lost_trials(load(plan, store))
+    assert [(line.label, line.train_setting, line.seed, line.status) for line in lines] == [
         ("MLA", "0 %", 1, "failed"),
         ("MLA", "0 %", 2, "missing"),
     ]
-    assert [line.record for line in lines] == [f"../trials/{plan.cells[1].trial.id}/record.json", ""]
     assert lines[0].reason == "ValueError: loss is NaN"

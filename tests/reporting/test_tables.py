@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mlabench.missing import Missing
 from mlabench.reporting.evidence import Evidence
-from mlabench.reporting.notes import failures
+from mlabench.reporting.notes import lost_trials
 from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.reporting.table import Cell, Column, Row, Table, measure
 from mlabench.reporting.tables import formats
@@ -202,8 +202,8 @@ def test_captions_count_folds_and_repeats(store: Store) -> None:
     assert "n = 400 test samples; 5 folds × 2 repeats (0, 1)." in caption
     assert "Mean ± standard deviation (ddof = 1) over repeats, each over all folds." in caption
     assert tables_of(plan, store)["main"].rows[0].cells[3].status == "failed 1/2"
-    (line,) = failures(load(plan, store))
-    assert line.startswith("failed: MLA, 0 % missing, seed 1, fold 3 (")
+    (line,) = lost_trials(load(plan, store))
+    assert str(line).startswith("failed: MLA, 0 % missing, seed 1, fold 3 (")
 
 
 def test_captions_warn(store: Store) -> None:

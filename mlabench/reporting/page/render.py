@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -18,8 +18,7 @@ from markupsafe import Markup, escape
 from mlabench.reporting import wording
 from mlabench.reporting.all_suites import AllSuites
 from mlabench.reporting.answer import Answer, FamilyVerdict
-from mlabench.reporting.notes import failures
-from mlabench.reporting.results import Results
+from mlabench.reporting.notes import lost_trials
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
@@ -120,7 +119,6 @@ def render_markdown(suite: SuiteReport, answers: Sequence[Answer]) -> str:
         rows=grid(answers),
         verdicts=verdict_table(answers),
         lead=lead(answers),
-        failures=list(failures(suite.results)),
         fence=fence,
     )
     return page.rstrip("\n") + "\n"
@@ -209,30 +207,6 @@ def sort_value(cell: Cell) -> float | None:
         return float(cell.number) if math.isfinite(cell.number) else None
     found = re.match(r"<? ?([+−-]?\d[\d,]*(\.\d+)?)", cell.text)
     return float(found[1].replace(",", "").replace("−", "-")) if found else None
-
-
-class TrialLine(NamedTuple):
-    """A trial that failed or is missing; ``record`` is the address of its record, empty without one."""
-
-    label: str
-    setting: str
-    seed: int
-    fold: str
-    trial: str
-    status: str
-    reason: str
-    record: str = ""
-
-
-def lost_trials(results: Results, folder: str) -> list[TrialLine]:
-    """One line per trial and outcome; ``folder`` is the address of the folder of trials as seen from the page."""
-    names = ["label", "train_setting", "seed", "fold", "trial", "status", "reason"]
-    rows = results.scores.loc[results.scores["status"] != "ok", names].drop_duplicates().to_numpy().tolist()
-    lines = [TrialLine(*row) for row in rows]
-    return [
-        line._replace(record=f"{folder}/{line.trial}/record.json") if line.trial in results.records else line
-        for line in lines
-    ]
 
 
 def bar_scale(answers: Sequence[Answer]) -> float:

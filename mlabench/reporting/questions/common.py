@@ -26,6 +26,7 @@ from mlabench.statistics import (
     corrected_resampled_t,
     difference_of_means,
     summarise,
+    weighted_sum,
 )
 from mlabench.suite import Plan
 from mlabench.words import counted
@@ -93,15 +94,10 @@ def side(evidence: Evidence, places: Sequence[Place], weights: Sequence[float], 
 
 
 def _weighted(outcomes: Sequence[Outcomes | None], weights: Sequence[float]) -> Outcomes | None:
-    """The weighted sum, sample by sample, over the repeats that all have; None if they are not of the same samples."""
-    known = [one for one in outcomes if one is not None]
-    seeds = sorted(set.intersection(*(set(one.seeds) for one in known))) if known else []
-    if len(known) < len(outcomes) or not seeds:
+    try:
+        return weighted_sum(outcomes, weights)
+    except ValueError:  # not of the same samples
         return None
-    rows = [one.of(seeds) for one in known]
-    if any(not np.array_equal(rows[0].groups, row.groups) for row in rows):
-        return None
-    return replace(rows[0], correct=np.tensordot(weights, [row.correct for row in rows], 1))
 
 
 def compared(first: Side, second: Side) -> Comparison | None:
