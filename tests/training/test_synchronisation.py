@@ -23,6 +23,7 @@ SAMPLES, EPOCHS = 24, 8
 ASKING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "repeat_interleave"}
 #: Methods whose steps ask for something, and for what.
 EXCEPTIONS = {
+    "aug": "how many heads a modality has, a buffer, as predictions depend on it",
     "g_blending": "which stage it is in, a buffer, as predictions depend on it",
     "mmin": "its stage, and the rows of the patterns that it draws",
     "momke": "its stage, a buffer",
