@@ -17,8 +17,11 @@ class Concat(JointHeadMethod):
 
     Absent modality: its feature is zero, so its block drops out and the whole bias stays.
 
-    Deviation: MLA's released code zeroes the absent *input* instead, so that the encoder's response to a
-    zero input takes part. Here an absent input never reaches the encoder.
+    Deviations:
+
+    * MLA's released code zeroes the absent *input* instead, so that the encoder's response to a zero input takes part.
+      Here an absent input never reaches the encoder.
+    * The head starts with torch's default values, not with Xavier's. So do those of all methods here.
     """
 
     title = "Concat"

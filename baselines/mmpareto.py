@@ -46,7 +46,8 @@ class MMPareto(JointHeadMethod):
 
     Deviations:
 
-    * Where ``a`` or ``b`` is zero, ``c = 1/2``: the shortest vector would be no update at all.
+    * Where ``a`` or ``b`` is zero, ``c = 1/2``: the shortest vector would be no update at all. So it is where their
+      product is exactly zero otherwise, for which the released code takes the other formula; it does not occur.
     * Adam divides a gradient by its running magnitude, which undoes ``gamma``. The published optimiser is SGD.
     * The optimiser's schedule is the suite's (the released code keeps the learning rate constant, by an omission).
     """

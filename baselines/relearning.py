@@ -61,6 +61,8 @@ class Relearning(JointHeadMethod):
     * The times of re-learning are shares of the budget, in the published proportion.
     * Features are taken as in prediction; the released code takes those of the training split with its random
       augmentation.
+    * k-means starts from random samples, ten times, and keeps the tightest clustering (SciPy's; the released code has
+      scikit-learn's, which spreads its starting points).
     * A frozen encoder, or a frozen part of one, stays as it is.
     """
 

@@ -42,7 +42,9 @@ class ShaSpec(Method):
       for all. Modalities of different kinds cannot share the latter. Here the given encoder reads the input; a linear
       layer per modality turns its output into ``s_m``, another one and then a perceptron, the same for all modalities,
       into ``r_m``. All are as wide as the widest encoder.
+      These two hidden layers are capacity that ``concat`` does not have.
     * A linear head takes the place of the decoder.
+    * With two modalities the ring is one pair, which the released loop would count twice.
     * In the released code, missing inputs are zeros that pass the encoders and enter both auxiliary losses.
     * Subsets are drawn per sample (the released code has one sample per batch): as there, first how many modalities
       are left, then which.

@@ -30,7 +30,8 @@ class Sum(Method):
 
     Absent modality: its term drops out, with its bias; with added features it is zero, and the bias stays.
 
-    Deviation: the released code of OGM-GE and MLA validates with ``b_m / 2``, but trains with ``b_m``.
+    Deviations: the released code of OGM-GE and MLA validates with ``b_m / 2``, but trains with ``b_m``, and its heads
+    start with Xavier's values, not with torch's defaults.
     """
 
     title = "Sum"

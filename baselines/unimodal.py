@@ -21,7 +21,8 @@ class Unimodal(Method):
 
     Every modality has its own encoder and linear head, and the loss is the sum of their cross-entropies. They
     share nothing, so each learns what it would learn alone. The fused prediction is that of the modality
-    ``modality``, which also decides the selected epoch.
+    ``modality``, which also decides the selected epoch. One training so shows what each modality reaches alone, and it
+    costs what training all of them does, not one.
 
     Unimodal logits: the modality's own head.
 
