@@ -151,18 +151,21 @@ class Evidence:
         """Trials of the suite whose predictions are of no use, and why."""
         return {trial: why for trial, why in self.archive.problems.items() if trial in self.results.records}
 
-    def outcomes(self, label: str, setting: str, target: str) -> Outcomes | None:
-        """Which samples a method gets right at one point of the missing-rate axis.
+    def outcomes(self, *place: str) -> Outcomes | None:
+        """Which samples a method gets right, at a label, setting and target, or as :meth:`per_training` says.
 
         Of a modality, over the samples that have it, and of exactly the repeats that :meth:`per_seed` has. None if
         that is impossible: there is no such repeat, or the predictions of one were not kept or are about other samples
         (then :attr:`problems` says so).
         """
-        return self._outcomes_at(label, setting, target)
-
-    def outcomes_under(self, label: str, train_setting: str, test_setting: str, target: str) -> Outcomes | None:
-        """The same of a method trained under one setting and tested under another."""
-        return self._outcomes_at(label, train_setting, test_setting, target)
+        if place not in self._outcomes:
+            column = self.results.targets.index(place[-1])
+            runs = self._at(*place)
+            found = self._gathered(runs, lambda one: one.correct[:, column])
+            if found is not None and place[-1] != MULTIMODAL:
+                found = self._of_those_present(found, runs, column)
+            self._outcomes[place] = found
+        return self._outcomes[place]
 
     def brier(self, label: str, setting: str) -> Outcomes | None:
         """Brier scores of the fused predictions, between 0 and 2, in place of right and wrong; None if not kept."""
@@ -286,17 +289,6 @@ class Evidence:
         for run in runs:
             found.setdefault(run.seed, {}).setdefault(run.fold, []).append(run)
         return {seed: by_fold for seed, by_fold in found.items() if len(by_fold) == len(self.folds)}
-
-    def _outcomes_at(self, *place: str) -> Outcomes | None:
-        if place not in self._outcomes:
-            target = place[-1]
-            column = self.results.targets.index(target)
-            runs = self._at(*place)
-            found = self._gathered(runs, lambda one: one.correct[:, column])
-            if found is not None and target != MULTIMODAL:
-                found = self._of_those_present(found, runs, column)
-            self._outcomes[place] = found
-        return self._outcomes[place]
 
     def _of_those_present(self, found: Outcomes, runs: Sequence[_Run], column: int) -> Outcomes | None:
         """The samples that have a modality; None unless they are the same in all repeats."""

@@ -89,13 +89,9 @@ class Results:
         anywhere = self.scores.groupby(["label", "train_setting", "test_setting", "target"], sort=False)
         return {**dict(iter(on_axis)), **dict(iter(anywhere))}
 
-    def at(self, label: str, setting: str, target: str) -> pd.DataFrame:
-        """The rows (one per seed) of one method at one point of the missing-rate axis."""
-        return self._by_place.get((label, setting, target), self.scores.iloc[:0])
-
-    def under(self, label: str, train: str, test: str, target: str) -> pd.DataFrame:
-        """The rows (one per seed) of one method trained under one setting and tested under another."""
-        return self._by_place.get((label, train, test, target), self.scores.iloc[:0])
+    def at(self, *place: str) -> pd.DataFrame:
+        """The rows (one per training) at a label, setting and target, or at the settings of both training and test."""
+        return self._by_place.get(place, self.scores.iloc[:0])
 
 
 def load(plan: Plan, store: Store, *, include_limited: bool = False, known: dict[str, Record] | None = None) -> Results:

@@ -96,10 +96,10 @@ def _board(suite: SuiteReport) -> Table | None:
 def _warnings(suite: SuiteReport) -> list[str]:
     """What makes its numbers no results, and how methods were tuned if they were."""
     plan, scores = suite.results.plan, suite.results.scores
-    chosen = wording.selection_sentences(scores)
+    on_test = (scores["selection"] == "best_test").any()
     told = (
         wording.limit_sentence(scores),
-        chosen if "WARNING" in chosen else "",
+        wording.selection_sentences(scores) if on_test else "",
         wording.tuning_sentence(plan) if plan.tuned else "",
     )
     return [one for one in told if one]

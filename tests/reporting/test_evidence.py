@@ -101,11 +101,11 @@ def test_other_test_patterns_than_those_of_the_axis(store: Store) -> None:
     for cell in plan.cells:
         store.write(scored(cell), arrays("MLA", cell.trial.seed, cell.tests))
     found = evidence(plan, store)
-    outcomes = found.outcomes_under("MLA", "30 %", "audio", MULTIMODAL)
+    outcomes = found.outcomes("MLA", "30 %", "audio", MULTIMODAL)
     assert outcomes is not None
     np.testing.assert_array_equal(outcomes.correct[2], right("MLA", 2, MULTIMODAL, subset))
-    assert found.outcomes_under("MLA", "30 %", "audio", "image") is None  # no sample has it
-    assert found.outcomes_under("MLA", "30 %", "60 %", MULTIMODAL) is None  # not asked for
+    assert found.outcomes("MLA", "30 %", "audio", "image") is None  # no sample has it
+    assert found.outcomes("MLA", "30 %", "60 %", MULTIMODAL) is None  # not asked for
 
 
 def test_runs_that_came_to_nothing_are_left_out(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
@@ -93,7 +93,7 @@ def _crossed_table(evidence: Evidence) -> Iterator[Table]:
     tests = list(dict.fromkeys([*results.settings, *beside["test_setting"], *subsets]))
     tests = [test for test in tests if test not in subsets] + subsets
     rows = [
-        Row((label, train), _under(evidence, label, train, tests), group=train)
+        Row((label, train), tuple(_at(evidence, label, train, test, MULTIMODAL) for test in tests), group=train)
         for train in trains
         for label in results.labels
     ]
@@ -110,14 +110,8 @@ def _crossed_table(evidence: Evidence) -> Iterator[Table]:
     )
 
 
-def _at(evidence: Evidence, label: str, setting: str, target: str) -> Cell:
-    return measure(evidence.results.at(label, setting, target), outcomes=evidence.outcomes(label, setting, target))
-
-
-def _under(evidence: Evidence, label: str, train: str, tests: Sequence[str]) -> tuple[Cell, ...]:
-    """Fused accuracies of a method trained under one setting and tested under others."""
-    places = [(label, train, test, MULTIMODAL) for test in tests]
-    return tuple(measure(evidence.results.under(*at), outcomes=evidence.outcomes_under(*at)) for at in places)
+def _at(evidence: Evidence, *place: str) -> Cell:
+    return measure(evidence.results.at(*place), outcomes=evidence.outcomes(*place))
 
 
 def _subsets(results: Results) -> list[str]:
