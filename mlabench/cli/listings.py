@@ -32,7 +32,8 @@ def list_registered(
     use_plugins(plugin)
     kind = choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
     rows = list(_suites(pattern) if kind == "suites" else _registered(kind, pattern, as_json=as_json))
-    columns = ["Name", "Title", "Summary", "Package", "Paper", "Options", *(["Limits"] if kind == "methods" else ())]
+    columns = ["Name", "Title", "Summary", "Package", "Paper", "Options"]
+    columns += ["Limits", "Training of authors"] if kind == "methods" else ()
     if kind == "suites":
         columns = ["File", "Questions", "Dataset", "Folds", "Title"]
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
@@ -79,10 +80,25 @@ def _registered(kind: Any, pattern: str, *, as_json: bool) -> list[list[Any]]:
             limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
             if not about.predicts_per_sample:
                 limits.append("a prediction depends on what shares the sample's batch")
+            if about.unfit_optimizers:
+                limits.append(f"not under {' or '.join(about.unfit_optimizers.names)}: {about.unfit_optimizers.reason}")
             options = _options(entry, as_json=as_json)
             row = [entry.name, about.title, about.summary, entry.package, about.paper, options]
-            rows.append([*row, limits if as_json else "\n".join(limits)] if kind == "methods" else row)
+            if kind == "methods":
+                row += [limits if as_json else "\n".join(limits), _authors_training(entry, as_json=as_json)]
+            rows.append(row)
     return rows
+
+
+def _authors_training(entry: Entry, *, as_json: bool) -> Any:
+    """The training of a method's authors: the values, and in JSON where each is found."""
+    from mlabench.words import as_written
+
+    said = entry.about.authors_training
+    values = said.model_dump(mode="json", exclude_none=True) if said else {}
+    if as_json:
+        return {field: {"value": value, "source": source} for field, (value, source) in values.items()}
+    return "\n".join(f"{field}={as_written(value)}" for field, (value, _) in values.items())
 
 
 def _options(entry: Entry, *, as_json: bool) -> Any:

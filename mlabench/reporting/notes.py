@@ -70,6 +70,7 @@ def caveats(results: Results) -> Iterator[str]:
     ):
         if sentence:
             yield sentence
+    yield from results.plan.objections().values()
     yield from dict.fromkeys(note for record in results.records.values() for note in record.notes)
 
 

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from mlabench.missing import Missing
+from mlabench.reporting import notes
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.notes import lost_trials
 from mlabench.reporting.results import MULTIMODAL, load
@@ -391,3 +392,20 @@ def test_captions_have_the_oracle_gap(store: Store) -> None:
     gaps = [100 * store.read(cell.trial.id).oracle_gap("complete") for cell in plan.cells]  # type: ignore[union-attr, operator]
     expected = f"added {np.mean(gaps):.1f} points to the multimodal accuracy on average, {np.max(gaps):.1f} at most."
     assert expected in tables_of(plan, store)["main"].caption
+
+
+def test_whose_training_it_is_stands_beside_the_methods_where_it_is_not_the_suites_alone(store: Store) -> None:
+    plan = sweep(store, ["Concat", "MLA"], seeds=(0,))
+    settings = {"Concat": "authors", "MLA": "suite"}
+    cells = [cell.model_copy(update={"settings": settings[cell.label]}) for cell in plan.cells]
+    main = tables_of(plan.model_copy(update={"cells": tuple(cells)}), store)["main"]
+    assert main.columns[-1].name == "Settings"
+    assert {row.heads[0]: row.cells[-1].text for row in main.rows} == settings
+
+
+def test_an_optimizer_that_undoes_a_method_is_among_the_caveats(store: Store) -> None:
+    results = load(sweep(store, ["Concat", "MLA"], seeds=(0,)), store)
+    assert {cell.trial.training.optimizer.name for cell in results.plan.cells} == {"adam"}
+    found = [caveat for caveat in notes.caveats(results) if "runs under adam" in caveat]
+    assert len(found) == 1
+    assert found[0].startswith("MLA runs under adam: it rescales")

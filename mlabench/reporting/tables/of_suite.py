@@ -34,6 +34,8 @@ def main_table(evidence: Evidence) -> Table:
     setting = results.settings[0]
     more = {"macro_f1": "Macro-F1", "ece": "ECE", "oracle_gap": "Oracle gap"}
     known = results.scores["bayes"].notna().any()
+    trained = results.plan.settings
+    several = {*trained.values()} != {"suite"}
     rows = []
     for label in results.labels:
         fused = results.at(label, setting, MULTIMODAL)
@@ -41,6 +43,8 @@ def main_table(evidence: Evidence) -> Table:
         cells += [measure(fused, score) for score in more]
         if known:
             cells.append(measure(fused.assign(share=fused["accuracy"] / fused["bayes"]), "share"))
+        if several:
+            cells.append(Cell(text=trained[label]))
         rows.append(Row((label,), tuple(cells)))
     condition = "complete modalities" if setting == "0 %" else f"{setting} missing"
     return Table(
@@ -48,13 +52,17 @@ def main_table(evidence: Evidence) -> Table:
         title=f"Unimodal and multimodal accuracy, {condition}",
         note="Accuracy, and of the fused prediction macro-F1 and expected calibration error (15 bins), in percent. "
         "Oracle gap: what choosing the epoch on the test split would have added to the multimodal accuracy, in points."
-        + (" Of Bayes: the multimodal accuracy as a share of the best possible one." if known else ""),
+        + (" Of Bayes: the multimodal accuracy as a share of the best possible one." if known else "")
+        + (
+            " Settings: whose training it is, the suite's or that of the method's authors, and what was changed."
+            * several
+        ),
         conditions=wording.conditions(results.plan, results.on_axis(setting)),
         heads=("Method",),
         columns=(
             *map(Column, (*results.plan.modalities, "Multimodal")),
             Column("Macro-F1"),
-            *unranked("ECE", "Oracle gap", *(["Of Bayes"] if known else [])),
+            *unranked("ECE", "Oracle gap", *(["Of Bayes"] if known else []), *(["Settings"] if several else [])),
         ),
         rows=tuple(rows),
     )
