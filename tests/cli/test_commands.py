@@ -51,6 +51,16 @@ def test_listings_and_reports_do_not_import_torch(arguments: list[str], tmp_path
     assert done.returncode == 0, done.stderr
 
 
+def test_optimizers_that_undo_a_method_are_noted():
+    said = invoke("validate", "suites/stamps_leaderboard.yaml").stdout
+    assert "note: OGM-GE runs under adam: it divides a gradient by its running magnitude" in said
+    assert "note: Concat" not in said
+    row = json.loads(invoke("ls", "methods", "mmin", "--json").stdout)[0]
+    assert row["limits"][-1].startswith("not under sgd: ")
+    assert row["training_of_authors"]["optimizer"]["value"]["lr"] == 2e-4
+    assert "CAP_mmin.sh at 69a45fe" in row["training_of_authors"]["optimizer"]["source"]
+
+
 def test_ls_shows_every_method_with_its_options():
     rows = {row["name"]: row for row in json.loads(invoke("ls", "methods", "--json").stdout)}
     assert set(rows) == set(entries("methods"))
