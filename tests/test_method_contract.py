@@ -12,6 +12,7 @@ from mlabench.testing import CHECKS, Check
 NAMES = list(registry.entries("methods"))
 #: Smaller networks where the defaults would make the tests slow.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "imder": {"width": 16, "steps": 10},
     "mmin": {"blocks": 2, "autoencoder": (16, 8), "classifier": (16,)},
     "mmanet": {"teacher_share": 0.2},  # its student has the rest of few epochs
     "momke": {"width": 16, "depth": 1, "dropout": 0.1},

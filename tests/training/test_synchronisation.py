@@ -26,6 +26,7 @@ EXCEPTIONS = {
     "aug": "how many heads a modality has, a buffer, as predictions depend on it",
     "g_blending": "which stage it is in, a buffer, as predictions depend on it",
     "mmin": "its stage, and the rows of the patterns that it draws",
+    "imder": "its stage, a buffer",
     "mmanet": "its stage, and whether it has found weak combinations, both buffers",
     "momke": "its stage, a buffer",
     "modality_dropout": "whether a sample has lost everything and has to be drawn again",
