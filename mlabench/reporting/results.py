@@ -22,7 +22,7 @@ MULTIMODAL = "multimodal"
 #: Columns of :attr:`Results.scores`.
 SCORE_COLUMNS = (
     "label", "method", "train", "test", "train_setting", "test_setting", "setting", "rate", "realised_rate",
-    "seed", "fold", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "bayes",
+    "seed", "fold", "target", "n", "accuracy", "macro_f1", "uar", "ece", "oracle_gap", "last_accuracy", "bayes",
     "selected_epoch", "status", "reason", "selection", "limit", "trial",
 )  # fmt: skip
 
@@ -40,7 +40,8 @@ class Results:
             ``multimodal`` or a modality. ``status`` is ``ok``, ``failed`` or ``missing``. ``setting`` names the
             point of the missing-rate axis that the row belongs to; it is empty for rows beside that axis (other
             test rates than the training rate, whole-modality subsets). Accuracies lie in [0, 1]; a modality
-            that is present nowhere has n = 0 and no accuracy. ``bayes`` is the best accuracy that any method can
+            that is present nowhere has n = 0 and no accuracy. ``last_accuracy`` is that of the last epoch, where the
+            record has it: under the pattern of the training. ``bayes`` is the best accuracy that any method can
             have, where that is known.
         curves: Validation accuracy after each epoch of the last training stage, one row per target.
         records: The records read, by trial id.
@@ -202,11 +203,23 @@ def _score_rows(cell: PlannedTrial, record: Record | None, plan: Plan, naming: _
             elif evaluation:
                 scores = evaluation.unimodal.get(target)
             epoch = record.selected_epoch if record and evaluation else None
+            last = _last_accuracy(record, test, target) if record and evaluation else np.nan
             best = evaluation.bayes.get(target, np.nan) if evaluation else np.nan
-            measured = (*_numbers(scores), np.nan if gap is None else gap, best, epoch)
+            measured = (*_numbers(scores), np.nan if gap is None else gap, last, best, epoch)
             run = (cell.label, trial.method.name, *pattern, *place, realised, trial.seed, fold)
             rows.append((*run, target, *measured, *origin))
     return rows
+
+
+def _last_accuracy(record: Record, test: Missing, target: str) -> float:
+    """Of the last epoch; NaN if it was not evaluated under this pattern."""
+    evaluation = record.last if record.last is not None and record.last.missing.key == test.key else None
+    if record.trial.training.selection == "last":
+        evaluation = record.evaluations[test.key]
+    if evaluation is None:
+        return np.nan
+    scores = evaluation.multimodal if target == MULTIMODAL else evaluation.unimodal.get(target)
+    return scores.accuracy if scores else np.nan
 
 
 def _numbers(scores: Scores | None) -> tuple[float, ...]:

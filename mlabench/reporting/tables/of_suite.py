@@ -10,6 +10,7 @@ from mlabench.reporting.questions import common
 from mlabench.reporting.results import MULTIMODAL, Results
 from mlabench.reporting.table import Cell, Column, Row, Table, measure, unranked
 from mlabench.reporting.tables.cost import cost_table
+from mlabench.reporting.tables.last_epoch import last_epoch_table
 from mlabench.reporting.tables.tuning import tuning_tables
 from mlabench.reporting.tables.variants import variant_tables
 from mlabench.reporting.tables.verification import verification_tables
@@ -25,6 +26,7 @@ def build_tables(evidence: Evidence) -> list[Table]:
         tables += [rates_table(evidence, target) for target in (MULTIMODAL, *results.plan.modalities)]
     tables += _crossed_table(evidence)
     more = (*verification_tables(evidence), *cost_table(results), *variant_tables(evidence), *tuning_tables(evidence))
+    more = (*more, *last_epoch_table(results))
     return [*(table.with_best() for table in tables), *more]
 
 
