@@ -316,7 +316,7 @@ TRIALS = {
     "stamps_missing": 5 * 3 * 10,
     "stamps_ablation": 4 * 2 * 10,
     "stamps_audio_image": 6 * 10,
-    "stamps_leaderboard": 35 * 2 * 10,
+    "stamps_leaderboard": 36 * 2 * 10,
     "mla_fidelity": 18 * 2 * 10,
     "stamps_raw": 3,
     "stamps_modality_missing": 2 * 7 * 10,
@@ -326,7 +326,7 @@ TRIALS = {
     "clipart_ablation": 4 * 2 * 10,
     "clipart_modality_missing": 2 * 5 * 10,
     "clipart_gap": 4 * 10,
-    "clipart_leaderboard": 34 * 2 * 10,
+    "clipart_leaderboard": 35 * 2 * 10,
     "cremad": 11 * 3,
     "cremad_issue3": 5 * 3,
     "kinetics_sounds": 11 * 3,
@@ -341,7 +341,7 @@ TRIALS = {
     "ablation_food101": 4 * 3,
     "ablation_mvsa": 4 * 3,
     "verify_balance": 15 * 5,
-    "verify_missing": 7 * 5,
+    "verify_missing": 8 * 5,
 }
 
 #: Suites about something else than the paper's questions.
