@@ -187,7 +187,7 @@ def test_exported_patterns_serve_as_a_suite(tmp_path: Path):
     (path,) = masks.iterdir()
     assert invoke("masks", "verify", suite, masks).stdout == f"{path}: equal\n"
     suite.write_text(SMALL.replace("{rates: [0, 0.5]}", f"{{protocol: file, file: masks/{path.name}}}"))
-    assert invoke("validate", suite).stdout == f"{suite}: valid, 4 trials\n"
+    assert invoke("validate", suite).stdout.splitlines()[0] == f"{suite}: valid, 4 trials"
     path.write_text(path.read_text().replace(",1,", ",0,", 1))
     suite.write_text(SMALL)
     assert invoke("masks", "verify", suite, masks).returncode == 2

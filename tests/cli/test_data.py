@@ -108,8 +108,15 @@ def test_the_stand_in_runs_the_same_sweep(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     trials = [json.loads(path.read_text())["trial"] for path in results.rglob("record.json")]
-    assert {trial["method"]["name"] for trial in trials} == {"concat", "late_fusion", "qmf", "mmin", "mla"}
-    assert len(trials) == 5 * 2
+    assert {trial["method"]["name"] for trial in trials} == {
+        "concat",
+        "late_fusion",
+        "qmf",
+        "mmin",
+        "mla",
+        "mla_released",
+    }
+    assert len(trials) == 8 * 2  # QMF and late fusion twice each
     assert {trial["encoders"]["audio"]["name"] for trial in trials} == {"mlp"}
     assert (results / "plans").is_dir()
     assert [path.name for path in (results / "plans").iterdir()] == ["iemocap_missing.stamps.limit60.json"]

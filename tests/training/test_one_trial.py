@@ -31,6 +31,7 @@ from mlabench.trial import Adam, Component, DatasetComponent, Training, Trial
 from tests.command_line import lasting
 from tests.records import make_record, make_trial
 from tests.spies import Spy
+from tests.test_method_contract import OPTIONS
 
 METHODS = list(registry.entries("methods"))
 HALF = Missing.at("balanced", 0.5)
@@ -63,7 +64,7 @@ def small_trial(method: str = "concat", *, seed: int = 0, limit: int | None = 60
     dataset = registry.get("datasets", "stamps").load()
     options = dataset.Config()
     encoder = registry.get("encoders", "mlp").config(hidden=(16,), width=8)  # type: ignore[call-arg]
-    config = registry.get("methods", method).config()
+    config = registry.get("methods", method).config(**OPTIONS.get(method, {}))
     return Trial(
         dataset=DatasetComponent(
             name="stamps", config=options.model_dump(mode="json"), fingerprint=dataset(options).fingerprint()
