@@ -9,7 +9,7 @@ Letters in shapes: ``B`` samples in a batch, ``M`` modalities, ``C`` classes, ``
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self, cast
 
@@ -258,6 +258,10 @@ class Method(nn.Module):
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Called after each epoch with the epoch's mean of what :meth:`training_step` returned."""
+
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """Parameters that the optimiser's weight decay leaves alone; asked for whenever a stage's optimiser is made."""
+        return ()
 
     # -- for use by methods ---------------------------------------------------------------------
 

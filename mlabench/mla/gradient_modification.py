@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Modification = Literal["owm", "owm_frobenius", "released", "added", "ogd", "none"]
+Modification = Literal["owm", "owm_frobenius", "released", "added", "ogd", "isotropic", "decay", "none"]
 
 
 class GradientModification(nn.Module):
@@ -22,6 +22,11 @@ class GradientModification(nn.Module):
     @abstractmethod
     def modify(self, modality: int, gradient: Tensor) -> None:
         """Changes the gradient ``[C, d]`` of a step on ``modality``, in place."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets all mean features."""
         raise NotImplementedError
 
 
@@ -75,6 +80,59 @@ class Projector(GradientModification):
         """Replaces ``G`` by ``G P``."""
         with torch.autocast(gradient.device.type, enabled=False):
             gradient.copy_(gradient.to(self.projector.dtype) @ self.projector)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """``P = I`` again."""
+        self.projector.zero_().fill_diagonal_(1.0)
+
+
+class Isotropic(Projector):
+    """A control for :class:`Projector`: the gradient gets just as small, but keeps its direction.
+
+    G <- G ||G P_t|| / ||G||
+    """
+
+    @torch.no_grad()
+    def modify(self, modality: int, gradient: Tensor) -> None:  # noqa: ARG002
+        """Scales ``G`` to the norm of ``G P``."""
+        with torch.autocast(gradient.device.type, enabled=False):
+            full = gradient.to(self.projector.dtype)
+            gradient.copy_(full * norm_ratio(full @ self.projector, full))
+
+
+class Decay(GradientModification):
+    """A control for :class:`Projector`: the learning rate of the head's weight falls, whatever the features are.
+
+        G <- G / (1 + t / half_life),   t: updates of a head so far
+
+    In a direction of feature variance ``s``, ``P_t`` shrinks the gradient alike, with ``alpha / s`` for ``half_life``.
+
+    Args:
+        half_life: After how many updates the gradient is halved.
+    """
+
+    updates: Tensor
+
+    def __init__(self, half_life: float) -> None:
+        super().__init__()
+        self.half_life = half_life
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def update(self, modality: int, mean_feature: Tensor, alpha: float) -> None:  # noqa: ARG002
+        """Counts the update."""
+        self.updates += 1
+
+    @torch.no_grad()
+    def modify(self, modality: int, gradient: Tensor) -> None:  # noqa: ARG002
+        """Divides ``G``."""
+        gradient /= 1 + self.updates / self.half_life
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Counts from zero again."""
+        self.updates.zero_()
 
 
 class ReleasedProjector(Projector):
@@ -147,9 +205,25 @@ class OrthogonalToOthers(GradientModification):
             full = gradient.to(others.dtype)
             gradient.copy_(full - full @ torch.linalg.pinv(others) @ others)
 
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Nothing has been seen."""
+        self.last.zero_()
 
-def make_modification(kind: Modification, modalities: int, width: int) -> GradientModification | None:
-    """The modification called ``kind``; None for ``none``."""
+
+def norm_ratio(changed: Tensor, gradient: Tensor) -> Tensor:
+    """``||changed|| / ||gradient||`` in float32 or better; 1 if there is no gradient. Stays on the device."""
+    norms = [
+        torch.linalg.vector_norm(value if value.dtype == torch.float64 else value.float())
+        for value in (changed, gradient)
+    ]
+    return torch.where(norms[1] > 0, norms[0] / norms[1], 1.0)
+
+
+def make_modification(
+    kind: Modification, modalities: int, width: int, half_life: float = 10.0
+) -> GradientModification | None:
+    """The modification called ``kind``; None for ``none``. ``half_life`` is that of ``decay``."""
     match kind:
         case "owm" | "owm_frobenius":
             return Projector(width, unit_norm=kind == "owm_frobenius")
@@ -157,5 +231,9 @@ def make_modification(kind: Modification, modalities: int, width: int) -> Gradie
             return ReleasedProjector(width, added=kind == "added")
         case "ogd":
             return OrthogonalToOthers(modalities, width)
+        case "isotropic":
+            return Isotropic(width)
+        case "decay":
+            return Decay(half_life)
         case "none":
             return None

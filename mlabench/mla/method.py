@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -29,7 +29,7 @@ from mlabench.method import (
     present_only,
 )
 from mlabench.mla.dynamic_fusion import Fusion, fusion_scores
-from mlabench.mla.gradient_modification import Modification, make_modification
+from mlabench.mla.gradient_modification import GradientModification, Modification, make_modification, norm_ratio
 
 
 class MLA(Method):
@@ -59,9 +59,15 @@ class MLA(Method):
     * The best epoch on the test split, which the released code reports, is the suite's choice
       (``training: {selection: best_test}``), not the method's.
 
+    What HGM comes to: mean features scatter in all directions, so in time ``P`` damps all of them, not a few, and about
+    as ``1 / t``: the shared head learns ever more slowly, until it stands still. The log ``hgm/norm_ratio`` says how
+    far that has gone: the norm of the modified gradient over that of the plain one. Whether the paper ever
+    resets ``P`` is not known (``reset``); ``isotropic`` and ``decay`` shrink the gradient without turning it.
+
     HGM assumes that the step is proportional to the gradient. SGD keeps that, up to momentum and weight
     decay (which act after HGM); Adam rescales each element of the modified gradient, which gives back
-    much of the damping and turns the step out of the directions HGM left.
+    much of the damping and turns the step out of the directions HGM left. A weight decay that is added to a gradient of
+    almost nothing is all that Adam sees of it, and the head shrinks (``head_weight_decay``).
 
     With ``dynamic_fusion: batch``, unlike with any other option, a prediction depends on what is in its batch.
     """
@@ -91,7 +97,21 @@ class MLA(Method):
             "weight modification (the paper's recursion); 'owm_frobenius': P scaled to unit Frobenius norm every step; "
             "'released': the formula of the released code, which also divides element by element, as if it acted; "
             "'added': G + G P^T with that P (the port in BalanceBenchmark, commit 4c1482f); 'ogd': G without its part "
-            "along the other modalities' last mean features (after Farajtabar et al. 2020); 'none': G.",
+            "along the other modalities' last mean features (after Farajtabar et al. 2020); 'none': G. Two controls of "
+            "ours: 'isotropic': G scaled to the norm of G P; 'decay': G / (1 + t / half_life) after t updates.",
+        )
+        half_life: float = Field(
+            default=10.0, gt=0, description="For 'decay': after how many updates G is halved (the control is ours)."
+        )
+        reset: Literal["never", "epoch", "round"] = Field(
+            default="never",
+            description="When P starts from the identity again: 'never' (the released code; the paper is not known "
+            "to), with each 'epoch', or with each 'round' over the modalities of a batch.",
+        )
+        head_weight_decay: bool = Field(
+            default=True,
+            description="Whether the optimiser's weight decay acts on the heads (the released code). It is added after "
+            "HGM, and outweighs what HGM leaves of the gradient.",
         )
         projector: Literal["current", "previous"] = Field(
             default="current",
@@ -144,10 +164,15 @@ class MLA(Method):
         )
 
     config: Config
+    #: The modalities in the order of their turns, as columns. int64 ``[M]``
+    places: Tensor
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Config, samples: int) -> None:
         super().__init__(task, encoders, config, samples)
         self.order = config.ordered(task.modalities)
+        # The order is part of the state: a training that resumes goes on in it.
+        self.register_buffer("places", torch.tensor([task.modalities.index(modality) for modality in self.order]))
+        self.register_load_state_dict_post_hook(lambda *_: self._read_order())  # type: ignore[no-untyped-call]
         widths = {modality: encoders[modality].width for modality in task.modalities}
         if len(set(widths.values())) != 1:
             raise ValueError(f"MLA's shared head needs encoders of equal width, but they are {widths}.")
@@ -155,15 +180,22 @@ class MLA(Method):
         names = task.modalities if config.head == "own" else ("shared",)
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(task.classes)) for name in names})
         kind = config.gradient_modification
-        self.gradient_modification = make_modification(kind, len(task.modalities), width)
+        self.gradient_modification = make_modification(kind, len(task.modalities), width, config.half_life)
 
     def head(self, modality: str) -> nn.Linear:
         """The head that reads a modality's feature ``[n, d]``."""
         return cast(nn.Linear, self.heads[modality if self.config.head == "own" else "shared"])
 
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """The heads, if so configured."""
+        return () if self.config.head_weight_decay else self.heads.parameters()
+
     def training_step(self, batch: Batch, optimization: Optimization) -> dict[str, Tensor]:
-        """One update per modality, in turn. Logs each modality's loss and their mean."""
+        """One update per modality, in turn. Logs each modality's loss, their mean, and what HGM leaves of gradients."""
+        if self.gradient_modification is not None and self._starts_again(optimization.progress):
+            self.gradient_modification.reset()
         losses: dict[str, Tensor] = {}
+        ratios: list[Tensor] = []
         for modality in self.order:
             feature, rows = self.encode_present(batch, modality)  # [n, d]
             if len(feature) == 0:
@@ -171,24 +203,33 @@ class MLA(Method):
             loss = F.cross_entropy(self.head(modality)(feature).float(), present_only(batch.label, rows))
             mean_feature = feature.detach().float().mean(dim=0)  # [d]
             earlier = tuple(losses) if self.config.idle_steps else ()
-            change = partial(self._change_gradients, modality, mean_feature, earlier, optimization.progress)
+            change = partial(self._change_gradients, modality, mean_feature, earlier, optimization.progress, ratios)
             optimization.update(loss, change)
             losses[modality] = loss.detach()
         mean_loss = torch.stack(list(losses.values())).mean()
-        return {"loss": mean_loss, **{f"loss/{modality}": loss for modality, loss in losses.items()}}
+        logs = {"loss": mean_loss, **{f"loss/{modality}": loss for modality, loss in losses.items()}}
+        return {**logs, "hgm/norm_ratio": torch.stack(ratios).mean()} if ratios else logs
 
-    def _change_gradients(self, modality: str, mean_feature: Tensor, idle: tuple[str, ...], progress: Progress) -> None:
+    def _starts_again(self, progress: Progress) -> bool:
+        """Whether ``P`` is reset before this batch."""
+        return self.config.reset == "round" or (self.config.reset == "epoch" and progress.step == 0)
+
+    def _change_gradients(
+        self, modality: str, mean_feature: Tensor, idle: tuple[str, ...], progress: Progress, ratios: list[Tensor]
+    ) -> None:
         """Modifies the gradient of the head, and gives idle encoders one of zero, if so configured."""
-        self._modify_head(modality, mean_feature, progress)
+        gradient = self.head(modality).weight.grad
+        if self.gradient_modification is not None and gradient is not None:
+            plain = gradient.clone()
+            self._modify_head(modality, gradient, mean_feature, progress)
+            ratios.append(norm_ratio(gradient, plain))
         for parameter in (parameter for name in idle for parameter in self.encoders[name].parameters()):
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
 
-    def _modify_head(self, modality: str, mean_feature: Tensor, progress: Progress) -> None:
+    def _modify_head(self, modality: str, gradient: Tensor, mean_feature: Tensor, progress: Progress) -> None:
         """Takes in the batch's mean feature and modifies the head's weight gradient, in the configured order."""
-        modification, gradient = self.gradient_modification, self.head(modality).weight.grad
-        if modification is None or gradient is None:
-            return
+        modification = cast(GradientModification, self.gradient_modification)
         alpha = self.config.alpha
         if self.config.alpha_schedule == "within_epoch":
             alpha **= 1 + progress.step / progress.steps_per_epoch
@@ -204,7 +245,13 @@ class MLA(Method):
         """Puts the modalities in the order of decreasing training loss, if so configured."""
         if self.config.order == "weak_to_strong":
             # A modality that no sample had is skipped wherever it stands.
-            self.order = tuple(sorted(self.order, key=lambda modality: -logs.get(f"loss/{modality}", 0.0)))
+            weak_first = sorted(self.order, key=lambda modality: -logs.get(f"loss/{modality}", 0.0))
+            self.places.copy_(torch.tensor([self.task.modalities.index(modality) for modality in weak_first]))
+            self._read_order()
+
+    def _read_order(self) -> None:
+        """The order as names, so that no step has to ask the device for it."""
+        self.order = tuple(self.task.modalities[place] for place in self.places.tolist())
 
     def predict(self, batch: Batch) -> Prediction:
         """The head on every modality, fused by certainty or averaged.

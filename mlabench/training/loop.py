@@ -192,7 +192,7 @@ def _selection_score(epoch: Epoch, selection: str) -> float:
 def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
     """The optimiser over the parameters that require gradients, with its fast kernels.
 
-    What an encoder asks a smaller learning rate for is a group of its own.
+    What an encoder asks a smaller learning rate for is a group of its own, and so is what is spared weight decay.
     """
     settings = training.optimizer
     scales = {
@@ -201,11 +201,15 @@ def make_optimizer(method: nn.Module, training: Training) -> Optimizer:
         if isinstance(module, Encoder)
         for name, parameter in module.named_parameters()
     }
-    groups: dict[float, list[nn.Parameter]] = {}
+    spared = set(method.undecayed()) if isinstance(method, Method) else set()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in method.parameters():
         if parameter.requires_grad:
-            groups.setdefault(scales.get(parameter, 1.0), []).append(parameter)
-    parameters = [{"params": members, "lr": settings.lr * scale} for scale, members in groups.items()]
+            groups.setdefault((scales.get(parameter, 1.0), parameter in spared), []).append(parameter)
+    parameters = [
+        {"params": members, "lr": settings.lr * scale, "weight_decay": 0.0 if plain else settings.weight_decay}
+        for (scale, plain), members in groups.items()
+    ]
     options = settings.model_dump(exclude={"name"})
     if isinstance(settings, SGD):
         # Not fused: that kernel fails when only some parameters have had a gradient before, as in alternating updates.

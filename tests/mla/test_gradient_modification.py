@@ -274,3 +274,54 @@ def test_a_gradient_in_half_precision_keeps_its_type(kind: Any, features: Array)
     modification.modify(0, full)
     assert gradient.dtype == torch.bfloat16
     torch.testing.assert_close(gradient.float(), full, rtol=2**-8, atol=1e-6)
+
+
+# -- controls and resets --------------------------------------------------------------------------
+
+
+def test_isotropic_has_the_size_of_owm_and_the_direction_of_the_gradient(features: Array) -> None:
+    gradient = np.random.default_rng(1).normal(size=(3, 5))
+    h = features[:4].T
+    modified = gradient @ np.linalg.inv(np.eye(5) + h @ h.T / 0.1)
+    tensor = torch.tensor(gradient)
+    feed(make_modification("isotropic", 2, 5), features[:4], np.full(4, 0.1)).modify(0, tensor)  # type: ignore[arg-type]
+    expected = gradient * np.linalg.norm(modified) / np.linalg.norm(gradient)
+    np.testing.assert_allclose(tensor.numpy(), expected, rtol=1e-12)
+
+
+def test_decay_halves_the_gradient_after_its_half_life(features: Array) -> None:
+    modification = make_modification("decay", 2, 5, half_life=4.0)
+    assert modification is not None
+    for updates, factor in enumerate([1.0, 1 / 1.25, 1 / 1.5, 1 / 1.75, 0.5, 1 / 2.25]):
+        gradient = torch.full((3, 5), 2.0)
+        modification.modify(0, gradient)
+        torch.testing.assert_close(gradient, torch.full((3, 5), 2.0 * factor))
+        assert int(modification.state_dict()["updates"]) == updates
+        modification.update(0, torch.tensor(features[0]), 0.1)
+
+
+@pytest.mark.parametrize("kind", ["owm", "owm_frobenius", "released", "added", "ogd", "isotropic", "decay"])
+def test_a_reset_forgets_everything(kind: Any, features: Array) -> None:
+    modification, new = make_modification(kind, 2, 5), make_modification(kind, 2, 5)
+    assert modification is not None
+    assert new is not None
+    for place, h in enumerate(features):
+        modification.update(place % 2, torch.tensor(h).float(), 0.1)
+    assert any(not torch.equal(value, new.state_dict()[key]) for key, value in modification.state_dict().items())
+    modification.reset()
+    assert all(torch.equal(value, new.state_dict()[key]) for key, value in modification.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["isotropic", "decay"])
+def test_controls_do_not_lower_the_precision_under_autocast(kind: Any, features: Array) -> None:
+    results = []
+    for low in (False, True):
+        modification = make_modification(kind, 2, 5)
+        assert modification is not None
+        gradient = torch.linspace(-1, 1, 10).reshape(2, 5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            for h in features:
+                modification.update(0, torch.tensor(h), 0.1)
+            modification.modify(0, gradient)
+        results.append(gradient)
+    torch.testing.assert_close(*results, rtol=0, atol=0)

@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from mlabench.errors import UserError
-from mlabench.method import Batch, Optimization, Progress
+from mlabench.method import SGD, AdamW, Batch, Optimization, Progress
 from mlabench.mla.gradient_modification import Projector
 from mlabench.mla.method import MLA
 from mlabench.mla.released import MLAReleased
 from mlabench.suite import load_suite
 from mlabench.testing import Updater, adam, build_method, fit, make_batch, make_task, only, parameters, sgd, take
+from mlabench.training.loop import make_optimizer
+from mlabench.trial import Training
 
 Array = NDArray[np.float64]
 RATE = 0.1
@@ -219,7 +221,7 @@ def test_modality_that_no_sample_has_is_skipped() -> None:
     method.training_step(full, steps)
     before = parameters(method)
     logs = method.training_step(only(full, 0, 2), steps)
-    assert set(logs) == {"loss", "loss/audio", "loss/text"}
+    assert set(logs) == {"loss", "loss/audio", "loss/text", "hgm/norm_ratio"}
     assert float(logs["loss"]) == pytest.approx(float(logs["loss/audio"] + logs["loss/text"]) / 2)
     # Neither momentum nor weight decay moves the encoder that had no turn.
     after = parameters(method)
@@ -399,3 +401,85 @@ def test_presets_share_their_options() -> None:
     }
     assert MLA.predicts_per_sample
     assert not MLAReleased.predicts_per_sample
+
+
+# -- how much of the gradient HGM leaves, resets, weight decay ------------------------------------
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_the_norm_ratio_by_hand(low: bool) -> None:
+    """From the closed form ``P = (I + H H^T / alpha)^-1``; a mean over the turns of a batch."""
+    method = build(2, alpha=0.3)
+    batch = make_batch(method.task, 12)
+    ratios, means = [], []
+    rate_of_none = Updater(torch.optim.SGD(method.parameters(), 0.0))
+    for modality in method.task.modalities:
+        features, labels = features_of(method, batch, modality)
+        head = Head(method, modality)
+        _, gradient, _ = cross_entropy(head.weight, head.bias, features, labels)
+        means.append(features.mean(axis=0))
+        h = np.array(means).T
+        p = np.linalg.inv(np.eye(6) + h @ h.T / 0.3)
+        ratios.append(np.linalg.norm(gradient @ p) / np.linalg.norm(gradient))
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        logs = method.training_step(batch, rate_of_none)
+    assert float(logs["hgm/norm_ratio"]) == pytest.approx(np.mean(ratios), rel=2e-2 if low else 1e-5)
+    assert np.mean(ratios) < 0.99
+
+
+def test_no_norm_ratio_where_nothing_is_modified() -> None:
+    method = build(2, gradient_modification="none")
+    assert "hgm/norm_ratio" not in method.training_step(make_batch(method.task), sgd(method))
+
+
+@pytest.mark.parametrize(("reset", "forgets"), [("never", ()), ("epoch", (0, 3)), ("round", tuple(range(6)))])
+def test_when_the_projector_is_reset(reset: str, forgets: tuple[int, ...]) -> None:
+    """Two epochs of three batches; what is in P are the mean features since the last reset, in closed form."""
+    method = build(2, alpha=0.3, reset=reset)
+    batch = make_batch(method.task, 12)
+    means: list[Array] = []
+    for place in range(6):
+        steps = Updater(torch.optim.SGD(method.parameters(), 0.0))
+        steps.progress = Progress(place // 3, 2, place % 3, 3)
+        means = [] if place in forgets else means
+        means += [features_of(method, batch, modality)[0].mean(axis=0) for modality in method.task.modalities]
+        method.training_step(batch, steps)
+        h = np.array(means).T
+        assert isinstance(method.gradient_modification, Projector)
+        p = np.linalg.inv(np.eye(6) + h @ h.T / 0.3)
+        np.testing.assert_allclose(method.gradient_modification.projector, p, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.0, weight_decay=0.5), AdamW(lr=0.1, weight_decay=0.5)])
+@pytest.mark.parametrize("decays", [True, False])
+def test_weight_decay_of_the_head_is_optional(optimizer: SGD | AdamW, decays: bool) -> None:
+    """Without a gradient but zero, weights shrink by ``1 - lr wd``, or stay."""
+    method = build(2, head_weight_decay=decays)
+    before = parameters(method)
+    for parameter in method.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    make_optimizer(method, Training(optimizer=optimizer)).step()
+    for name, value in method.named_parameters():
+        stays = name.startswith("heads.") and not decays
+        torch.testing.assert_close(value.detach(), before[name] * (1.0 if stays else 0.95))
+
+
+def test_mla_without_hgm_and_with_own_heads_is_late_fusion_that_reads_out_alike() -> None:
+    """Bit for bit: weights and predictions, with missing modalities too."""
+    task = make_task(3)
+    batches = [make_batch(task, 12, missing=0.3, seed=seed) for seed in range(3)]
+    results = []
+    for name, options in (
+        ("mla", {"gradient_modification": "none", "head": "own"}),
+        ("late_fusion", {"fusion": "entropy", "readout": "logits"}),
+    ):
+        torch.manual_seed(0)
+        method = build_method(name, task, **options)
+        fit(method, batches, 3, sgd)
+        method.eval()
+        with torch.no_grad():
+            results.append((parameters(method), method.predict(batches[0]).fused))
+    (own, fused), (other, other_fused) = results
+    assert own.keys() == other.keys()
+    assert all(torch.equal(other[key], value) for key, value in own.items())
+    assert torch.equal(fused, other_fused)

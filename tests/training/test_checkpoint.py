@@ -35,11 +35,11 @@ TRAIN, VALIDATION = (random_split(TASK, 40, missing=0.3, seed=seed) for seed in 
 
 
 def train(
-    name: str, training: Training, checkpoints: Checkpoints | None = None, kill_after: float = math.inf
+    name: str, training: Training, checkpoints: Checkpoints | None = None, kill_after: float = math.inf, **options: Any
 ) -> tuple[list[Epoch], int, dict[str, Tensor]]:
     """Trains a new method; dies after ``kill_after`` epochs."""
     method: Method = build_method(
-        name, TASK, normalise=name != "mmin", seed=0
+        name, TASK, normalise=name != "mmin", seed=0, **options
     )  # which may leave one sample to a statistic
     fabric = make_fabric("cpu", "32")
     torch.set_flush_denormal(False)
@@ -78,6 +78,18 @@ def test_every_method_resumes_from_any_epoch(name: str, epochs: tuple[int, ...],
         again = Checkpoints(tmp_path / str(kill_after), IDENTITY, every=1)
         assert_same(train(name, training, again), unbroken)
         assert again.resumed == kill_after
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 3])
+def test_the_order_of_modalities_outlives_the_process(kill_after: int, tmp_path: Path) -> None:
+    training = Training(epochs=4, batch_size=16, optimizer=SGD(lr=0.1), selection="last")
+    unbroken = train("mla", training, order="weak_to_strong")
+    assert not torch.equal(unbroken[2]["places"], torch.arange(3)), "the order is not the dataset's"
+    with pytest.raises(KilledError):
+        train("mla", training, Checkpoints(tmp_path / "one", IDENTITY, every=1), kill_after, order="weak_to_strong")
+    assert_same(
+        train("mla", training, Checkpoints(tmp_path / "one", IDENTITY, every=1), order="weak_to_strong"), unbroken
+    )
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
