@@ -126,7 +126,7 @@ def test_two_suites_of_one_name_are_refused(tmp_path: Path):
 
 def test_a_plan_tells_variants_of_a_method_apart(tmp_path: Path):
     rows = json.loads(invoke("plan", "suites/stamps.yaml", "--seeds", "0", "--json", cwd=ROOT).stdout)
-    assert list(dict.fromkeys(row["method"] for row in rows))[1:3] == ["Late fusion", "Late fusion (entropy)"]
+    assert list(dict.fromkeys(row["method"] for row in rows))[1:3] == ["Late fusion", "Late fusion (as MLA reads out)"]
 
 
 def test_a_plan_names_folds_and_repeats(tmp_path: Path):

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 
 TASK = make_task(3)
 NAMES = sorted(registry.entries("methods"))
-TRAINING = Training(epochs=4, batch_size=13, optimizer=SGD(lr=0.05), selection="last")
+# With a larger learning rate MoMKE's experts, which normalise nothing, diverge.
+TRAINING = Training(epochs=4, batch_size=13, optimizer=SGD(lr=0.02), selection="last")
 
 
 def train_all(folder: Path, processes: int) -> None:
