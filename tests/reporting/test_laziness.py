@@ -188,6 +188,15 @@ def test_what_trains_each_modality_alone(methods: dict[str, Component], referenc
         assert {one.verdict for one in kept.contrasts} == {"practically equal"}
 
 
+@pytest.mark.parametrize("readout", ["logits", "probabilities"])
+def test_the_control_that_reads_out_as_mla_does_is_named(readout: str, store: Store) -> None:
+    config = {"objective": "separate", "fusion": "entropy", "readout": readout}
+    skills = {"Concat": skill(0.7), "Control": skill(0.8), "MLA": skill(0.9)}
+    found = asked(sweep(store, skills, methods={"Control": Component(name="late_fusion", config=config)}), store)
+    named = "Control reads out exactly as MLA does" in found["accuracy"].rule
+    assert named is (readout == "logits")
+
+
 def test_mla_is_not_compared_with_variants_of_itself(store: Store) -> None:
     plan = sweep(store, {"MLA": skill(0.9), **BASELINES, "As released": skill(0.95)},
                  methods={"As released": Component(name="mla_released")})  # fmt: skip

@@ -25,6 +25,9 @@ ALONE = {"late_fusion": {"objective": "separate"}, "unimodal": {}}
 #: Registered name of what trains all encoders through one joint head, and so leaves modalities lazy.
 JOINT = "concat"
 
+#: What reads out exactly as MLA does; MLA without HGM and with a head for each modality is this, to the bit.
+CONTROL = {"late_fusion": {"objective": "separate", "fusion": "entropy", "readout": "logits"}}
+
 
 def answers(inquiry: Inquiry) -> Iterator[Answer]:
     """Both halves; none if there is no MLA, nothing to compare it with, or no complete samples."""
@@ -39,7 +42,7 @@ def answers(inquiry: Inquiry) -> Iterator[Answer]:
 
 
 def _laziness(inquiry: Inquiry, method: str, joint: str) -> Answer:
-    alone = _alone(inquiry.plan)
+    alone = _label(inquiry.plan, ALONE)
     raised = family(_gaps(inquiry, method, joint), inquiry.plan.margin, "any")
     kept = family(_gaps(inquiry, method, alone), inquiry.plan.margin, "any") if alone else None
     more = [(f"{method} against the same encoders trained alone ({alone})", kept)] if kept else []
@@ -70,7 +73,8 @@ def _accuracy(inquiry: Inquiry, method: str, others: Sequence[str]) -> Answer:
         found,
         "With all modalities present, MLA's fused accuracy is above that of every other method.",
         f"With all modalities present, {method} is {found.tally()}.",
-        f"Compared: the fused accuracy on complete test samples, {method} minus each of {len(others)} other methods.",
+        f"Compared: the fused accuracy on complete test samples, {method} minus each of {len(others)} other "
+        f"methods.{_control_sentence(inquiry.plan)}",
         more=inquiry.second_end_point(dict.fromkeys(others, (complete, COMPLETE))),
         tables=(inquiry.accuracies([COMPLETE]),),
         charts=(
@@ -80,9 +84,15 @@ def _accuracy(inquiry: Inquiry, method: str, others: Sequence[str]) -> Answer:
     )
 
 
-def _alone(plan: Plan) -> str | None:
-    """The label of the method that trains each modality alone."""
-    for method, options in ALONE.items():
+def _control_sentence(plan: Plan) -> str:
+    control = _label(plan, CONTROL)
+    told = f" {control} reads out exactly as MLA does: the difference is what the shared head and HGM add."
+    return told if control else ""
+
+
+def _label(plan: Plan, wanted: Mapping[str, Mapping[str, object]]) -> str | None:
+    """The label of the first of these methods that has these options."""
+    for method, options in wanted.items():
         for cell in plan.cells:
             used = cell.trial.method
             if used.name == method and all(used.config.get(name, value) == value for name, value in options.items()):

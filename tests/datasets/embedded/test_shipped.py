@@ -68,7 +68,7 @@ SHIPPED = {
     "clipart": Shipped(
         Clipart,
         {"train": 1281, "validation": 188, "test": 369},
-        {"image": (128,), "text": (128,)},
+        {"image": (1280,), "text": (384,)},
         stratified=0.07,
         from_size=100,
         closest=0.9,

@@ -31,7 +31,7 @@ class Clipart(Embedded):
         """Options of ``clipart``."""
 
         modalities: ImageText = ("image", "text")
-        components: Components = 128
+        components: Components = None
 
     config: Config
     version = 2
@@ -41,8 +41,8 @@ class Clipart(Embedded):
         "encoders": {"*": {"name": "mlp", "hidden": [256], "width": 128, "dropout": 0.7}},
         "training": {
             "epochs": 30,
-            "batch_size": 128,
-            "optimizer": {"name": "adam", "lr": 2e-3, "weight_decay": 1e-4},
+            "batch_size": 64,
+            "optimizer": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4},
         },
     }
 
