@@ -53,7 +53,7 @@ class IMDer(Method):
 
     title = "IMDer"
     paper = "https://openreview.net/forum?id=BuGFwUS9B3"
-    version = 1
+    version = 2
     claims = ("withstands missing modalities",)
     authors_training = AuthorsTraining(
         optimizer=(Adam(lr=2e-3), "config/config.json and trains/singleTask/IMDER.py at 1901a92"),
@@ -140,22 +140,24 @@ class IMDer(Method):
         noises = torch.split(self.noise, self.widths, dim=2)
         filled, loss = {}, known.new_zeros(())
         for column, (modality, feature) in enumerate(features.items()):
-            target, here = feature.detach().float(), available[:, [column]]
+            rows = (~available[:, column]).nonzero().squeeze(1)  # n of them
             with torch.autocast(known.device.type, enabled=False):
-                condition = self.conditions[modality](known)
+                condition = self.conditions[modality](known[rows])  # [n, d]
                 score = self.scores[modality]
-                if hidden is None:
-                    noise = noises[column].unsqueeze(2).expand(-1, -1, len(known), -1)
-                else:
-                    noise = torch.randn(self.config.steps, 2, *target.shape, device=target.device)
+                noise = noises[column].unsqueeze(2) if hidden is None else self.draw_noise(condition)
                 refined = self.refining[modality](backwards(score, condition.detach(), noise))
                 if hidden is not None:
-                    share = hidden[:, column].float() / hidden[:, column].sum().clamp(min=1)
-                    time = torch.rand(len(target), 1, device=target.device) * (1 - 1e-5) + 1e-5
+                    share = hidden[rows, column].float() / hidden[:, column].sum().clamp(min=1)
+                    target = feature.detach().float()[rows]
+                    time = torch.rand(len(rows), 1, device=known.device) * (1 - 1e-5) + 1e-5
                     matching = score_matching(score, target, condition, time, torch.randn_like(target))
                     loss = loss + (share * (matching + (refined - target).square().mean(dim=1))).sum()
-            filled[modality] = torch.where(here, feature.float(), refined)
+            filled[modality] = feature.float().index_copy(0, rows, refined)
         return filled, loss
+
+    def draw_noise(self, like: Tensor) -> Tensor:
+        """New noise for each step and sample, of the condition and of the sample. ``[steps, 2, n, d]``."""
+        return torch.randn(self.config.steps, 2, *like.shape, device=like.device)
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
         """Logits ``[B, C]``."""
@@ -200,7 +202,7 @@ class Score(nn.Module):
         )
 
     def forward(self, feature: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """``[B, d]`` of ``feature [B, d]``, ``time [B, 1]`` and ``condition [B, d]``."""
+        """``[B, d]`` of ``feature [B, d]``, ``time [B, 1]`` or ``[1, 1]`` and ``condition [B, d]``."""
         angle = 2 * pi * time * self.frequency
         embedded = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
         result: Tensor = self.layers(self.feature(feature) + self.condition(condition) + embedded)
@@ -228,16 +230,16 @@ def backwards(score: nn.Module, condition: Tensor, noise: Tensor) -> Tensor:
         score: The network.
         condition: ``[B, d]``
         noise: For each step that of the condition and that of the sample, the first of which is where it starts.
-            ``[steps, 2, B, d]``
+            ``[steps, 2, B, d]``, or ``[steps, 2, 1, d]`` for the same in every sample
     """
     times = torch.linspace(1.0, 1e-3, len(noise), device=condition.device)
     length = times[0] - times[1]
-    x = mean = noise[0, 1] * deviation(times[0])
+    x = mean = (noise[0, 1] * deviation(times[0])).expand_as(condition)
     for step, (time, (about_condition, _)) in enumerate(zip(times, noise, strict=True)):
         if step > 0:
             x = mean + length.sqrt() * SIGMA ** times[step - 1] * noise[step, 1]
         given = condition + about_condition * deviation(time)
-        mean = x + SIGMA ** (2 * time) * score(x, time.expand(len(x), 1), given) * length
+        mean = x + SIGMA ** (2 * time) * score(x, time.view(1, 1), given) * length
     return mean
 
 
