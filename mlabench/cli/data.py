@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mlabench.cli.get import get
 from mlabench.cli.options import AsJson, PluginOption, use_plugins
 from mlabench.errors import UserError, cannot_write
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mlabench.missing import Missing
     from mlabench.suite import Overrides
 
-data_app = typer.Typer(name="data", help="List, check and prepare data.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="List, get, check and prepare data.", no_args_is_help=True)
 masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, e.g. stamps.")]
@@ -30,6 +31,9 @@ SetOption = Annotated[
 ]
 SPLITS = ("train", "validation", "test")
 _COLUMNS = ("Class", *SPLITS, "all")
+
+
+data_app.command()(get)
 
 
 @data_app.command("list")
