@@ -243,6 +243,7 @@ def test_talkers_of_grid(grid: dict[str, bytes], server: Server, tmp_path: Path)
     size = sum(len(grid[name]) for name in ("s1.zip", "alignments.zip"))
     assert f"size     {size} bytes to fetch" in done.stdout
     assert "no checksum" not in done.stdout
+    assert server.asked.count((RECORD, None)) == 1
     assert get(server, "grid", "--root", tmp_path, "--part", "s2").returncode == 0
     assert (tmp_path / "s2/bbaf2n.mpg").read_bytes() == b"bbaf2n"
 

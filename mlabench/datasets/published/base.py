@@ -19,7 +19,6 @@ import numpy as np
 
 from mlabench.datasets.contract import Data, Dataset, Inventory, Split, Task
 from mlabench.datasets.listing import SPLITS, Listing, RawSample, SplitName
-from mlabench.datasets.sources import how_to_get, part_with
 from mlabench.datasets.splits import split_groups
 from mlabench.errors import UserError
 from mlabench.media import Medium, identity
@@ -165,6 +164,8 @@ class RawDataset(Dataset):
         paths = [folder / name for name in names]
         for path in paths:
             if not path.is_file():
+                from mlabench.datasets.sources import part_with
+
                 part = part_with(self.name, path.name)
                 command = f"Run `mlabench data get {self.name} --part {part} --root {folder}`, or: " if part else ""
                 raise UserError(
@@ -177,6 +178,8 @@ class RawDataset(Dataset):
     def not_found(self, root: Path | None, looked_for: str) -> UserError:
         """The error to raise where the files are not there: what to get, where to put it, and what runs now."""
         place = f"{looked_for} not found in {root}" if root else "no folder was given"
+        from mlabench.datasets.sources import how_to_get
+
         ways = " Or: ".join(filter(None, (how_to_get(self.name), self.obtain)))
         remedy = (
             f"{ways} Then give its folder: `--set dataset.root=DIR` (it holds {looked_for}); "

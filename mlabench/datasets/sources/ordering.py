@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -73,7 +74,8 @@ def place_order(name: str, parts: Sequence[str], root: Path | None, mirror: str 
     chosen = _chosen(name, source, parts)
     folder = root or source.folder
     receipts = Receipts(folder)
-    left = [_left(part, source.parts[part], mirror, receipts, transfer) for part in chosen]
+    describe = cache(partial(_described, transfer))
+    left = [_left(part, source.parts[part], mirror, receipts, describe) for part in chosen]
     return Order(
         source=source,
         parts=chosen,
@@ -98,7 +100,13 @@ class _Left(NamedTuple):
     exact: bool = True
 
 
-def _left(name: str, part: Part, mirror: str | None, receipts: Receipts, transfer: Transfer) -> _Left:
+def _left(
+    name: str,
+    part: Part,
+    mirror: str | None,
+    receipts: Receipts,
+    describe: Callable[[str], Mapping[str, SourceFile]],
+) -> _Left:
     if part.kaggle:
         if mirror:
             raise UserError(
@@ -112,7 +120,7 @@ def _left(name: str, part: Part, mirror: str | None, receipts: Receipts, transfe
     base = f"{mirror.rstrip('/')}/" if mirror else part.base
     files = part.all_files()
     if part.record:
-        known = _described(base, part.record, transfer)
+        known = describe(base + part.record)
         files = tuple(known.get(PurePosixPath(file.path).name, file) for file in files)
     items = tuple(
         Item(name, file.path, base, file.to or PurePosixPath(file.path).name, file.size, file.hash, part.unpack)
@@ -147,13 +155,13 @@ def _chosen(name: str, source: Source, parts: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def _described(base: str, record: str, transfer: Transfer) -> dict[str, SourceFile]:
+def _described(transfer: Transfer, record: str) -> dict[str, SourceFile]:
     """Files with size and hash by name, as Zenodo describes a record; none where a mirror has no such description."""
     try:
-        described = transfer.read_json(base + record)
+        described = transfer.read_json(record)
     except NotThereError:
         return {}
-    folder = f"{record.removeprefix('api/')}/files"
+    folder = f"records/{record.rpartition('/')[2]}/files"
     try:
         return {
             file["key"]: SourceFile(path=f"{folder}/{file['key']}", size=file["size"], hash=file["checksum"])
@@ -163,5 +171,5 @@ def _described(base: str, record: str, transfer: Transfer) -> dict[str, SourceFi
         raise UserError(
             "is not the description of a record of Zenodo.",
             remedy="Try again later, or choose another address with --mirror.",
-            file=base + record,
+            file=record,
         ) from error
