@@ -1,9 +1,10 @@
 """Datasets: what is learned. A dataset turns its options into a task and its train, validation and test splits.
 
 ``contract`` says what a dataset is; ``opening`` is the one door through which one is opened by name. ``embedded``
-datasets ship with the package, ``published`` ones are read from files that users have, ``manifest`` reads one table,
-and ``synthetic`` draws data whose best possible accuracies are known. Suites ask for their media, plans for their
-fingerprints, training for their samples. ``folds`` deals the samples of any of them into folds. Free of torch.
+datasets ship with the package, ``published`` ones are read from files that users have or ``sources`` fetches,
+``manifest`` reads one table, and ``synthetic`` draws data whose best possible accuracies are known. Suites ask for
+their media, plans for their fingerprints, training for their samples. ``folds`` deals the samples of any of them into
+folds. Free of torch.
 """
 
 from mlabench.datasets.contract import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import pkgutil
 import re
 import signal
 import subprocess
@@ -458,12 +459,23 @@ def test_kaggle_has_no_mirror(kaggle: list[str], server: Server, tmp_path: Path)
     assert re.search(r"--mirror: the part 'data' comes from Kaggle.*choose other parts with --part", done.stderr)
 
 
-def test_what_kaggle_refuses(kaggle: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_of_credentials(kaggle: list[str], tmp_path: Path) -> None:
+    (tmp_path / "kaggle").mkdir()
+    (tmp_path / "kaggle/kaggle.json").write_text("not JSON")
+    done = invoke("data", "get", "mvsa", "--part", "data", "--root", tmp_path / "mvsa", "--yes")
+    assert done.returncode == 2
+    assert "Invalid Kaggle credentials file" in done.stderr
+    assert kaggle == []
+
+
+@pytest.mark.parametrize("error", ["requests.HTTPError", "kagglehub.exceptions.DataCorruptionError"])
+def test_what_kaggle_refuses(error: str, kaggle: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import kagglehub
-    import requests
+
+    kind = pkgutil.resolve_name(error)
 
     def refuse(handle: str) -> str:
-        raise requests.HTTPError(f"403 Client Error for {handle}")
+        raise kind(f"403 Client Error for {handle}")
 
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.setenv("KAGGLE_KEY", "secret")

@@ -28,9 +28,14 @@ def receive_from_kaggle(dataset: Kaggle, root: Path, kept_in: Path) -> dict[str,
     """
     try:
         import kagglehub
+        from kagglehub import exceptions
         from kagglehub.config import get_kaggle_credentials
     except ModuleNotFoundError as error:
         raise missing_extra("kagglehub", "kaggle") from error
+    failures = (
+        *(exceptions.BackendError, exceptions.DataCorruptionError, exceptions.NotFoundError),
+        *(exceptions.UnauthenticatedError, requests.RequestException, ValueError),  # the last: a damaged kaggle.json
+    )
     page = f"https://www.kaggle.com/datasets/{dataset.handle}"
     try:
         if not get_kaggle_credentials():
@@ -42,7 +47,7 @@ def receive_from_kaggle(dataset: Kaggle, root: Path, kept_in: Path) -> dict[str,
             )
         with _cache_in(kept_in):
             folder = Path(kagglehub.dataset_download(dataset.handle))
-    except requests.RequestException as error:
+    except failures as error:
         raise UserError(
             f"Kaggle's client failed ({error}).",
             remedy="Check your credentials, accept the dataset's terms on that page, and run the same command again.",
