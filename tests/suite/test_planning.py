@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from mlabench.suite import expansion as planning
 from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
 from mlabench.trial import Fold
+from tests.datasets.published import grid_tree
 from tests.suite.fakes import MASK, Speech
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -302,9 +304,23 @@ def test_ids_depend_on_everything_that_decides_the_result(load: Callable[..., Su
     assert expand(load(text)).cells[0].trial.id != expand(load(text, settings=(change,))).cells[0].trial.id
 
 
+@pytest.fixture(scope="module")
+def one_talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``grid_small`` divides into folds: the clips of a talker, by name only, and their alignments."""
+    folder = tmp_path_factory.mktemp("grid")
+    for command, digit in product("blps", "z123456789"):
+        for colour in "bgrw":
+            name = f"{command}{colour}aa{digit}n"
+            alignment = grid_tree.write_alignment(folder / f"alignments/s1/{name}.align", name)
+            (folder / "s1").mkdir(exist_ok=True)
+            (folder / f"s1/{name}.mpg").write_bytes(alignment.read_bytes())
+    return folder
+
+
 @pytest.fixture
-def everything_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path) -> None:
     """As if all data and all weights lay where the suites look for them."""
+    monkeypatch.setenv("GRID", str(one_talker))
     for entry in registry.entries("datasets").values():
         monkeypatch.setattr(entry.load(), "fingerprint", lambda self: "f")
     monkeypatch.setattr(planning, "content_hash", lambda path: "0123456789ab")

@@ -86,9 +86,9 @@ class Grid(RawDataset):
     config: Config
     source = "GRID (Cooke, Barker, Cunningham and Shao 2006), zenodo.org/records/3625687; cited by others as CC BY 4.0."
     obtain = (
-        "Get s1.zip to s34.zip, one for each talker (there is no s21), and for `span: word` alignments.zip from "
-        "https://zenodo.org/records/3625687 (0.4 GB a talker; others cite it as CC BY 4.0: read the licence there), "
-        "and unpack them into one folder."
+        "Get s1.zip to s34.zip, one for each talker (0.4 GB; there is no s21), and for `span: word` alignments.zip "
+        "from https://zenodo.org/records/3625687 (others cite it as CC BY 4.0; read the licence there), and unpack "
+        "them into one folder."
     )
     stand_in = "--dataset stamps --set 'dataset.modalities=[audio, image]'"
 

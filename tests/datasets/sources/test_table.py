@@ -59,7 +59,7 @@ def test_crema_d_lists_the_sound_and_the_video_of_every_clip() -> None:
     assert {PurePosixPath(file.to).parent.name for file in video} == {"VideoFlash"}
 
 
-@pytest.mark.parametrize("name", ["crema_d", "kinetics_sounds", "food101", "mvsa", "iemocap"])
+@pytest.mark.parametrize("name", ["crema_d", "kinetics_sounds", "food101", "mvsa", "iemocap", "grid"])
 def test_data_go_where_the_suites_look(name: str) -> None:
     folders = {
         suite.dataset.options["root"]
