@@ -327,7 +327,7 @@ def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path) -> None:
     monkeypatch.setattr(planning, "content_hash", lambda path: "0123456789ab")
 
 
-#: Number of trials of each suite; on stamps and clipart, two deals of five folds.
+#: Number of trials of each suite; on stamps, clipart and openmoji, two deals of five folds.
 TRIALS = {
     "stamps": 6 * 10,
     "stamps_missing": 6 * 3 * 10,
@@ -345,6 +345,9 @@ TRIALS = {
     "clipart_modality_missing": 2 * 5 * 10,
     "clipart_gap": 4 * 10,
     "clipart_leaderboard": 35 * 2 * 10,
+    "openmoji": 6 * 10,
+    "openmoji_missing": 6 * 3 * 10,
+    "openmoji_gap": 4 * 10,
     "cremad": 11 * 3,
     "cremad_issue3": 5 * 3,
     "kinetics_sounds": 11 * 3,
@@ -398,11 +401,12 @@ def test_the_paper_is_every_suite_on_its_data_once() -> None:
     paper = members(SUITES / "paper.yaml")
     assert len(paper) == len(set(paper))
     assert {path.stem for path in paper} == {
-        name for name in TRIALS.keys() - UNASKED if not name.startswith(("stamps", "clipart", "grid"))
+        name for name in TRIALS.keys() - UNASKED if not name.startswith(("stamps", "clipart", "openmoji", "grid"))
     }
 
 
-UNDER_ADAM = ("stamps", "clipart", "grid_small", "reference", "verify")  # one optimiser was chosen for all methods
+#: One optimiser was chosen for all methods.
+UNDER_ADAM = ("stamps", "clipart", "openmoji", "grid_small", "reference", "verify")
 
 
 @pytest.mark.parametrize("name", [name for name in TRIALS if "ablation" in name or not name.startswith(UNDER_ADAM)])
@@ -430,6 +434,8 @@ def test_committed_suites_share_their_trials(everything_there: None) -> None:
         assert len(ids[name] & ids[f"{name}_modality_missing"]) == 2 * 10
         # Under another optimiser MLA is another training.
         assert not ids[f"{name}_ablation"] & ids[f"{name}_missing"]
+    assert ids["openmoji"] < ids["openmoji_missing"]
+    assert ids["openmoji_gap"] < ids["openmoji"]
     assert ids["stamps_missing"] & ids["stamps_leaderboard"]
     # MLA itself is the first row of the ablation, and the missing suites hold the complete ones.
     for name in ("cremad", "kinetics_sounds", "food101", "mvsa"):
