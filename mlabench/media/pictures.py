@@ -53,8 +53,8 @@ def decode_picture(path: Path, svg_width: int = 512) -> Image.Image:
         if drawn:
             text = data.decode("utf-8", errors="replace")
             # Without a resolution, sizes given in points would be zero. The page is drawn within width and height.
-            size = {"width": svg_width, "height": _STEEPEST * svg_width}
-            data = svg_to_bytes(svg_string=text, **size, dpi=96.0, skip_system_fonts=True)
+            height = _STEEPEST * svg_width
+            data = svg_to_bytes(svg_string=text, width=svg_width, height=height, dpi=96.0, skip_system_fonts=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on damaged metadata and large pictures; _loaded checks the size
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
