@@ -20,8 +20,10 @@ from mlabench.datasets.contract import (
     silent,
     subset_key,
 )
+from mlabench.datasets.embedded.fitting import standardise
 from mlabench.datasets.folds import fold_names, with_fold
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample
+from mlabench.datasets.manifest.export import export_features
 from mlabench.datasets.opening import has_raw_inputs, media_of, open_dataset
 from mlabench.datasets.published.base import RawDataset
 
@@ -39,11 +41,13 @@ __all__ = [
     "StoredRows",
     "Task",
     "best_accuracies",
+    "export_features",
     "fold_names",
     "has_raw_inputs",
     "media_of",
     "open_dataset",
     "silent",
+    "standardise",
     "subset_key",
     "with_fold",
 ]

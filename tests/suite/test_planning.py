@@ -357,6 +357,9 @@ TRIALS = {
     "mvsa": 11 * 3,
     "grid": 11 * 3,
     "grid_small": 6 * 5,
+    "mvsa_frozen_complete": 6 * 5,
+    "mvsa_frozen_missing": 6 * 3 * 5,
+    "mvsa_frozen_ablation": 4 * 2 * 5,
     "iemocap": 8 * 3,
     "iemocap_missing": 8 * 9 * 3,
     "ablation_cremad": 4 * 3,
@@ -401,12 +404,14 @@ def test_the_paper_is_every_suite_on_its_data_once() -> None:
     paper = members(SUITES / "paper.yaml")
     assert len(paper) == len(set(paper))
     assert {path.stem for path in paper} == {
-        name for name in TRIALS.keys() - UNASKED if not name.startswith(("stamps", "clipart", "openmoji", "grid"))
+        name
+        for name in TRIALS.keys() - UNASKED
+        if not name.startswith(("stamps", "clipart", "openmoji", "grid", "mvsa_frozen"))
     }
 
 
 #: One optimiser was chosen for all methods.
-UNDER_ADAM = ("stamps", "clipart", "openmoji", "grid_small", "reference", "verify")
+UNDER_ADAM = ("stamps", "clipart", "openmoji", "grid_small", "mvsa_frozen", "reference", "verify")
 
 
 @pytest.mark.parametrize("name", [name for name in TRIALS if "ablation" in name or not name.startswith(UNDER_ADAM)])
@@ -436,6 +441,8 @@ def test_committed_suites_share_their_trials(everything_there: None) -> None:
         assert not ids[f"{name}_ablation"] & ids[f"{name}_missing"]
     assert ids["openmoji"] < ids["openmoji_missing"]
     assert ids["openmoji_gap"] < ids["openmoji"]
+    assert ids["mvsa_frozen_complete"] < ids["mvsa_frozen_missing"]
+    assert not ids["mvsa_frozen_ablation"] & ids["mvsa_frozen_missing"]
     assert ids["stamps_missing"] & ids["stamps_leaderboard"]
     # MLA itself is the first row of the ablation, and the missing suites hold the complete ones.
     for name in ("cremad", "kinetics_sounds", "food101", "mvsa"):
