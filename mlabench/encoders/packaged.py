@@ -78,14 +78,14 @@ class MiniLMEncoder(HuggingFaceEncoder):
     Source: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
     """
 
-    class Config(BackboneOptions):  # type: ignore[override]
+    class Config(BackboneOptions):
         """Options of ``minilm``."""
 
         length: int = Field(default=128, ge=2, le=512, description="Tokens of a text; longer ones are cut.")
 
     reads = ("text",)
 
-    def __init__(self, shape: tuple[int, ...], config: Config) -> None:  # type: ignore[override]
+    def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         folder = minilm_folder()
         given = {name: getattr(config, name) for name in type(config).model_fields}
         if config.pretrained is True:
