@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -61,6 +61,14 @@ class ModalityOptions(Hyperparameters):
         return value
 
 
+class MLPOptions(Hyperparameters):
+    """Options of a multi-layer perceptron."""
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256,), description="Widths of the hidden layers.")
+    width: int = Field(default=128, ge=1, description="Width of the output; a shared head needs it equal everywhere.")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Dropout after each hidden layer.")
+
+
 class BackboneOptions(Hyperparameters):
     """Options of every encoder that is built around a published network."""
 
@@ -77,6 +85,24 @@ class BackboneOptions(Hyperparameters):
     project: int | None = Field(
         default=None, ge=1, description="Width of a trainable linear layer on top, e.g. to make all widths equal."
     )
+    mlp: MLPOptions | None = Field(
+        default=None,
+        exclude_if=lambda options: options is None,
+        description="Instead of `project`: a trainable network on top, with the options of the encoder `mlp`.",
+    )
+    standardise: bool = Field(
+        default=False,
+        exclude_if=lambda standardised: not standardised,
+        description="Where frozen: its features get mean 0 and deviation 1, fitted to the training samples.",
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.project is not None and self.mlp is not None:
+            raise ValueError("'project' and 'mlp' are both put on top of the network; leave one of them out")
+        if self.standardise and not self.frozen:
+            raise ValueError("'standardise' is for features that do not change: it needs 'frozen: true'")
+        return self
 
 
 # What may be tried for an option. A method declares it beside the option's default:

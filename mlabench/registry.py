@@ -33,7 +33,7 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError, to_jsonable_python
 
 from mlabench.authors import AuthorsTraining, UnfitOptimizers
 from mlabench.errors import UserError
@@ -206,7 +206,12 @@ class Entry:
                 "title": vars(kind).get("title") or self.name,  # a derived method has a title of its own, or its name
                 "summary": (kind.__doc__ or "").strip().split("\n")[0],
                 "config_schema": config.model_json_schema(),
-                "defaults": config.model_construct().model_dump(mode="json", exclude=required),
+                # Not by dumping it, which leaves out options that are not part of a trial unless they are set.
+                "defaults": {
+                    option: to_jsonable_python(value)
+                    for option, value in config.model_construct()
+                    if option not in required
+                },
                 "source_hash": source_hash(self.path, self.module),
             }
             return About.model_validate(own).model_dump(mode="json")

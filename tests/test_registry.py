@@ -108,8 +108,11 @@ def test_what_is_remembered_is_what_the_class_says(kind: Kind, name: str) -> Non
     assert entry.path == Path(inspect.getfile(imported))
     assert entry.config is imported.Config
     assert about.config_schema == imported.Config.model_json_schema()
-    required = {name for name, field in imported.Config.model_fields.items() if field.is_required()}
-    assert about.defaults == imported.Config.model_construct().model_dump(mode="json", exclude=required)
+    fields = imported.Config.model_fields
+    required = {name for name, field in fields.items() if field.is_required()}
+    dumped = imported.Config.model_construct().model_dump(mode="json", exclude=required)
+    assert about.defaults.keys() == fields.keys() - required
+    assert {name: about.defaults[name] for name in dumped} == dumped
 
 
 LISTING = f"""

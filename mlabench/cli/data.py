@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mlabench.cli.get import get
 from mlabench.cli.options import AsJson, PluginOption, use_plugins
 from mlabench.errors import UserError, cannot_write
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from mlabench.datasets import Data, Dataset
     from mlabench.missing import Missing
     from mlabench.suite import Overrides
+    from mlabench.trial import InputSpec
 
-data_app = typer.Typer(name="data", help="List, check and prepare data.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="List, get, check and prepare data.", no_args_is_help=True)
 masks_app = typer.Typer(name="masks", help="Missing patterns as files.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, e.g. stamps.")]
@@ -30,6 +32,9 @@ SetOption = Annotated[
 ]
 SPLITS = ("train", "validation", "test")
 _COLUMNS = ("Class", *SPLITS, "all")
+
+
+data_app.command()(get)
 
 
 @data_app.command("list")
@@ -87,44 +92,40 @@ def check(name: Name, root: Root = None, settings: SetOption = None, plugin: Plu
     _print_counts({}, found.skipped)
 
 
+What = Annotated[
+    str, typer.Argument(metavar="DATASET|SUITE", help="A dataset, e.g. stamps, or a suite whose inputs to prepare.")
+]
+EncoderOption = Annotated[
+    list[str] | None,
+    typer.Option("--encoder", metavar="MODALITY=NAME", help="For a raw dataset, what reads it. Repeatable."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Samples per split, for a smoke test.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")]
+Device = Annotated[str, typer.Option(help="Where frozen networks run: auto, cpu, cuda or mps.")]
+
+
 @data_app.command()
 def prepare(
-    what: Annotated[
-        str, typer.Argument(metavar="DATASET|SUITE", help="A dataset, e.g. stamps, or a suite whose inputs to prepare.")
-    ],
+    what: What,
     root: Root = None,
     settings: SetOption = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODALITY=NAME", help="For a raw dataset, what reads it. Repeatable."),
-    ] = None,
+    encoder: EncoderOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="For rebuilt features; default: where they are read.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Samples per split, for a smoke test.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: one per core.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where frozen networks run: auto, cpu, cuda or mps.")] = "auto",
+    limit: Limit = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
     plugin: PluginOption = None,
 ) -> None:
     """Decode a suite's inputs and compute frozen features, once; or rebuild an embedded dataset's features."""
     from mlabench.cli.console import make_console
-    from mlabench.datasets import RawDataset, open_dataset
     from mlabench.running import Bars, default_jobs, prepare_inputs
-    from mlabench.suite import Overrides, load_inputs, load_plans, with_content, with_fingerprint
-    from mlabench.trial import InputSpec
 
     use_plugins(plugin)
     console = make_console()
-    if Path(what).suffix in (".yaml", ".yml"):
-        plans = load_plans([Path(what)], Overrides(settings=tuple(settings or ()), limit=limit)).values()
-        wanted: list[InputSpec] = [cell.trial for plan in plans for cell in plan.cells]
-    elif issubclass(_kind(what), RawDataset):
-        component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
-        dataset = with_fingerprint(component, open_dataset(component))
-        wanted = [InputSpec(dataset=dataset, encoders=with_content(encoders), limit=limit)]
-    else:
+    wanted = _wanted(what, root, settings, encoder, limit)
+    if wanted is None:
         with Bars(console) as bars:
             made = _dataset(what, None, settings).prepare(root, out, bars.report)
         console.print(f"{made.folder}: {sum(made.samples.values())} samples", soft_wrap=True, markup=False)
@@ -137,6 +138,92 @@ def prepare(
         shapes = ", ".join(f"{modality} {list(shape)}" for modality, shape in data.task.shapes.items())
         console.print(f"{what} is prepared: {shapes}.", soft_wrap=True, markup=False)
         _print_counts({split: len(getattr(data, split)) for split in SPLITS}, data.skipped)
+
+
+@data_app.command()
+def features(
+    what: What,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="FILE.safetensors, for the features; the table is FILE.csv.")
+    ],
+    root: Root = None,
+    settings: SetOption = None,
+    encoder: EncoderOption = None,
+    limit: Limit = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    plugin: PluginOption = None,
+) -> None:
+    """Write what a suite's frozen networks make of its inputs, for other programs and for the dataset `manifest`.
+
+    They are as the networks give them: nothing is fitted to them, nothing on top is applied. The table has the samples'
+    ids, labels, splits and groups, row for row.
+    """
+    from mlabench.cli.console import make_console
+    from mlabench.datasets import export_features
+    from mlabench.running import default_jobs, prepare_inputs
+
+    use_plugins(plugin)
+    _require_new_files(out)
+    spec = _only_inputs(what, _wanted(what, root, settings, encoder, limit) or ())
+    (data,) = prepare_inputs([spec], console := make_console(), jobs or default_jobs("cpu"), device)
+    encoders = {modality: {"name": one.name, **one.config} for modality, one in spec.encoders.items()}
+    about = {"dataset": spec.dataset.name, "fingerprint": spec.dataset.fingerprint, "encoders": encoders}
+    table = export_features(out, data, about)
+    shapes = ", ".join(f"{modality} {list(shape)}" for modality, shape in data.task.shapes.items())
+    console.print(f"{out}: {shapes}.", soft_wrap=True, markup=False)
+    _print_counts({split: len(getattr(data, split)) for split in SPLITS}, data.skipped)
+    modalities = ", ".join(f"{modality}: features" for modality in data.task.modalities)
+    read = f"{{name: manifest, file: {table}, features: {out}, modalities: {{{modalities}}}}}"
+    console.print(f"A suite reads them as `dataset: {read}`.", soft_wrap=True, markup=False)
+
+
+def _wanted(
+    what: str, root: Path | None, settings: list[str] | None, encoder: list[str] | None, limit: int | None
+) -> list[InputSpec] | None:
+    """The inputs of a suite's trials, or of a raw dataset; None for a dataset of features."""
+    from mlabench.datasets import RawDataset, open_dataset
+    from mlabench.suite import Overrides, load_inputs, load_plans, with_content, with_fingerprint
+    from mlabench.trial import InputSpec
+
+    if Path(what).suffix in (".yaml", ".yml"):
+        plans = load_plans([Path(what)], Overrides(settings=tuple(settings or ()), limit=limit)).values()
+        return [cell.trial for plan in plans for cell in plan.cells]
+    if issubclass(_kind(what), RawDataset):
+        component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
+        dataset = with_fingerprint(component, open_dataset(component))
+        return [InputSpec(dataset=dataset, encoders=with_content(encoders), limit=limit)]
+    return None
+
+
+def _only_inputs(what: str, trials: Iterable[InputSpec]) -> InputSpec:
+    """The inputs that all trials share, whatever their folds; raw ones must become features without training."""
+    from mlabench.datasets import has_raw_inputs, media_of
+    from mlabench.trial import InputSpec
+
+    shared = [InputSpec(dataset=trial.dataset, encoders=trial.encoders, limit=trial.limit) for trial in trials]
+    different = {spec.model_dump_json(): spec for spec in shared if has_raw_inputs(spec.dataset)}
+    if len(different) != 1:
+        found = f"{len(different)} different sets of raw inputs" if different else "no raw inputs"
+        raise UserError(f"{what} reads {found}.", remedy="Give a suite on one raw dataset with one choice of encoders.")
+    (spec,) = different.values()
+    for modality, medium in media_of(spec.dataset).items():
+        encoder = spec.encoders[modality]
+        if medium != "features" and not encoder.config.get("frozen"):
+            raise UserError(
+                f"{encoder.name!r} is not frozen, so it has no features before it is trained.",
+                remedy="Give a published network, and `frozen: true`.",
+                field=f"encoders.{modality}.frozen",
+            )
+    return spec
+
+
+def _require_new_files(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise UserError("must end in .safetensors.", remedy=f"Write {out}.safetensors.", file=str(out), field="--out")
+    for path in (out, out.with_suffix(".csv")):
+        if path.exists():
+            raise UserError("is there already.", remedy="Remove it, or choose another name.", file=str(path))
 
 
 @masks_app.command()

@@ -118,6 +118,7 @@ class Data:
         split_notes: Caveats of the dataset's own split alone, e.g. that speakers stand in train and test. Folds have
             none of these.
         skipped: Number of items left out, by reason.
+        complaints: Number of items that were decoded although their decoder reported damage, by modality.
         bayes: The best accuracy that any method can have, in [0, 1], of every subset of the modalities, by
             :func:`subset_key`; empty where it is not known, as in all real data.
     """
@@ -129,7 +130,18 @@ class Data:
     notes: tuple[str, ...] = field(default=())
     split_notes: tuple[str, ...] = field(default=())
     skipped: Mapping[str, int] = field(default_factory=dict)
+    complaints: Mapping[str, int] = field(default_factory=dict)
     bayes: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """Notes on what was left out, and on what was decoded although its decoder complained."""
+        told = {"Left out": self.skipped, "Decoded, but with complaints of the decoder": self.complaints}
+        return tuple(
+            f"{what}: {', '.join(f'{name} ({count:,})' for name, count in sorted(counts.items()))}."
+            for what, counts in told.items()
+            if counts
+        )
 
 
 def subset_key(modalities: Iterable[str]) -> str:

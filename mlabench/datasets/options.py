@@ -12,6 +12,7 @@ from mlabench.hyperparameters import ModalityOptions
 _modalities = Field(min_length=1, description="Which modalities to use; their order is the column order everywhere.")
 AudioImageText = Annotated[tuple[Literal["audio", "image", "text"], ...], _modalities]
 ImageText = Annotated[tuple[Literal["image", "text"], ...], _modalities]
+ImageNameTags = Annotated[tuple[Literal["image", "name", "tags"], ...], _modalities]
 
 
 class FileOptions(ModalityOptions):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mlabench.encoders.contract import Encoder
+from mlabench.encoders.features import MLP
 from mlabench.hyperparameters import BackboneOptions
 
 
 class BackboneEncoder(Encoder):
-    """A network that represents an input, and optionally a trainable linear layer on top.
+    """A network that represents an input, and optionally a trainable layer or small network on top.
 
     A subclass's constructor calls ``super().__init__(shape, config)``, builds the network with its weights
     and hands it to :meth:`_use`; it implements :meth:`represent`, and its ``Config`` derives from
@@ -31,8 +32,12 @@ class BackboneEncoder(Encoder):
         self.representation_width = width
         if self.config.frozen:
             backbone.requires_grad_(False)
-        self.width = self.config.project or width
-        self.projection = nn.Linear(width, self.width) if self.config.project else nn.Identity()
+        if self.config.mlp:
+            self.projection = MLP((width,), self.config.mlp)
+            self.width = self.config.mlp.width
+        else:
+            self.width = self.config.project or width
+            self.projection = nn.Linear(width, self.width) if self.config.project else nn.Identity()
 
     @abstractmethod
     def represent(self, inputs: Tensor) -> Tensor:

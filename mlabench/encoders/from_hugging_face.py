@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field
 from safetensors import SafetensorError
@@ -65,7 +65,7 @@ class HuggingFaceEncoder(BackboneEncoder):
         augment: Augment = True
 
     config: Config
-    reads = ("text", "audio", "image")
+    reads: ClassVar[tuple[Medium, ...]] = ("text", "audio", "image")
 
     def __init__(self, shape: tuple[int, ...], config: Config) -> None:
         super().__init__(shape, config)

@@ -6,6 +6,7 @@ Datasets list items, encoders choose a preprocessing, training applies it to all
 
 from mlabench.media.items import Audio, Half, Image, Item, Medium, Text, UnreadableError, Video, identity
 from mlabench.media.packages import needed_packages
+from mlabench.media.terminal import caught_messages
 from mlabench.media.texts import decode_text, one_line, read_text
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Text",
     "UnreadableError",
     "Video",
+    "caught_messages",
     "decode_text",
     "identity",
     "needed_packages",

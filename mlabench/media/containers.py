@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlabench.media.items import UnreadableError
+from mlabench.media.items import Audio, UnreadableError, Video
 from mlabench.media.packages import needed_packages
 
 if TYPE_CHECKING:
@@ -40,10 +40,16 @@ def decode_sound(path: Path, start: float = 0.0) -> Iterator[tuple[float, AudioF
     return _decode_from(path, "audio", start)
 
 
-def duration(path: Path) -> float | None:
+def duration(path: Path, kind: Kind = "video") -> float | None:
     """Seconds that a video says it lasts; None if it does not."""
-    with _opened(path, "video") as container:
+    with _opened(path, kind) as container:
         return container.duration / 1e6 if container.duration else None
+
+
+def check_length(item: Audio | Video, kind: Kind) -> None:
+    """Raises an :class:`UnreadableError` if the file is shorter than the item says it should be."""
+    if item.shortest is not None and (duration(item.path, kind) or 0.0) < item.shortest:
+        raise UnreadableError("recording cut off")
 
 
 def _decode_from(path: Path, kind: Kind, start: float) -> Iterator[tuple[float, Any]]:

@@ -24,6 +24,8 @@ Pixels = NDArray[np.uint8]
 
 #: Larger pictures are refused: a few bytes can declare gigabytes of pixels.
 MOST_PIXELS = 100_000_000
+#: A vector picture that is more times as high as wide becomes narrower: it could be as high as memory is large.
+_STEEPEST = 100
 #: Without those that run other programs (PostScript) or read other files.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
@@ -50,8 +52,9 @@ def decode_picture(path: Path, svg_width: int = 512) -> Image.Image:
         data = path.read_bytes()
         if drawn:
             text = data.decode("utf-8", errors="replace")
-            # Without a resolution, sizes given in points would be zero.
-            data = svg_to_bytes(svg_string=text, width=svg_width, dpi=96.0, skip_system_fonts=True)
+            # Without a resolution, sizes given in points would be zero. The page is drawn within width and height.
+            height = _STEEPEST * svg_width
+            data = svg_to_bytes(svg_string=text, width=svg_width, height=height, dpi=96.0, skip_system_fonts=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on damaged metadata and large pictures; _loaded checks the size
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.media.containers import decode_sound
+from mlabench.media.containers import check_length, decode_sound
 from mlabench.media.items import Audio, UnreadableError
 from mlabench.media.packages import needed_packages
 
@@ -29,6 +29,7 @@ def read_sound(audio: Audio, rate: int) -> Waveform:
     with needed_packages():
         import torch
         from torchaudio.functional import resample
+    check_length(audio, "audio")
     wave, own_rate = _read_file(audio) if _FILES.match(_header(audio.path)) else _read_container(audio)
     if not wave.size:
         raise UnreadableError("empty sound")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mlabench.media.containers import decode_frames, duration
-from mlabench.media.faces import largest_face
+from mlabench.media.containers import check_length, decode_frames, duration
+from mlabench.media.faces import SMALLEST_READABLE, find_face, largest_face, mouth_of
 from mlabench.media.items import UnreadableError, Video
 from mlabench.media.pictures import MOST_PIXELS, Pixels, read_picture
 
@@ -25,19 +25,24 @@ if TYPE_CHECKING:
 _TOLERANCE = 0.01
 #: Frames per second in which a face is looked for.
 _FACE_RATE = 4.0
+#: Frames of a video, evenly spread, in which a face is looked for to find the mouth.
+_MOUTH_FRAMES = 3
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 _T = TypeVar("_T")
 
 
-def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> list[Pixels]:
-    """Frames at even distances between a video's start and end: those shown after 0, 1, 2, ... seconds.
+def read_frames(video: Video, count: int | None = None) -> list[Pixels]:
+    """Frames at even distances between a video's start and end: those shown after 0, 1, 2, ... seconds, or at its rate.
 
     A folder's pictures are its frames already: all of them are read, in the natural order of their names (2 before
     10), whatever the rate, start and end. With a ``count``, those at index ``i * n // count`` are chosen from these
     ``n``. At least one frame; RGB values, uint8 ``[H, W, 3]`` each.
     """
-    frames = _frames(video, rate)
+    check_length(video, "video")
+    frames = _frames(video, video.rate)
+    if video.mouth:
+        return _mouths(frames, video, count)
     if not video.face:
         return [_picture(frame, video) for frame in _choose(frames, count)]
     faces = [face for frame in frames if (face := largest_face(_picture(frame, video))) is not None]
@@ -46,12 +51,27 @@ def read_frames(video: Video, rate: float = 1.0, count: int | None = None) -> li
     return _choose(faces, count)
 
 
+def _mouths(frames: list[_Frame], video: Video, count: int | None) -> list[Pixels]:
+    """The mouth in the chosen frames, where it is by the median of some faces: their boxes jump from frame to frame."""
+    looked = _choose(frames, min(len(frames), _MOUTH_FRAMES))
+    found = (find_face(_picture(frame, video), SMALLEST_READABLE) for frame in looked)
+    boxes = [box for box in found if box is not None]
+    if not boxes:
+        raise UnreadableError("no face")
+    left, top, side = (round(value) for value in np.median(boxes, axis=0))
+    return [mouth_of(_picture(frame, video), (left, top, side)) for frame in _choose(frames, count)]
+
+
 def middle_frame(video: Video) -> Pixels:
     """The frame in the middle of a video's time, or of a folder's pictures. uint8 ``[H, W, 3]``
 
     Where a face is wanted, frames are a quarter of a second apart, since people turn away and utterances are short,
     and the one nearest the middle that has a face is taken.
     """
+    if video.mouth:
+        mouths = read_frames(video)
+        return mouths[len(mouths) // 2]
+    check_length(video, "video")
     if not video.face:
         return _picture(_middle(video), video)
     frames = _frames(video, _FACE_RATE)

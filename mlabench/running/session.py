@@ -104,7 +104,7 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
     workers, start = min(session.workers, len(jobs)), time.monotonic()
     place = f"on {counted(workers, 'worker')}" if workers else "in this process"
     console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, {place}.")
-    prepare_inputs([job.trial for job in jobs], console, workers, options.device)
+    prepared = prepare_inputs([job.trial for job in jobs], console, workers, options.device)
     log = EventLog(store.root)
     log.write("run", plan=about, trials=len(jobs), workers=workers)
     with Watch(console, len(jobs), bars=workers > 0) as watch:  # bars would garble the prompt of a debugger
@@ -119,6 +119,8 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
             run_inline(jobs, store, options, tell, should_stop)
     log.write("ended", finished=watch.finished, failed=watch.failed)
     console.print(f"{about}: {counted(watch.finished, 'trial')} in {duration(time.monotonic() - start)}.")
+    for note in dict.fromkeys(note for data in prepared for note in data.damage):
+        console.print(f"{about}: {note}", soft_wrap=True, markup=False)
     if should_stop() and watch.finished < len(jobs):
         raise SuspendedError
     return watch.failed

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from math import prod
@@ -26,6 +26,9 @@ from mlabench.errors import UserError, cannot_write
 from mlabench.registry import cache_folder
 
 VALUES, DONE, FAILURES, ABOUT = "values.npy", "done.npy", "failures.jsonl", "about.json"
+#: States of a row, and their type.
+_TODO, _MADE, _DOUBTFUL = range(3)
+_STATES = np.dtype(np.uint8)
 #: What reading an array raises if it is damaged.
 _DAMAGED = (OSError, ValueError, TypeError, RecursionError)
 
@@ -34,12 +37,13 @@ _DAMAGED = (OSError, ValueError, TypeError, RecursionError)
 class CachedArray:
     """A finished array: its folder, ``values [R, *shape]``, memory-mapped and read-only, and why rows failed.
 
-    The values of a row that could not be made are zeros.
+    The values of a row that could not be made are zeros. ``doubtful`` are rows that were made with complaints.
     """
 
     folder: Path
     values: NDArray[Any]
     failures: Mapping[int, str]
+    doubtful: frozenset[int] = frozenset()
 
 
 class Draft:
@@ -55,28 +59,30 @@ class Draft:
             np.lib.format.open_memmap(folder / VALUES, mode="w+", dtype=dtype, shape=shape).flush()
             (folder / FAILURES).write_bytes(b"")
             # Last, because it says that the others are there.
-            np.lib.format.open_memmap(folder / DONE, mode="w+", dtype=np.bool_, shape=shape[:1]).flush()
+            np.lib.format.open_memmap(folder / DONE, mode="w+", dtype=_STATES, shape=shape[:1]).flush()
             self._open(shape, dtype)
 
     def _open(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._done = _checked(self.folder / DONE, shape[:1], np.dtype(np.bool_), mode="r+")
+        self._done = _checked(self.folder / DONE, shape[:1], _STATES, mode="r+")
         self.values = _checked(self.folder / VALUES, shape, dtype, mode="r+")
         _read_failures(self.folder)
 
     @property
     def todo(self) -> NDArray[np.int64]:
         """The rows that are not made yet."""
-        return np.flatnonzero(~self._done)
+        return np.flatnonzero(self._done == _TODO)
 
-    def finish(self, rows: Sequence[int] | NDArray[np.int64], failures: Mapping[int, str]) -> None:
-        """Notes that ``rows`` are written, and which of them failed and why."""
+    def finish(
+        self, rows: Sequence[int] | NDArray[np.int64], failures: Mapping[int, str], doubtful: Collection[int] = ()
+    ) -> None:
+        """Notes that ``rows`` are written, which of them failed and why, and which were made with complaints."""
         self.values.flush()  # type: ignore[attr-defined]
         if failures:
             with (self.folder / FAILURES).open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps([row, reason]) + "\n" for row, reason in failures.items())
                 file.flush()
                 os.fsync(file.fileno())  # as the values: a row that is done without them would pass for one of zeros
-        self._done[rows] = True
+        self._done[rows] = [_DOUBTFUL if row in doubtful else _MADE for row in rows]
         self._done.flush()  # type: ignore[attr-defined]
 
     def close(self) -> None:
@@ -129,7 +135,8 @@ def _make(
 
 def _open(folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> CachedArray:
     try:
-        return CachedArray(folder, _checked(folder / VALUES, shape, dtype), _read_failures(folder))
+        doubtful = np.flatnonzero(open_array(folder / DONE) == _DOUBTFUL).tolist()
+        return CachedArray(folder, _checked(folder / VALUES, shape, dtype), _read_failures(folder), frozenset(doubtful))
     except _DAMAGED as error:
         problem, remedy = f"this cached array is damaged ({error}).", "Delete its folder and run again."
         raise UserError(problem, remedy=remedy, file=str(folder)) from error

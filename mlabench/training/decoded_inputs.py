@@ -15,7 +15,7 @@ import numpy as np
 
 from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
 from mlabench.errors import UserError
-from mlabench.media import Item, UnreadableError, identity
+from mlabench.media import Item, UnreadableError, caught_messages, identity
 from mlabench.media.preprocessing import Preprocessing
 from mlabench.processes import in_processes
 from mlabench.store import VALUES, CachedArray, Draft, cached_array, open_array
@@ -56,7 +56,9 @@ def decode_inputs(
 
     shapes = {**data.task.shapes, **{modality: step.shape for modality, step in preprocessing.items()}}
     skipped = {**data.skipped, **Counter(reasons.values())}
-    return with_splits(replace(data, task=replace(data.task, shapes=shapes), skipped=skipped), decoded)
+    complaints = {modality: len(array.doubtful) for modality, array in cached.items() if array.doubtful}
+    task = replace(data.task, shapes=shapes)
+    return with_splits(replace(data, task=task, skipped=skipped, complaints=complaints), decoded)
 
 
 def with_splits(data: Data, change: Callable[[str, Split], Split]) -> Data:
@@ -100,20 +102,26 @@ def _fill(
         remedy="Run again, perhaps with `--jobs 1`; what is decoded is kept.",
     )
     done = len(items) - len(todo)
-    for place, failures in in_processes(_decode_chunk, calls, processes, broken=broken):
-        draft.finish(chunks[place], failures)
+    for place, (failures, doubtful) in in_processes(_decode_chunk, calls, processes, broken=broken):
+        draft.finish(chunks[place], failures, doubtful)
         done += len(chunks[place])
         report(done, len(items))
 
 
-def _decode_chunk(folder: Path, rows: Sequence[int], items: Sequence[Item], step: Preprocessing) -> dict[int, str]:
-    """Writes the arrays of ``items`` to their ``rows``. Returns why some could not be made."""
+def _decode_chunk(
+    folder: Path, rows: Sequence[int], items: Sequence[Item], step: Preprocessing
+) -> tuple[dict[int, str], set[int]]:
+    """Writes the arrays of ``items`` to their ``rows``. Returns why some could not be made, and which are doubtful."""
     values: Any = open_array(folder / VALUES, mode="r+")
-    failures = {}
+    failures, doubtful = {}, set()
     for row, item in zip(rows, items, strict=True):
-        try:
-            values[row] = step(item)
-        except UnreadableError as reason:
-            failures[row] = str(reason)
+        with caught_messages() as said:
+            try:
+                values[row] = step(item)
+            except UnreadableError as reason:
+                failures[row] = str(reason)
+            else:
+                if said():
+                    doubtful.add(row)
     values.flush()
-    return failures
+    return failures, doubtful

@@ -1,4 +1,4 @@
-"""The representations that frozen networks give of all samples: computed once, and cached."""
+"""The features that frozen networks give of all samples: computed once, and cached."""
 
 from __future__ import annotations
 
@@ -10,24 +10,55 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent, standardise
 from mlabench.encoders import BackboneEncoder, Encoder
 from mlabench.hyperparameters import BackboneOptions
 from mlabench.store import Draft, cached_array
 from mlabench.training.decoded_inputs import with_splits
-from mlabench.training.tensors import prediction_batch
+
+Features = NDArray[np.float32]
+
+#: Inputs that a network represents at a time: few enough for the memory of any machine, and for steady progress.
+BATCH = 64
 
 
-def drop_frozen_networks(
+def drop_frozen_networks(data: Data, encoders: Mapping[str, Encoder], device: torch.device) -> Data:
+    """Replaces inputs of frozen networks by their features, and drops those networks from ``encoders``.
+
+    Features are standardised where the options say so, by the moments of the training samples.
+    """
+    data = represent(data, encoders, device)
+    for modality, encoder in frozen(encoders).items():
+        encoder.without_backbone()
+        if encoder.config.standardise:
+            data = _standardised(data, modality)
+    return data
+
+
+def represent(
     data: Data, encoders: Mapping[str, Encoder], device: torch.device, progress: ReportProgress = silent
 ) -> Data:
-    """Replaces inputs of frozen networks by their representations, and drops those networks from ``encoders``."""
-    for modality, encoder in encoders.items():
-        if isinstance(encoder, BackboneEncoder) and encoder.config.frozen:
-            data = _represented(data, modality, encoder, device, progress)
-            encoder.without_backbone()
+    """Replaces inputs of frozen networks by their representations, which are computed if they are not in the cache."""
+    for modality, encoder in frozen(encoders).items():
+        data = _represented(data, modality, encoder, device, progress)
     return data
+
+
+def frozen(encoders: Mapping[str, Encoder]) -> dict[str, BackboneEncoder]:
+    """Those of the encoders whose network stays as it is, by modality."""
+    backbones = {modality: encoder for modality, encoder in encoders.items() if isinstance(encoder, BackboneEncoder)}
+    return {modality: encoder for modality, encoder in backbones.items() if encoder.config.frozen}
+
+
+def _standardised(data: Data, modality: str) -> Data:
+    parts = {name: cast(Features, getattr(data, name).inputs[modality]) for name in ("train", "validation", "test")}
+    uses = np.repeat([1, 0, 0], [len(part) for part in parts.values()])
+    values = standardise(np.concatenate(list(parts.values())), uses)
+    ends = np.cumsum([len(part) for part in parts.values()])
+    scaled = dict(zip(parts, np.split(values, ends[:-1]), strict=True))
+    return with_splits(data, lambda name, split: replace(split, inputs={**split.inputs, modality: scaled[name]}))
 
 
 def _represented(
@@ -42,10 +73,9 @@ def _represented(
 
     def make(draft: Draft) -> None:
         encoder.to(device).eval()
-        size = prediction_batch([array.shape[1:]])
         todo = draft.todo
-        for start in range(0, len(todo), size):
-            rows = todo[start : start + size]
+        for start in range(0, len(todo), BATCH):
+            rows = todo[start : start + BATCH]
             inputs = torch.from_numpy(source.read(rows)).to(device)
             with torch.inference_mode():
                 draft.values[rows] = encoder.represent(inputs).float().cpu().numpy()
@@ -87,7 +117,7 @@ def _content(rows: StoredRows) -> str:
 def _options(config: BackboneOptions) -> dict[str, Any]:
     """The options that decide what the network computes, apart from its weights."""
     paths = {name for name, value in config if isinstance(value, Path)}
-    return config.model_dump(mode="json", exclude={"pretrained", "lr_scale", "project", *paths})
+    return config.model_dump(mode="json", exclude={"pretrained", "lr_scale", "project", "mlp", "standardise", *paths})
 
 
 def _weights(encoder: BackboneEncoder) -> str:

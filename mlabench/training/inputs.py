@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,8 +14,9 @@ from mlabench import registry
 from mlabench.datasets import Data, Dataset, ReportProgress, Split, Task, open_dataset, silent, with_fold
 from mlabench.encoders import Encoder
 from mlabench.media import Medium
+from mlabench.media.preprocessing import Preprocessing
 from mlabench.training.decoded_inputs import decode_inputs, with_splits
-from mlabench.training.frozen_features import drop_frozen_networks
+from mlabench.training.frozen_features import represent
 from mlabench.training.loop import stable_seed
 from mlabench.trial import Component, DatasetComponent, Fold, InputSpec
 
@@ -50,11 +52,21 @@ def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, pro
     """
     # Decoding and representing know no folds: those of one dataset share all their samples.
     distinct = {(_key(trial.dataset), *map(_key, trial.encoders.values()), trial.limit): trial for trial in trials}
+    for trial in distinct.values():
+        build_encoders(trial, _task(trial))  # what a network lacks is to be said before hours of decoding
     prepared = []
     for trial in distinct.values():
         data = load_data(trial, workers, progress)
-        prepared.append(drop_frozen_networks(data, build_encoders(trial, data.task), device, progress))
+        prepared.append(represent(data, build_encoders(trial, data.task), device, progress))
     return prepared
+
+
+def _task(trial: InputSpec) -> Task:
+    """The task with the shapes that inputs will have when they are decoded."""
+    data, media = _divide(_key(trial.dataset), trial.fold, trial.seed if trial.fold else None)
+    steps = _preprocessing(media, {modality: _key(encoder) for modality, encoder in trial.encoders.items()})
+    shapes = {**data.task.shapes, **{modality: step.shape for modality, step in steps.items()}}
+    return replace(data.task, shapes=shapes)
 
 
 def _key(component: Component) -> str:
@@ -89,13 +101,18 @@ def _decode(
     progress: ReportProgress,
 ) -> Data:
     data, media = _divide(*source)
+    return decode_inputs(_cut(data, limit), _preprocessing(media, dict(encoders)), workers, progress)
+
+
+def _preprocessing(media: Mapping[str, Medium], encoders: Mapping[str, str]) -> dict[str, Preprocessing]:
+    """How each raw modality becomes its encoder's input; encoders are given by their keys."""
     steps = {}
-    for modality, key in encoders:
-        if media[modality] != "features":
-            component = Component.model_validate_json(key)
+    for modality, medium in media.items():
+        if medium != "features":
+            component = Component.model_validate_json(encoders[modality])
             encoder = registry.get("encoders", component.name).load()
-            steps[modality] = encoder.preprocessing(encoder.Config(**component.options), media[modality])
-    return decode_inputs(_cut(data, limit), steps, workers, progress)
+            steps[modality] = encoder.preprocessing(encoder.Config(**component.options), medium)
+    return steps
 
 
 def _cut(data: Data, limit: int | None) -> Data:

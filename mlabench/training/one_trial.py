@@ -146,7 +146,7 @@ class _Process:
         if self.keeps_last and trained.selected_epoch == trained.last_epoch:
             last = trained.last or evaluations.get(self.trial.missing.key) or self._own_evaluation(method, data)
             trained = trained.model_copy(update={"last": last and last.model_copy(update={"probe": None})})
-        notes = [*data.notes, *data.split_notes, *_left_out(data.skipped)]
+        notes = [*data.notes, *data.split_notes, *data.damage]
         new = {"schema_version": SCHEMA_VERSION, "trial": self.trial, "evaluations": evaluations, "notes": notes}
         predictions = None if self.options.keep == "outcomes" else arrays
         return trained.model_copy(update=new), outcomes, predictions, self._weights_to_keep(method)
@@ -253,9 +253,3 @@ def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> M
     torch.manual_seed(stable_seed(trial.training_seed, "method"))
     built: Method = method(data.task, encoders, method.Config(**trial.method.options), len(data.train))
     return built
-
-
-def _left_out(skipped: Mapping[str, int]) -> list[str]:
-    """What was skipped, as a note."""
-    counts = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(skipped.items()))
-    return [f"Left out: {counts}."] if counts else []

@@ -68,7 +68,10 @@ def test_prepare_without_anything_to_do() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "mvsa"], r"the data of 'mvsa' are not there: no folder was given\. Get MVSA-Single from https://"),
+        (
+            ["check", "mvsa"],
+            r"the data of 'mvsa' are not there: no folder was given\. `mlabench data get mvsa` fetches them",
+        ),
         (["check", "mvsa", "--set", "label=x"], r"dataset\.label: unknown field 'label'\. Did you mean 'labels'\?"),
         (["check", "mvsa", "--set", "labels=some"], r"dataset\.labels: must be 'agreeing' or 'polar', not \"some\"\."),
         (["prepare", "mvsa", "--root", "."], r"the encoder 'mlp' reads features, but the modality 'text' is text\."),

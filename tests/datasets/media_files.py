@@ -32,6 +32,7 @@ _CODECS = {
     ".flv": ("flv", "libmp3lame", 44_100),
     ".mp4": ("libx264", "aac", 44_100),
     ".avi": ("mpeg4", "pcm_s16le", 44_100),
+    ".mpg": ("mpeg1video", "mp2", 44_100),
 }
 #: Samples of sound that are encoded at a time, so that sound and pictures alternate in the file.
 _BLOCK = 1024
@@ -67,7 +68,8 @@ def write_video(
 ) -> Path:
     """Writes a video of flat colours, one per second, and a stereo tone of 44.1 kHz.
 
-    FLV is Sorenson Spark with MP3, MP4 is H.264 with AAC, and AVI is MPEG-4 (DivX) with PCM.
+    FLV is Sorenson Spark with MP3, MP4 is H.264 with AAC, AVI is MPEG-4 (DivX) with PCM, and MPG is MPEG-1 with MP2,
+    which needs 25 frames per second.
 
     Args:
         path: Where to; the suffix is the format.
@@ -80,7 +82,9 @@ def write_video(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     codec, sound_codec, sound_rate = _CODECS[path.suffix.lower()]
-    with av.open(str(path), "w", format=path.suffix.lower()[1:]) as container:
+    with av.open(
+        str(path), "w", format={".mpg": "mpeg"}.get(path.suffix.lower(), path.suffix.lower()[1:])
+    ) as container:
         stream = container.add_stream(codec, rate=rate, options={"threads": "1"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

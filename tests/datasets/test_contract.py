@@ -19,7 +19,7 @@ from mlabench.errors import UserError
 from mlabench.media import Audio, Image, Text, Video
 from tests.datasets.trees import TREES
 
-EMBEDDED = ("clipart", "stamps", "synthetic")
+EMBEDDED = ("clipart", "openmoji", "stamps", "synthetic")
 MEDIA = {"image": (Image, Video), "video": (Video,), "audio": (Audio,), "text": (Text,)}
 SPLITS = ("train", "validation", "test")
 

@@ -34,6 +34,7 @@ class Case(NamedTuple):
 CASES = {
     "crema_d": Case("cremad", "split: speaker", ("audio", "video")),
     "kinetics_sounds": Case("kinetics_sounds", "split: kinetics", ("audio", "video")),
+    "grid": Case("grid", "crop: none", ("audio", "video")),
     "food101": Case("food101", "split: official, text: titles", ("text", "image")),
     "mvsa": Case("mvsa", "split: stratified", ("text", "image")),
     "iemocap": Case("iemocap_missing", "split: session, face: false", ("audio", "image", "text")),

@@ -7,11 +7,19 @@ from pathlib import Path
 
 from tests.datasets import manifest_tree
 from tests.datasets.embedded import stamps_tree
-from tests.datasets.published import crema_d_tree, food101_tree, iemocap_tree, kinetics_sounds_tree, mvsa_tree
+from tests.datasets.published import (
+    crema_d_tree,
+    food101_tree,
+    grid_tree,
+    iemocap_tree,
+    kinetics_sounds_tree,
+    mvsa_tree,
+)
 
 TREES: dict[str, Callable[[Path], Path]] = {
     "crema_d": crema_d_tree.make_tree,
     "food101": food101_tree.make_tree,
+    "grid": grid_tree.make_tree,
     "iemocap": iemocap_tree.make_tree,
     "kinetics_sounds": kinetics_sounds_tree.make_tree,
     "manifest": manifest_tree.make_tree,

@@ -19,6 +19,7 @@ from mlabench.encoders.backbone import BackboneEncoder
 from mlabench.encoders.from_hugging_face import HuggingFaceEncoder
 from mlabench.encoders.from_timm import TimmEncoder
 from mlabench.encoders.from_torchaudio import TorchaudioEncoder
+from mlabench.encoders.packaged import EfficientNetLite0Encoder, MiniLMEncoder
 from mlabench.encoders.small import CNN, TextCNN
 from mlabench.media import Medium
 from mlabench.media.preprocessing import Preprocessing
@@ -58,6 +59,9 @@ CASES = {
     "hf clip text": Case(HuggingFaceEncoder, "text", HF, saved_models.save_clip),
     "torchaudio mel": Case(TorchaudioEncoder, "audio", {"model": "mel_spectrogram", "seconds": 0.5, "project": 6}),
     "torchaudio mfcc": Case(TorchaudioEncoder, "audio", {"model": "mfcc", "seconds": 0.5, "project": 6}),
+    "efficientnet_lite0 image": Case(EfficientNetLite0Encoder, "image", {"size": 64, "project": 6}),
+    "efficientnet_lite0 video": Case(EfficientNetLite0Encoder, "video", {"size": 64, "frames": 2, "project": 6}),
+    "minilm": Case(MiniLMEncoder, "text", {"length": 16}),
     "cnn image": Case(CNN, "image", {"size": 32}),
     "cnn video": Case(CNN, "video", {"size": 32, "frames": 2}),
     "cnn audio": Case(CNN, "audio", {"seconds": 0.5, "mels": 32}),
@@ -234,7 +238,7 @@ def test_learning_rate_of_the_network_alone_is_scaled(name, make):
 def test_options_of_every_backbone(name):
     options = CASES[name].kind.Config.model_fields
     assert issubclass(CASES[name].kind.Config, BackboneOptions)
-    assert options["model"].is_required()
+    assert "model" not in options or options["model"].is_required()
     assert all(option.description for option in options.values())
 
 

@@ -11,13 +11,15 @@ from PIL import Image
 
 from mlabench.errors import UserError
 from mlabench.media import UnreadableError, Video
-from mlabench.media.faces import largest_face
+from mlabench.media.faces import find_face, largest_face, mouth_of
 from mlabench.media.pictures import read_picture
 from mlabench.media.video import middle_frame, read_frames
 from tests.datasets.media_files import write_picture
 
 #: Where Grace Hopper's face is in her portrait of 512 x 600 pixels, from chin to brow: left, top, right, bottom.
 FACE = (170, 105, 335, 330)
+#: Her lips, likewise.
+LIPS = (228, 270, 313, 298)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,60 @@ def test_a_face_is_found_in_a_video(tmp_path: Path, portrait: np.ndarray) -> Non
     assert middle_frame(Video(tmp_path / "a.avi", face=True)).shape == faces[0].shape
     with pytest.raises(UnreadableError, match=r"^no face$"):
         read_frames(Video(tmp_path / "a.avi", end=1.0, face=True))
+
+
+# -- mouths ---------------------------------------------------------------------------------------
+
+
+def test_a_mouth_is_cut_out_as_a_square_around_the_lips(portrait: np.ndarray) -> None:
+    face = find_face(portrait)
+    assert face is not None
+    mouth = mouth_of(portrait, face)
+    side = len(mouth)
+    assert mouth.shape == (side, side, 3)
+    top, left = place_of(mouth, portrait)
+    assert left < LIPS[0] < LIPS[2] < left + side
+    assert top < LIPS[1] < LIPS[3] < top + side
+    assert side < 1.6 * (LIPS[2] - LIPS[0])
+
+
+def test_a_mouth_at_the_edge_stays_inside(portrait: np.ndarray) -> None:
+    cut = portrait[: LIPS[3] + 10]
+    mouth = mouth_of(cut, (149, 100, 231))
+    assert mouth.shape == (116, 116, 3)  # half of 231, rounded to the even one
+    np.testing.assert_array_equal(mouth[-1], cut[-1, 206 : 206 + 116])
+
+
+def test_a_small_face_has_no_mouth_to_read(portrait: np.ndarray) -> None:
+    picture = np.full((600, 600, 3), 128, np.uint8)
+    picture[:200, :171] = Image.fromarray(portrait).resize((171, 200))
+    assert find_face(picture) is not None
+    assert find_face(picture, smallest=0.25) is None
+
+
+def test_a_mouth_stays_at_its_place_in_all_frames(tmp_path: Path, portrait: np.ndarray) -> None:
+    frames = [np.full((640, 560, 3), 128, np.uint8) for _ in range(4)]
+    for frame, shift in zip(frames, (0, 0, 24), strict=False):  # in the last there is no face
+        frame[shift : shift + 600, shift : shift + 512] = portrait
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number}.png")
+    mouths = read_frames(Video(tmp_path, mouth=True))
+    top, left = place_of(mouths[0], frames[0])
+    side = len(mouths[0])
+    assert top < LIPS[1] < LIPS[3] < top + side
+    assert left < LIPS[0] < LIPS[2] < left + side
+    for mouth, frame in zip(mouths, frames, strict=True):
+        np.testing.assert_array_equal(mouth, frame[top : top + side, left : left + side])
+    chosen = read_frames(Video(tmp_path, mouth=True), count=2)
+    np.testing.assert_array_equal(chosen, [mouths[0], mouths[2]])
+    np.testing.assert_array_equal(middle_frame(Video(tmp_path, mouth=True)), mouths[2])
+
+
+def test_without_a_face_there_is_no_mouth(tmp_path: Path, portrait: np.ndarray) -> None:
+    folder = write_frames(tmp_path / "frames", portrait, [False, False])
+    for read in (read_frames, middle_frame):
+        with pytest.raises(UnreadableError, match=r"^no face$"):
+            read(Video(folder, mouth=True))
 
 
 def test_a_missing_detector_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

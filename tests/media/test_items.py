@@ -25,17 +25,29 @@ def test_options_and_kinds_tell_items_apart(tmp_path: Path) -> None:
         Audio(path),
         Audio(path, start=1.0),
         Audio(path, end=2.0),
+        Audio(path, shortest=2.0),
         Video(path),
         Video(path, start=1.0),
         Video(path, end=2.0),
         Video(path, half="left"),
         Video(path, half="right"),
         Video(path, face=True),
+        Video(path, rate=25.0),
+        Video(path, mouth=True),
+        Video(path, shortest=2.0),
         Text("one"),
         Text("two"),
     ]
     identities = [str(sorted(identity(item).items())) for item in items]
     assert len(set(identities)) == len(items)
+
+
+def test_items_without_the_later_options_are_what_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    path.write_bytes(b"12345")
+    span = {"start": 0.0, "end": None, "bytes": 5}
+    assert identity(Audio(path)) == {"kind": "Audio", **span}
+    assert identity(Video(path)) == {"kind": "Video", **span, "half": None, "face": False}
 
 
 def test_a_folder_of_frames_counts_all_of_them(tmp_path: Path) -> None:

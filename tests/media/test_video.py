@@ -63,7 +63,7 @@ def test_an_interval_is_cut_out(
 
 def test_more_frames_a_second_can_be_had(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", seconds=2.0)
-    assert seconds(read_frames(Video(path), rate=2.0)) == [0, 0, 1, 1]
+    assert seconds(read_frames(Video(path, rate=2.0))) == [0, 0, 1, 1]
 
 
 def test_a_chosen_number_is_spread_evenly(tmp_path: Path) -> None:
@@ -261,13 +261,13 @@ def test_a_frame_that_is_only_there_in_part_is_left_out(tmp_path: Path) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     data = (tmp_path / "a.flv").read_bytes()
-    whole = read_frames(Video(tmp_path / "a.flv"), rate=10.0)
+    whole = read_frames(Video(tmp_path / "a.flv", rate=10.0))
     assert len(whole) == 10
     counts = set()
     for share in np.linspace(0.4, 0.9, 25):
         (tmp_path / "b.flv").write_bytes(data[: int(share * len(data))])
         try:
-            frames = read_frames(Video(tmp_path / "b.flv"), rate=10.0)
+            frames = read_frames(Video(tmp_path / "b.flv", rate=10.0))
         except UnreadableError:
             continue
         counts.add(len(frames))

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from mlabench import registry
+from mlabench.datasets import Data, Split, Task
 from mlabench.missing import Missing
 from mlabench.record import Failure, Record
 from mlabench.running import session as module
@@ -249,6 +251,19 @@ def test_failures_of_now_and_before_are_counted(run: Callable[..., tuple[int, st
     assert pool.launched[4:] == [FAILED]
     assert failed == 0
     assert "--overwrite failed" not in text
+
+
+def test_a_run_ends_with_what_was_left_out(
+    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Split((), np.empty(0, np.int64), {}, ())
+    data = Data(Task((), (), {}), none, none, none, skipped={"image: unreadable picture": 3}, complaints={"image": 1})
+    monkeypatch.setattr(module, "prepare_inputs", lambda *_: [data, data])
+    _, text = run(plan(NEW))
+    *_, ended, left_out, doubtful = text.splitlines()
+    assert "1 trial in" in ended
+    assert left_out == "some: Left out: image: unreadable picture (3)."
+    assert doubtful == "some: Decoded, but with complaints of the decoder: image (1)."
 
 
 def test_no_more_workers_than_jobs(run: Callable[..., tuple[int, str]], pool: FakePool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mlabench.training.decoded_inputs import decode_inputs
 
 @dataclass(frozen=True)
 class Letters(Preprocessing):
-    """Length and first letter of a text; texts with an ``!`` are unreadable."""
+    """Length and first letter of a text; an ``!`` makes a text unreadable, of a ``?`` a library complains."""
 
     scale: int = 1
 
@@ -34,6 +35,8 @@ class Letters(Preprocessing):
 
     def __call__(self, item: Item) -> NDArray[Any]:
         assert isinstance(item, Text)
+        if "?" in item.value:
+            os.write(2, b"odd word")
         if "!" in item.value:
             raise UnreadableError("too loud")
         return self.scale * np.array([len(item.value), ord(item.value[0])], np.int32)
@@ -95,6 +98,21 @@ def test_unreadable_samples_are_left_out_everywhere_and_counted() -> None:
     assert values(data.train, "echo").tolist() == [[4 * len(word), 2 * ord(word[0])] for word in data.train.ids]
     assert data.train.labels.tolist() == [0, 0]
     assert data.skipped == {"known before": 2, "word: too loud": 3}
+
+
+def test_complaints_of_decoders_are_counted_and_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS[:-2], "why?", "what?!"]
+    for _ in range(2):  # decoded, and from the cache
+        data = decode_inputs(make_data(words), {"word": Letters()})
+        assert data.complaints == {"word": 1}
+        assert data.skipped == {"known before": 2, "word: too loud": 1}
+        assert data.damage == (
+            "Left out: known before (2), word: too loud (1).",
+            "Decoded, but with complaints of the decoder: word (1).",
+        )
+    assert "why?" in {*data.train.ids, *data.validation.ids, *data.test.ids}
+    assert capfd.readouterr() == ("", "")
+    assert decode_inputs(make_data(WORDS), {"word": Letters()}).complaints == {}
 
 
 def test_a_split_without_a_readable_sample_is_refused() -> None:

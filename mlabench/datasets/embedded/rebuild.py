@@ -41,10 +41,10 @@ _Values = TypeVar("_Values")
 
 @dataclass(frozen=True)
 class Rebuild(Generic[_S]):
-    """How one dataset's features are rebuilt from the files of its Debian packages.
+    """How one dataset's features are rebuilt from the files of published packages.
 
     Attributes:
-        packages: Their names.
+        obtain: What to do where raw files are missing.
         find: The folder of the raw files, from the one that the packages were unpacked into (``None``: installed).
         list_samples: The samples in it, not decoded yet.
         encode: From samples, the split of each concept, a counter of reasons to skip and a report of progress: the
@@ -52,7 +52,7 @@ class Rebuild(Generic[_S]):
         levels: To how many levels each of the features is rounded; those that are not named are counts.
     """
 
-    packages: tuple[str, ...]
+    obtain: str
     find: Callable[[Path | None], Path]
     list_samples: Callable[[Path], Listing[_S]]
     encode: Callable[[Sequence[_S], Mapping[str, str], Counter[str], ReportProgress], tuple[Rows, dict[str, Features]]]
@@ -75,7 +75,7 @@ class Rebuild(Generic[_S]):
         with _staged(out) as folder, one_thread():
             rows, features = self.encode(listing.samples, split, listing.skipped, progress or silent)
             if not any(row["split"] == "train" for row in rows):
-                raise UserError("no sample of the training split is left.", remedy="Unpack the Debian packages again.")
+                raise UserError("no sample of the training split is left.", remedy="Get the raw files again.")
             tensors = Tensors()
             for name, values in features.items():
                 levels = self.levels.get(name)
@@ -115,20 +115,18 @@ def _staged(out: Path) -> Iterator[Path]:
 # -- for listings ---------------------------------------------------------------------------------
 
 
-def find_folder(
-    root: Path | None, installed: Path, packages: Sequence[str], what: str, is_it: Callable[[Path], bool]
-) -> Path:
+def find_folder(root: Path | None, installed: Path, what: str, obtain: str, is_it: Callable[[Path], bool]) -> Path:
     """The folder of raw files: installed, of packages unpacked below ``root``, or ``root`` itself."""
-    candidates = [root / installed.relative_to("/"), root / installed.name, root] if root else [installed]
+    candidates = [root / installed.relative_to(installed.anchor), root / installed.name, root] if root else [installed]
     for folder in candidates:
         if is_it(folder):
             return folder
-    where = f"no {what} in {root}" if root else f"not installed: {', '.join(packages)}"
-    raise UserError(f"{where} (looked for {', '.join(map(str, candidates))}).", remedy=how_to_get(packages))
+    where = f" in {root}" if root else ""
+    raise UserError(f"no {what}{where} (looked for {', '.join(map(str, candidates))}).", remedy=obtain)
 
 
 def how_to_get(packages: Sequence[str]) -> str:
-    """What to do where raw files are missing."""
+    """What to do where the raw files of Debian packages are missing."""
     return (
         f"Run `apt-get download {' '.join(packages)}`, unpack into one folder "
         "(`for f in *.deb; do dpkg -x $f DIR; done`, no root needed) and pass DIR."

@@ -64,6 +64,14 @@ class RawDataset(Dataset):
             UserError: If the files are not there or do not have a known layout; see :meth:`not_found`.
         """
 
+    @classmethod
+    def wanted(cls, root: Path) -> Callable[[str], bool] | None:  # noqa: ARG003
+        """Which members of the published archives are read, by the name of their file; None: all.
+
+        ``mlabench data get`` asks it once the lists are in ``root``.
+        """
+        return None
+
     @cached_property
     def _listed(self) -> Listing[RawSample]:
         try:
@@ -156,9 +164,13 @@ class RawDataset(Dataset):
         paths = [folder / name for name in names]
         for path in paths:
             if not path.is_file():
+                from mlabench.datasets.sources import part_with
+
+                part = part_with(self.name, path.name)
+                command = f"Run `mlabench data get {self.name} --part {part} --root {folder}`, or: " if part else ""
                 raise UserError(
                     f"this split needs {' and '.join(one.name for one in paths)}, and {path.name} is not in {folder}.",
-                    remedy=f"Get them from {source}, and give their folder: `--set dataset.lists=DIR`.",
+                    remedy=f"{command}Get them from {source}, and give their folder: `--set dataset.lists=DIR`.",
                     field="dataset.lists",
                 )
         return paths
@@ -166,8 +178,11 @@ class RawDataset(Dataset):
     def not_found(self, root: Path | None, looked_for: str) -> UserError:
         """The error to raise where the files are not there: what to get, where to put it, and what runs now."""
         place = f"{looked_for} not found in {root}" if root else "no folder was given"
+        from mlabench.datasets.sources import how_to_get
+
+        ways = " Or: ".join(filter(None, (how_to_get(self.name), self.obtain)))
         remedy = (
-            f"{self.obtain} Then give its folder: `--set dataset.root=DIR` (it holds {looked_for}); "
+            f"{ways} Then give its folder: `--set dataset.root=DIR` (it holds {looked_for}); "
             "mlabench/datasets/README.md has the layout."
         )
         if self.stand_in:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -140,6 +140,26 @@ class KineticsSounds(RawDataset):
                 split = split_of.get(clip.id, "test")
                 listing.samples.append(RawSample(clip.id, clip.label, split, items, group=clip.youtube_id))
         return listing
+
+    @classmethod
+    def wanted(cls, root: Path) -> Callable[[str], bool]:
+        """The clips in the 31 classes by Kinetics' annotations, and those on OGM-GE's lists."""
+        annotations = [path for name in ANNOTATIONS if (path := _find_annotations(root, name))]
+        lists = [root / name for name in LISTS if (root / name).is_file()]
+        if not annotations and not lists:
+            raise UserError(
+                "which clips are in the 31 classes is not known: there are neither annotations nor lists.",
+                remedy="Fetch them first: `mlabench data get kinetics_sounds --part annotations --part ogm`.",
+                file=str(root),
+            )
+        clips = [clip for path in annotations for clip in read_annotations(path)]
+        keys = {clip.key for clip in (*clips, *(clip for path in lists for clip in read_list(path)))}
+
+        def is_listed(name: str) -> bool:
+            match = _FILE.fullmatch(name)
+            return match is not None and (match[1], int(match[2])) in keys
+
+        return is_listed
 
     def _read_kinetics(self, root: Path) -> tuple[list[Clip], list[Clip]]:
         found = {name: _find_annotations(root, name) for name in ANNOTATIONS}

@@ -208,7 +208,8 @@ def _published_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(
             "the ten published folds need this file, which is not there.",
-            remedy=f"Get {FAIR_SOURCE}, and give it: `--set dataset.fair10=DIR`.",
+            remedy=f"Run `mlabench data get mvsa --part fair10`, or: Get {FAIR_SOURCE}, and give the folder: "
+            "`--set dataset.fair10=DIR`.",
             file=str(path),
             field="dataset.fair10",
         )

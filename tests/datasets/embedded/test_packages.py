@@ -1,4 +1,4 @@
-"""Holds the shipped features and the raw files of the Debian packages together."""
+"""Holds the shipped features and the raw files of the published packages together."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,9 @@ from mlabench.datasets.embedded import networks
 from mlabench.datasets.embedded.clipart import raw_files as clipart
 from mlabench.datasets.embedded.clipart.dataset import Clipart
 from mlabench.datasets.embedded.clipart.raw_files import Drawing
+from mlabench.datasets.embedded.openmoji import raw_files as openmoji
+from mlabench.datasets.embedded.openmoji.dataset import Openmoji
+from mlabench.datasets.embedded.openmoji.raw_files import Emoji
 from mlabench.datasets.embedded.rebuild import split_samples
 from mlabench.datasets.embedded.stamps import raw_files as stamps
 from mlabench.datasets.embedded.stamps.dataset import Stamps
@@ -16,6 +19,7 @@ from mlabench.datasets.embedded.storage import Features, read_features, restore
 from mlabench.datasets.listing import Listing
 from mlabench.processes import one_thread
 from tests.datasets.embedded.debian import unpacked
+from tests.datasets.embedded.npm import unpacked_from_npm
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +127,33 @@ def test_the_raw_files_give_the_shipped_features_of_clip_art(column: str, some_d
         else:
             rebuilt = networks.encode_pictures(clipart.read_picture(drawing.path) for drawing in some_drawn)
     own = features[[row_of[drawing.id] for drawing in some_drawn]]
+    assert_rebuilt(rebuilt, own, tensors[f"{column}.step"], features.std(axis=0))
+
+
+@pytest.fixture(scope="module")
+def emoji(request: pytest.FixtureRequest) -> list[Emoji]:
+    return openmoji.list_emoji(openmoji.find_openmoji(unpacked_from_npm(request.config.cache, "openmoji"))).samples
+
+
+def test_the_raw_files_give_the_shipped_samples_and_splits_of_openmoji(emoji: list[Emoji]) -> None:
+    split = split_samples(emoji)
+    expected = [(one.id, one.label, one.concept, split[one.concept]) for one in emoji]
+    rows, *_ = read_features(Openmoji.folder)
+    assert [tuple(row[column] for column in ("id", "class", "concept", "split")) for row in rows] == expected
+
+
+@pytest.mark.parametrize("column", ["image", "name", "tags"])
+def test_the_raw_files_give_the_shipped_features_of_openmoji(column: str, emoji: list[Emoji]) -> None:
+    rows, tensors, _ = read_features(Openmoji.folder)
+    row_of = {row["id"]: int(row[column]) for row in rows}
+    features = restore(tensors, column)
+    some = emoji[::90]
+    with one_thread():
+        if column == "image":
+            rebuilt = networks.encode_pictures(openmoji.read_picture(one.picture) for one in some)
+        else:
+            rebuilt = networks.encode_sentences([getattr(one, column) for one in some])
+    own = features[[row_of[one.id] for one in some]]
     assert_rebuilt(rebuilt, own, tensors[f"{column}.step"], features.std(axis=0))
 
 

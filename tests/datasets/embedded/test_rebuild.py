@@ -14,12 +14,13 @@ from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.clipart.dataset import Clipart
 from mlabench.datasets.embedded.clipart.raw_files import list_drawings, read_picture
 from mlabench.datasets.embedded.networks import count_ngrams, encode_pictures, encode_sentences, encode_speech
+from mlabench.datasets.embedded.openmoji.dataset import Openmoji
 from mlabench.datasets.embedded.rebuild import _staged
 from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.datasets.embedded.stamps.raw_files import list_samples
 from mlabench.datasets.embedded.storage import Rows, Tensors, read_features, restore
 from mlabench.errors import UserError
-from tests.datasets.embedded import clipart_tree, stamps_tree
+from tests.datasets.embedded import clipart_tree, openmoji_tree, stamps_tree
 
 #: Runs the real encoders.
 slow = pytest.mark.slow
@@ -56,6 +57,15 @@ RAW = {
         20,
         {"pictures": 20, "titles": 19},
         ("not stated to be in the Public Domain", 2),
+    ),
+    "openmoji": Raw(
+        Openmoji,
+        openmoji_tree.make_tree,
+        "package",
+        ("color/svg/1F408.svg",),
+        29,
+        {"pictures": 29, "texts": 28 + 27},
+        ("variant by skin tone", 1),
     ),
 }
 
@@ -159,6 +169,7 @@ def test_the_folder_is_found_however_it_is_given(name: str, roots: dict[str, Pat
     [
         ("stamps", r"no stamps folder in .*apt-get download tuxpaint-stamps-default"),
         ("clipart", r"no folder with png and svg in .*download openclipart-png openclipart-svg"),
+        ("openmoji", r"no folder with data/openmoji\.csv and color/svg in .*data get openmoji"),
     ],
 )
 def test_a_missing_folder_comes_with_a_remedy(name: str, message: str, tmp_path: Path) -> None:
@@ -256,9 +267,9 @@ def test_a_folder_without_any_readable_picture_is_reported(name: str, tmp_path: 
     folder = RAW[name].make_tree(tmp_path / "raw")
     if name == "clipart":
         (folder / "svg/food/fruit/banana_01.svg").unlink()  # the only one without a PNG
-    for picture in (*folder.rglob("*.png"), *(folder.rglob("*.svg") if name == "stamps" else ())):
+    for picture in (*folder.rglob("*.png"), *(folder.rglob("*.svg") if name != "clipart" else ())):
         picture.write_bytes(picture.read_bytes()[:40] if name == "clipart" else b"damaged")
-    with pytest.raises(UserError, match=r"no sample of the training split is left\. Unpack"):
+    with pytest.raises(UserError, match=r"no sample of the training split is left\. Get the raw files again"):
         make(name).prepare(tmp_path / "raw", tmp_path / "out")
 
 

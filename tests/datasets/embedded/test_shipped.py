@@ -18,6 +18,7 @@ from mlabench.datasets import Data, Dataset, Split
 from mlabench.datasets.embedded.base import Embedded
 from mlabench.datasets.embedded.clipart.dataset import Clipart
 from mlabench.datasets.embedded.fitting import standardise
+from mlabench.datasets.embedded.openmoji.dataset import Openmoji
 from mlabench.datasets.embedded.rebuild import SHARES
 from mlabench.datasets.embedded.stamps.dataset import Stamps
 from mlabench.datasets.embedded.stamps.raw_files import LANGUAGES
@@ -36,7 +37,7 @@ class Shipped(NamedTuple):
         stratified: The largest difference of a class's share of a split from the split's.
         from_size: Of the classes with at least so many samples.
         closest: More than the cosine of any two pictures in different splits. The closest that remain are, of stamps,
-            a polo shirt and a T-shirt, and E and F; of clip art, outlines of different countries.
+            a polo shirt and a T-shirt, and E and F; of clip art, outlines of different countries; of emoji, two faces.
         bytes: More than the size of the folder.
         licence: A file in it, and what it says.
         notes: What reports say.
@@ -76,6 +77,17 @@ SHIPPED = {
         licence=("LICENSE.PUBLIC-DOMAIN", "Public Domain"),
         notes=("Food-101", "not independent", "in more than one class (320)", "blank picture (3)"),
     ),
+    "openmoji": Shipped(
+        Openmoji,
+        {"train": 1333, "validation": 199, "test": 382},
+        {"image": (128,), "name": (128,), "tags": (128,)},
+        stratified=0.05,
+        from_size=1,
+        closest=0.975,
+        bytes=4.1e6,
+        licence=("LICENSE.CC-BY-SA-4.0", "All emojis designed by OpenMoji"),
+        notes=("both texts", "not independent", "variant by skin tone (2030)", "not in Unicode (405)"),
+    ),
 }
 
 
@@ -114,8 +126,9 @@ def test_every_language_has_enough_samples() -> None:
     assert min(languages.values()) >= 300
 
 
-def test_classes_of_clip_art_stand_in_the_order_of_their_size() -> None:
-    sizes = np.sum([np.bincount(split.labels, minlength=13) for split in parts(load(Clipart)).values()], axis=0)
+@pytest.mark.parametrize("kind", [Clipart, Openmoji])
+def test_classes_stand_in_the_order_of_their_size(kind: type[Embedded]) -> None:
+    sizes = np.sum([np.bincount(split.labels) for split in parts(load(kind)).values()], axis=0)
     assert list(sizes) == sorted(sizes, reverse=True)
 
 
@@ -142,7 +155,7 @@ def test_no_concept_is_in_two_splits(data: Data) -> None:
 
 def test_no_text_and_no_near_identical_picture_is_in_two_splits(shipped: Shipped) -> None:
     rows, tensors, _ = read_features(shipped.kind.folder)
-    for column in ("image", "english" if "english" in rows[0] else "text"):
+    for column in ("image", next(name for name in ("english", "name", "text") if name in rows[0])):
         owner = {(row[column], row["split"]) for row in rows}
         assert len(owner) == len({row[column] for row in rows})
     owner_of = {int(row["image"]): row["split"] for row in rows}
@@ -152,8 +165,9 @@ def test_no_text_and_no_near_identical_picture_is_in_two_splits(shipped: Shipped
     assert (image @ image.T)[split[:, None] != split].max() < shipped.closest
 
 
-def test_every_drawing_has_features_of_its_own() -> None:
-    rows, *_ = read_features(Clipart.folder)
+@pytest.mark.parametrize("kind", [Clipart, Openmoji])
+def test_every_drawing_has_features_of_its_own(kind: type[Embedded]) -> None:
+    rows, *_ = read_features(kind.folder)
     assert [int(row["image"]) for row in rows] == list(range(len(rows)))
 
 
@@ -201,6 +215,7 @@ def test_english_texts_repeat_over_languages() -> None:
         (Clipart, {"modalities": ["text", "text"]}, "named once only, got text, text"),
         (Clipart, {"modalities": ["audio"]}, "'image' or 'text'"),
         (Clipart, {"text": "english"}, "Extra inputs are not permitted"),
+        (Openmoji, {"modalities": ["text"]}, "'image', 'name' or 'tags'"),
     ],
 )
 def test_wrong_options_are_refused(kind: type[Embedded], options: dict[str, Any], message: str) -> None:
@@ -269,8 +284,9 @@ def test_notes_name_the_twin_and_what_was_left_out(shipped: Shipped, data: Data)
 def test_loading_is_quick_and_imports_neither_torch_nor_a_decoder() -> None:
     code = (
         "import sys; from mlabench.datasets.embedded.stamps.dataset import Stamps;"
-        "from mlabench.datasets.embedded.clipart.dataset import Clipart\n"
-        "for kind in (Stamps, Clipart): d = kind(kind.Config()); d.fit(d.load()); d.fingerprint()\n"
+        "from mlabench.datasets.embedded.clipart.dataset import Clipart;"
+        "from mlabench.datasets.embedded.openmoji.dataset import Openmoji\n"
+        "for kind in (Stamps, Clipart, Openmoji): d = kind(kind.Config()); d.fit(d.load()); d.fingerprint()\n"
         "sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -47,6 +47,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("crema_d", "AudioWAV/*.wav and VideoFlash/*.flv", "Clone https://github.com/Cheyney", "--dataset stamps"),
         ("kinetics_sounds", "<start>_<end>.mp4", "Run k400_downloader.sh", "--dataset stamps"),
         ("food101", "images/{train,test}/<class>/*.jpg", "kaggle.com/datasets/gianmarco96/upmc", "--dataset clipart"),
+        ("grid", "s1/*.mpg", "zenodo.org/records/3625687", "--dataset stamps"),
         ("mvsa", "data/*.txt and labelResultAll.txt", "mcrlab.net", "--dataset clipart"),
         ("iemocap", "Session1/dialog/EmoEvaluation/*.txt", "https://sail.usc.edu", "--dataset stamps"),
         ("raw_stamps", "usr/share/tuxpaint", "apt-get download tuxpaint-stamps-default", "--dataset stamps"),

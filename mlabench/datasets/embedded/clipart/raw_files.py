@@ -51,6 +51,7 @@ SERIES = ("recreation/games/cards", "transportation/roadsigns", "transportation/
 PIXELS = 50_000_000
 
 PACKAGES = ("openclipart-png", "openclipart-svg")
+OBTAIN = how_to_get(PACKAGES)
 
 _LABELS = {folder: label for label, folders in FOLDERS.items() for folder in folders} | {name: name for name in SERIES}
 _CC, _DC = "{http://web.resource.org/cc/}", "{http://purl.org/dc/elements/1.1/}"
@@ -78,8 +79,8 @@ def find_clipart(root: Path | None = None) -> Path:
     return find_folder(
         root,
         Path("/usr/share/openclipart"),
-        PACKAGES,
         "folder with png and svg",
+        OBTAIN,
         lambda folder: (folder / "png").is_dir() and (folder / "svg").is_dir(),
     )
 
@@ -101,7 +102,7 @@ def list_drawings(folder: Path) -> Listing[Drawing]:
             _require_one_class(owners[digest], repeated=digest in kept)
             kept[digest] = replace(drawing, title=_read_title(folder / "svg" / f"{drawing.id}.svg"))
     if not kept:
-        raise UserError(f"{folder} holds no picture with a title.", remedy=how_to_get(PACKAGES))
+        raise UserError(f"{folder} holds no picture with a title.", remedy=OBTAIN)
     concept = concepts((drawing.id, drawing.title) for drawing in kept.values())
     listing.samples = [replace(drawing, concept=concept[drawing.id]) for drawing in kept.values()]
     return listing

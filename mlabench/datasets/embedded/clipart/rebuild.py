@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from mlabench.datasets.contract import ReportProgress
 from mlabench.datasets.embedded import networks
 from mlabench.datasets.embedded.clipart.raw_files import (
-    PACKAGES,
+    OBTAIN,
     Drawing,
     find_clipart,
     list_drawings,
@@ -44,4 +44,4 @@ def _encode(
 
 
 # Drawings are many: a byte each keeps the package small.
-REBUILD = Rebuild(PACKAGES, find_clipart, list_drawings, _encode, levels={"image": 255, "text": 4095})
+REBUILD = Rebuild(OBTAIN, find_clipart, list_drawings, _encode, levels={"image": 255, "text": 4095})

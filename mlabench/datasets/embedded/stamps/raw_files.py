@@ -35,6 +35,7 @@ LANGUAGES = ("fr", "ru", "ca", "ro", "bg", "es", "be", "el", "da")
 SPEECH_LIMIT = 6.0
 
 PACKAGES = ("tuxpaint-stamps-default",)
+OBTAIN = how_to_get(PACKAGES)
 
 _MIRRORED = re.compile(r"_(mirror|flip|mirror_flip)$")
 _TRANSLATION = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
@@ -71,8 +72,8 @@ def find_stamps(root: Path | None = None) -> Path:
     return find_folder(
         root,
         Path("/usr/share/tuxpaint/stamps"),
-        PACKAGES,
         "stamps folder",
+        OBTAIN,
         lambda folder: any((folder / label).is_dir() for label in CLASSES),
     )
 
@@ -90,7 +91,7 @@ def list_samples(folder: Path) -> Listing[SpokenStamp]:
             with listing.counting():
                 listing.samples.append(_spoken(folder, stamp, language))
     if not listing.samples:
-        raise UserError(f"{folder} holds no stamp with picture, text and recording.", remedy=how_to_get(PACKAGES))
+        raise UserError(f"{folder} holds no stamp with picture, text and recording.", remedy=OBTAIN)
     return listing
 
 

@@ -9,7 +9,7 @@ from mlabench.datasets.contract import ReportProgress
 from mlabench.datasets.embedded import networks
 from mlabench.datasets.embedded.rebuild import Rebuild, decode, numbered
 from mlabench.datasets.embedded.stamps.raw_files import (
-    PACKAGES,
+    OBTAIN,
     SpokenStamp,
     Stamp,
     find_stamps,
@@ -59,6 +59,4 @@ def _encode(
     return rows, {"image": image, "english": english, "audio": audio, "text": counts}
 
 
-REBUILD = Rebuild(
-    PACKAGES, find_stamps, list_samples, _encode, levels=dict.fromkeys(("image", "english", "audio"), 4095)
-)
+REBUILD = Rebuild(OBTAIN, find_stamps, list_samples, _encode, levels=dict.fromkeys(("image", "english", "audio"), 4095))

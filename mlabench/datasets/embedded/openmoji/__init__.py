@@ -1,0 +1,1 @@
+"""OpenMoji: ``openmoji`` (features), and what makes them of the raw files."""
