@@ -61,7 +61,7 @@ CASES = {
     "torchaudio mfcc": Case(TorchaudioEncoder, "audio", {"model": "mfcc", "seconds": 0.5, "project": 6}),
     "efficientnet_lite0 image": Case(EfficientNetLite0Encoder, "image", {"size": 64, "project": 6}),
     "efficientnet_lite0 video": Case(EfficientNetLite0Encoder, "video", {"size": 64, "frames": 2, "project": 6}),
-    "minilm": Case(MiniLMEncoder, "text", {"length": 16}),
+    "minilm": Case(MiniLMEncoder, "text", {"length": 16, "project": 6}),
     "cnn image": Case(CNN, "image", {"size": 32}),
     "cnn video": Case(CNN, "video", {"size": 32, "frames": 2}),
     "cnn audio": Case(CNN, "audio", {"seconds": 0.5, "mels": 32}),
