@@ -116,6 +116,8 @@ class Transfer:
         checked_by_pooch = None if known and known.startswith("git:") else known
         registry = pooch.create(folder, base, registry={path: checked_by_pooch}, urls={path: url})
         try:
+            # Pooch makes it, too, but stumbles when several transfers do so at once.
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             file = Path(registry.fetch(path, downloader=download))
         except ValueError as error:
             raise UserError(
