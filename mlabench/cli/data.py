@@ -138,6 +138,8 @@ def prepare(
         shapes = ", ".join(f"{modality} {list(shape)}" for modality, shape in data.task.shapes.items())
         console.print(f"{what} is prepared: {shapes}.", soft_wrap=True, markup=False)
         _print_counts({split: len(getattr(data, split)) for split in SPLITS}, data.skipped)
+        for modality, count in data.complaints.items():
+            typer.echo(f"  decoded, but with complaints of the decoder, {modality}: {count}")
 
 
 @data_app.command()

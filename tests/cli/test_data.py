@@ -10,6 +10,7 @@ import pytest
 
 from tests.command_line import ROOT, invoke
 from tests.datasets.published import crema_d_tree, mvsa_tree
+from tests.media.test_dirt import damaged_fax
 
 SUITES = ROOT / "suites"
 
@@ -57,6 +58,17 @@ def test_prepare_by_name_and_a_second_time(tmp_path: Path) -> None:
     assert "text: 60 prepared\nimage: 60 prepared\n" in first.stdout
     assert "prepared\n" not in second.stdout
     assert "mvsa is prepared: text [96], image [3, 64, 64]." in second.stdout
+
+
+def test_prepare_tells_what_decoders_complained_of(tmp_path: Path) -> None:
+    root = mvsa_tree.make_tree(tmp_path)
+    command = ("data", "prepare", "mvsa", "--root", root, "--encoder", "text=text_cnn", "--encoder", "image=cnn")
+    assert "complaints" not in invoke(*command).stdout
+    damaged_fax(sorted((root / "data").glob("*.jpg"))[0])
+    done = invoke(*command)
+    assert done.returncode == 0, done.stderr
+    assert "decoded, but with complaints of the decoder, image: 1\n" in done.stdout
+    assert done.stderr == ""
 
 
 def test_prepare_without_anything_to_do() -> None:
