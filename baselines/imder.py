@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from math import log, pi
 
 import torch
@@ -11,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.subsets import draw_subsets, non_empty_subsets
 from mlabench.encoders import Encoder
 from mlabench.method import Adam, AuthorsTraining, Batch, Hyperparameters, Method, Prediction, Stage, Task
 
@@ -94,9 +94,8 @@ class IMDer(Method):
         self.register_buffer("diffusing", torch.tensor(False))
         #: The noise of predictions, the same for every sample. [steps, 2, D]
         self.register_buffer("noise", torch.randn(config.steps, 2, total))
-        subsets = [subset for subset in product([False, True], repeat=len(widths)) if any(subset)]
         #: The non-empty sets of modalities. bool [2^M - 1, M]
-        self.register_buffer("subsets", torch.tensor(subsets), persistent=False)
+        self.register_buffer("subsets", non_empty_subsets(len(task.modalities)), persistent=False)
         self.widths = list(widths.values())
 
     def stages(self, epochs: int) -> Sequence[Stage]:
@@ -115,8 +114,7 @@ class IMDer(Method):
         features = self.encode(batch)
         if not self.diffusing:
             return F.cross_entropy(self.classify(features), batch.label)
-        within = (self.subsets <= batch.present.unsqueeze(1)).all(dim=2)
-        available = self.subsets[torch.multinomial(within.float(), 1).squeeze(1)]
+        available = draw_subsets(self.subsets, batch.present)
         filled, extra = self.fill(features, available, batch.present & ~available)
         return F.cross_entropy(self.classify(filled), batch.label) + self.config.weight * extra
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Self
 
 import torch
@@ -12,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.subsets import draw_subsets, non_empty_subsets
 from mlabench.encoders import Encoder
 from mlabench.fusion import JointHead, JointHeadMethod, entropies
 from mlabench.method import (
@@ -124,9 +124,8 @@ class MMANet(JointHeadMethod):
         self.register_buffer("divergence", torch.zeros(modalities, dtype=torch.float64))
         #: The weakest combination; empty while the student learns plainly. bool [M]
         self.register_buffer("weakest", torch.zeros(modalities, dtype=torch.bool))
-        subsets = [subset for subset in product([False, True], repeat=modalities) if any(subset)]
         #: The non-empty sets of modalities. bool [2^M - 1, M]
-        self.register_buffer("subsets", torch.tensor(subsets), persistent=False)
+        self.register_buffer("subsets", non_empty_subsets(len(task.modalities)), persistent=False)
 
     def train(self, mode: bool = True) -> Self:
         """Keeps the teacher in evaluation mode while it teaches."""
@@ -195,8 +194,7 @@ class MMANet(JointHeadMethod):
 
     def draw_available(self, present: Tensor) -> Tensor:
         """Draws what is left to each sample, uniformly over the non-empty subsets of ``present``. bool ``[B, M]``."""
-        within = (self.subsets <= present.unsqueeze(1)).all(dim=2)  # [B, 2^M - 1]
-        return self.subsets[torch.multinomial(within.float(), 1).squeeze(1)]
+        return draw_subsets(self.subsets, present)
 
     def without(self, features: Mapping[str, Tensor], available: Tensor) -> dict[str, Tensor]:
         """The features ``{modality: [B, d_m]}``, zero where not ``available [B, M]``."""

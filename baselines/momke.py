@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from typing import Literal
 
 import torch
@@ -11,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from baselines.subsets import draw_subsets, non_empty_subsets
 from mlabench.encoders import Dropout, Encoder
 from mlabench.fusion import average_weights, weighted_sum
 from mlabench.method import (
@@ -112,9 +112,8 @@ class MoMKE(Method):
         self.head = nn.Linear(len(modalities) * width, classes)
         #: Whether the second stage has begun; part of the state, since predictions depend on it.
         self.register_buffer("routing", torch.tensor(False))
-        subsets = [subset for subset in product([False, True], repeat=len(modalities)) if any(subset)]
         #: The non-empty sets of modalities. bool [2^M - 1, M]
-        self.register_buffer("subsets", torch.tensor(subsets), persistent=False)
+        self.register_buffer("subsets", non_empty_subsets(len(task.modalities)), persistent=False)
 
     def stages(self, epochs: int) -> Sequence[Stage]:
         """The experts' share first, the rest for routing; one epoch at least for each."""
@@ -137,8 +136,7 @@ class MoMKE(Method):
 
     def draw_available(self, present: Tensor) -> Tensor:
         """Draws what is left to each sample, uniformly over the non-empty subsets of ``present``. bool ``[B, M]``."""
-        within = (self.subsets <= present.unsqueeze(1)).all(dim=2)  # [B, 2^M - 1]
-        return self.subsets[torch.multinomial(within.float(), 1).squeeze(1)]
+        return draw_subsets(self.subsets, present)
 
     def of_present(
         self,

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, p_of_difference, paired_trainings
+from mlabench.statistics.comparisons import Outcomes, distribution_of, in_pairs, paired_trainings
 from mlabench.statistics.decisions import holm
 from mlabench.statistics.resampling import LEVEL, Interval, student_quantile
 
@@ -53,8 +53,8 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
     The best place that a method may have is behind those that are shown to be better, the worst one before those that
     are shown to be worse (Mohamad, van Zwet, Goeman, 2022, Biometrics 78), so places never contradict comparisons, and
     equal methods share theirs. P-values are corrected over all pairs by :func:`holm`: all intervals together cover the
-    true places with 95 %, and a pair that is told apart here is so in any smaller family of the same comparisons. A
-    percentile bootstrap of ranks does not cover them where methods are nearly equal.
+    true places with 95 %, and a pair that is distinguishable here stays so in any smaller family of the same comparisons.
+    A percentile bootstrap of ranks does not cover them where methods are nearly equal.
 
     Args:
         outcomes: On the same samples, by method. A pair is compared over the seeds that both have; with a single
@@ -79,8 +79,8 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
 
 
 def _p_value(a: Outcomes, b: Outcomes) -> float:
-    p_value = p_of_difference(a, b)
-    return p_value if in_pairs((a, b))[0].trainings > 1 else 1.0
+    paired = in_pairs((a, b))
+    return distribution_of(paired, (1.0, -1.0)).p_value() if paired[0].trainings > 1 else 1.0
 
 
 def probability_better(a: Outcomes, b: Outcomes) -> Interval:

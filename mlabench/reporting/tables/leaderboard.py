@@ -183,7 +183,7 @@ def _told(ranking: Ranking | None) -> str:
     pairs = count * (count - 1) // 2
     return (
         "Places: those that a method may have (95 %, all pairs of methods together, so that no verdict contradicts "
-        "them; with fewer comparisons, a verdict may tell more apart); bold: who may be first. "
+        "them; with fewer comparisons, a verdict may distinguish more); bold: who may be first. "
         f"Separability: {100 * ranking.separability:.0f} % of the {pairs} pairs of methods are distinguishable."
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from mlabench.reporting import wording
 from mlabench.reporting.evidence import Evidence
 from mlabench.reporting.questions import common
-from mlabench.reporting.results import MULTIMODAL, load
+from mlabench.reporting.results import MULTIMODAL
 from mlabench.reporting.table import Cell, Row, Table, unranked
 
 
@@ -46,9 +46,7 @@ def _untuned(evidence: Evidence, suite: str) -> Evidence | None:
     store = evidence.archive.store
     plans = store.plans() if store else []
     plan = next((plan for plan in plans if plan.name == suite), None)
-    if store is None or plan is None:
-        return None
-    return Evidence(load(plan, store, include_limited=True, known=evidence.archive.records), store, evidence.archive)
+    return evidence.archive.evidence([plan], include_limited=True) if plan else None
 
 
 def _gains(tuned: Evidence, before: Evidence, label: str, settings: Sequence[str]) -> Iterator[Cell]:
