@@ -53,8 +53,8 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
     The best place that a method may have is behind those that are shown to be better, the worst one before those that
     are shown to be worse (Mohamad, van Zwet, Goeman, 2022, Biometrics 78), so places never contradict comparisons, and
     equal methods share theirs. P-values are corrected over all pairs by :func:`holm`: all intervals together cover the
-    true places with 95 %, and a pair that is distinguishable here stays so in any smaller family of the same comparisons.
-    A percentile bootstrap of ranks does not cover them where methods are nearly equal.
+    true places with 95 %, and a pair that is distinguishable here stays so in any smaller family of the same
+    comparisons. A percentile bootstrap of ranks does not cover them where methods are nearly equal.
 
     Args:
         outcomes: On the same samples, by method. A pair is compared over the seeds that both have; with a single
