@@ -334,6 +334,7 @@ TRIALS = {
     "stamps_ablation": 4 * 2 * 10,
     "stamps_audio_image": 6 * 10,
     "stamps_leaderboard": 36 * 2 * 10,
+    "stamps_leaderboard_tuned": 36 * 2 * 10,
     "stamps_sensitivity": 6 * 5,
     "mla_fidelity": 24 * 2 * 10,
     "stamps_raw": 3,
@@ -374,6 +375,7 @@ TRIALS = {
 UNASKED = {
     "mla_fidelity",
     "stamps_leaderboard",
+    "stamps_leaderboard_tuned",
     "stamps_sensitivity",
     "clipart_leaderboard",
     "verify_balance",
