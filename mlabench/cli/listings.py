@@ -80,6 +80,8 @@ def _registered(kind: Any, pattern: str, *, as_json: bool) -> list[list[Any]]:
             limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
             if not about.predicts_per_sample:
                 limits.append("a prediction depends on what shares the sample's batch")
+            if not about.encodes_per_sample:
+                limits.append("each test pattern is encoded anew")
             if about.unfit_optimizers:
                 limits.append(f"not under {' or '.join(about.unfit_optimizers.names)}: {about.unfit_optimizers.reason}")
             options = _options(entry, as_json=as_json)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mlabench import __version__, registry
-from mlabench.datasets import Data, Split
+from mlabench.datasets import Data, Split, StoredRows
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.record import Epoch, Record
@@ -313,6 +313,38 @@ def test_oracle_gap_by_hand() -> None:
     assert record.oracle_gap("balanced-0.5") == pytest.approx(0.7 - 0.5)
     assert record.oracle_gap("complete") is None
     assert make_record(make_trial(), 0.5).oracle_gap("complete") is None
+
+
+def test_a_test_split_that_is_watched_now_and_then(tmp_path: Path) -> None:
+    """The training is the same; an epoch that was selected unwatched counts by its evaluation."""
+    settings = {"epochs": 6, "optimizer": Adam(lr=0.02)}
+    every, third = (
+        run(small_trial(**settings, **watch), Store(tmp_path / name))
+        for name, watch in (("every", {}), ("third", {"watch_every": 3}))
+    )
+    test = [epoch.test[HALF.key] for epoch in every.curves]
+    assert [epoch.test for epoch in third.curves] == [
+        {HALF.key: accuracy} if number in (3, 6) else {} for number, accuracy in enumerate(test, start=1)
+    ]
+    assert third.evaluations == every.evaluations
+    selected = third.selected_epoch
+    assert selected is not None
+    assert selected % 3 != 0
+    own = third.evaluations[HALF.key].multimodal.accuracy
+    assert third.oracle_gap(HALF.key) == pytest.approx(max(test[2], test[5], own) - own, abs=1e-6)
+    assert third.model_copy(update={"evaluations": {}}).oracle_gap(HALF.key) is None
+
+
+def test_how_often_is_by_cost_unless_the_suite_says_so() -> None:
+    features = np.zeros((3, 2), np.float32)
+    names = ("a", "b", "c")
+    on_features = Split(names, np.zeros(3, np.int64), {"audio": features, "text": features}, names)
+    with_pictures = dataclasses.replace(
+        on_features, inputs={"audio": features, "image": StoredRows(features, np.arange(3))}
+    )
+    assert [runner._watch_every(on_features, epochs) for epochs in (1, 100)] == [1, 1]
+    assert [runner._watch_every(with_pictures, epochs) for epochs in (1, 10, 35, 100)] == [1, 1, 3, 10]
+    assert "watch_every" not in Training().model_dump()  # trials of old have the identity they had
 
 
 def test_what_reports_need_is_kept(store: Store) -> None:
