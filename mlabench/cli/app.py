@@ -100,6 +100,14 @@ def run(
     compile_encoders: Annotated[
         bool, typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="CPU threads per trial that trains on pictures, sounds or texts; default: cores that workers spare.",
+        ),
+    ] = None,
     keep: Annotated[
         str,
         typer.Option(
@@ -164,6 +172,7 @@ def run(
         loggers=loggers,
         devices_per_trial=devices_per_trial,
         compile=compile_encoders,
+        threads=threads,
         plugins=plugins,
     )
     if resources is not None:

@@ -145,7 +145,7 @@ def _machine(results: Path) -> Iterator[tuple[str, str, str]]:
     gpus = "there seem to be some; --device cuda tries them" if shutil.which("nvidia-smi") else "no nvidia-smi"
     yield "machine", "NVIDIA GPUs", gpus
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        yield "machine", name, f"{os.environ.get(name, 'not set')}; a worker has one thread whatever it says"
+        yield "machine", name, f"{os.environ.get(name, 'not set')}; workers take no notice"
     for what, folder in (("results", results), ("cache", cache_folder())):
         there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
         writable = "" if os.access(there, os.W_OK) else "; NOT WRITABLE"

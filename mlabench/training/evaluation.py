@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench.datasets import Data, Split, best_accuracies
@@ -14,6 +13,7 @@ from mlabench.missing import Missing
 from mlabench.record import Evaluation, Scores
 from mlabench.statistics import brier_scores
 from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
+from mlabench.training.devices.fabric import Fabric
 from mlabench.training.metrics import evaluate, score, softmax
 from mlabench.training.probe import linear_probe, project
 from mlabench.training.tensors import ManyPatterns, Outputs, Predictable, predict

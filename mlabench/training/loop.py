@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,6 +18,7 @@ from mlabench.encoders import Encoder
 from mlabench.method import Method, Progress, Stage
 from mlabench.record import Epoch
 from mlabench.training.checkpoint import Checkpoints, Snapshot
+from mlabench.training.devices.fabric import Fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Adam, Cosine, Step, Training
 

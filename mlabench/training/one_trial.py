@@ -136,6 +136,7 @@ class _Process:
         with self.clock.phase("data"):
             data, encoders = self._load()
             method = self._build(data, encoders)
+            checkpoints = self._take_threads(data, checkpoints)
         kept = self.store.folder(self.trial.id) / MODEL
         if old is not None and kept.is_file():
             method.load_state_dict(safetensors.torch.load_file(kept, device=str(self.fabric.device)))
@@ -176,6 +177,14 @@ class _Process:
             # What is not evaluated, as in tuning, must not be able to look at the test split.
             data = replace(data, test=data.test.take(np.empty(0, np.int64)))
         return data, encoders
+
+    def _take_threads(self, data: Data, checkpoints: Checkpoints) -> Checkpoints:
+        """Takes several threads where networks are trained, but continues no training that had another number."""
+        threads = self.options.threads or 1
+        if threads == 1 or self.fabric.device.type != "cpu" or not _reads_raw(data.train):
+            return checkpoints
+        torch.set_num_threads(threads)
+        return replace(checkpoints, identity={**checkpoints.identity, "threads": threads})
 
     def _build(self, data: Data, encoders: Mapping[str, Encoder]) -> Method:
         method = build_method(self.trial, data, encoders).to(self.fabric.device)
@@ -255,10 +264,14 @@ class _Process:
         return safetensors.torch.save(state) if keep and self.tests else b""
 
 
+def _reads_raw(split: Split) -> bool:
+    """Whether the method's encoders read pictures, sounds or texts, not only features, also of frozen networks."""
+    return any(isinstance(values, StoredRows) for values in split.inputs.values())
+
+
 def _watch_every(test: Split, epochs: int) -> int:
     """Epochs from one look at the test split to the next, in a last stage of ``epochs``; a matter of cost."""
-    dear = any(isinstance(values, StoredRows) for values in test.inputs.values())
-    return max(1, epochs // LOOKS) if dear else 1
+    return max(1, epochs // LOOKS) if _reads_raw(test) else 1
 
 
 def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mlabench.datasets import Split, StoredRows
 from mlabench.method import Batch, Method, Prediction, absent_as_zero
+from mlabench.training.devices.fabric import Fabric
 
 #: Samples per batch when predicting, and how many input values such a batch holds at most.
 PREDICTION_BATCH, PREDICTION_VALUES = 4096, 2**25
