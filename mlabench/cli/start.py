@@ -41,11 +41,9 @@ def new_method(
 ) -> None:
     """Write a method that works, and its test, to start from."""
     method, test = write_method(name, out)
-    suite = next((path for path in (Path("suites/stamps.yaml"), Path("suite.yaml")) if path.is_file()), None)
-    run = ["mlabench", "run", str(suite or "suite.yaml"), "--plugin", str(method)]
+    run = ["mlabench", "run", "stamps", "--plugin", str(method)]
     run += ["--method", "concat", "--method", name, "--limit", "200"]
-    before = "" if suite else "mlabench init && "
-    typer.echo(f"Wrote {method} and {test}. Next:\n  {shlex.join(['pytest', str(test)])}\n  {before}{shlex.join(run)}")
+    typer.echo(f"Wrote {method} and {test}. Next:\n  {shlex.join(['pytest', str(test)])}\n  {shlex.join(run)}")
 
 
 def write_suite(path: Path) -> None:
