@@ -1,4 +1,4 @@
-.PHONY: check check-all format layers lint slow test types
+.PHONY: check check-all docs format layers lint slow test types
 
 check: lint types layers test  ## before each commit; some minutes
 check-all: check slow          ## what CI runs
@@ -6,6 +6,13 @@ check-all: check slow          ## what CI runs
 lint:
 	ruff check
 	ruff format --check
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
+	zizmor --offline --quiet .github
+	if command -v hadolint > /dev/null; then hadolint Dockerfile; fi
 
 types:
 	mypy
@@ -18,6 +25,9 @@ test:
 
 slow:
 	pytest -n auto --dist loadfile -m slow
+
+docs:  # to build/site
+	python -m docs
 
 format:
 	ruff check --fix

@@ -268,9 +268,7 @@ def _stored_plans(store: Any, suite: str | None) -> list[Plan]:
 
     plans: list[Plan] = store.plans()
     if not plans:
-        raise UserError(
-            f"no results in {store.root}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
-        )
+        raise UserError(f"no results in {store.root}.", remedy="Run a suite first: `mlabench run stamps_missing`.")
     names = [one.name for one in plans]
     if suite is not None and suite not in names:
         remedy = suggest(suite, names) or f"There are {', '.join(names)}."

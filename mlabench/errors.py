@@ -79,5 +79,5 @@ def missing_extra(package: str, extra: str) -> UserError:
     """The error to raise where a package is not installed that one of mlabench's extras brings."""
     return UserError(
         f"this needs the package {package!r}, which is not installed.",
-        remedy=f"Run `pip install -e '.[{extra}]'` in a checkout of mlabench.",
+        remedy=f"Run `pip install 'mlabench[{extra}]'`.",
     )

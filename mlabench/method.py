@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Protocol, Self, cast
 
 import torch
@@ -63,8 +63,9 @@ class Batch:
     present: Tensor
     label: Tensor
     index: Tensor
-    # Not carried over by `dataclasses.replace`: another pattern has other rows.
+    # Not carried over by `dataclasses.replace`: another pattern has other rows, and other inputs have other features.
     _rows: list[Tensor | None] = field(default_factory=list, init=False, repr=False, compare=False)
+    _features: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -81,6 +82,18 @@ class Batch:
         """A batch whose :meth:`rows` of all columns are known already, so that no device has to be asked for them."""
         batch = cls(inputs, present, label, index)
         batch._rows.extend(rows)
+        return batch
+
+    def with_features(self, features: Mapping[str, Tensor]) -> Self:
+        """The same samples, of which :meth:`Method.encode_present` has the ``features`` already.
+
+        Args:
+            features: What the method's own encoders give of each sample, in evaluation mode; anything where the
+                modality is absent. ``{modality: [B, d]}``
+        """
+        batch = replace(self)
+        batch._rows.extend(self._rows)
+        batch._features.update(features)
         return batch
 
     def rows(self, column: int) -> Tensor | None:
@@ -209,6 +222,10 @@ class Method(nn.Module):
     #: Whether a sample's prediction is the same whatever shares its batch. False is for reproducing published code
     #: that is not so: its scores depend on the batch size of the evaluation, as listings say.
     predicts_per_sample: ClassVar[bool] = True
+    #: Whether a modality's features of a sample are the same whatever else of the sample, and of its batch, is there.
+    #: An evaluation then encodes each sample once and predicts it under every pattern from the stored features. False
+    #: is for a method whose encoders see several modalities, or change while it predicts: each pattern is encoded anew.
+    encodes_per_sample: ClassVar[bool] = True
 
     def __init__(self, task: Task, encoders: Mapping[str, Encoder], config: Hyperparameters, samples: int) -> None:
         super().__init__()
@@ -275,7 +292,8 @@ class Method(nn.Module):
         """Encodes the samples that have ``modality``, so that absent inputs never reach the encoder.
 
         If no sample has it, the encoder does not run: its statistics stay as they are, and its parameters
-        get no gradient rather than a zero one, which would let momentum and weight decay move them.
+        get no gradient rather than a zero one, which would let momentum and weight decay move them. Nor does it run
+        where features are stored (see :attr:`encodes_per_sample`).
 
         Args:
             batch: The samples.
@@ -289,6 +307,8 @@ class Method(nn.Module):
         encoder = cast(Encoder, (encoders or self.encoders)[modality])
         if rows is not None and len(rows) == 0:
             return torch.zeros(0, encoder.width, device=rows.device), rows
+        if modality in batch._features and (encoders is None or encoders is self.encoders):
+            return present_only(batch._features[modality], rows), rows
         feature: Tensor = encoder(present_only(batch.inputs[modality], rows))
         return feature, rows
 

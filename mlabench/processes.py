@@ -13,6 +13,9 @@ from typing import Any
 
 from mlabench.errors import UserError
 
+#: For the environment of a process: libraries that compute then start with one thread. They read it when imported.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
 
 def usable_cores() -> int:
     """The cores that this process may use."""
@@ -27,7 +30,8 @@ def in_processes(
     Yields (place of the call, result) as calls end; ``dict(...)`` or ``sorted(...)`` brings them into order. Where
     one call fails or the caller stops early (Ctrl-C), the processes are killed; where one of them dies, ``broken`` is
     raised. They are spawned, not forked, since the threads of torch and FFmpeg do not survive a fork: function,
-    arguments and results must be picklable. With one process, the calls are made here.
+    arguments and results must be picklable. With one process, the calls are made here. Each has one thread, and does
+    not share its sums out over more where the caller does: results are the same everywhere.
     """
     if min(processes, len(calls)) < 2:
         yield from ((place, function(*call)) for place, call in enumerate(calls))
@@ -36,8 +40,9 @@ def in_processes(
     with ProcessPoolExecutor(min(processes, len(calls)), get_context("spawn"), _begin) as pool:
         places: dict[Future[Any], int] = {}
         try:
-            for place, call in enumerate(calls):
-                places[pool.submit(function, *call)] = place
+            with environment(ONE_THREAD):  # from the start, as the caller's script may import torch there once more
+                for place, call in enumerate(calls):
+                    places[pool.submit(function, *call)] = place
             for future in as_completed(places):
                 yield places.pop(future), future.result()
         except BaseException as error:
@@ -51,7 +56,6 @@ def in_processes(
 def _begin() -> None:
     """What each process does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch, where a function imports it, then adds up in the same order everywhere
 
 
 @contextmanager

@@ -79,9 +79,9 @@ class Epoch(Frozen):
         logs: Mean over the epoch of what the training step returned.
         validation: Accuracy on the validation split: ``multimodal`` and each modality. With several patterns
             (:attr:`mlabench.trial.Trial.validation`) the mean over them, a modality's over those that have it.
-        test: Fused test accuracy under the pattern of the training, by its key; in trainings with seed 0, in the last
-            stage. For the oracle gap only; nothing is chosen by it unless ``selection: best_test`` says so, which
-            watches every epoch.
+        test: Fused test accuracy under the pattern of the training, by its key; in trainings with seed 0, in some
+            epochs of the last stage (:attr:`mlabench.trial.Training.watch_every`). For the oracle gap only; nothing is
+            chosen by it unless ``selection: best_test`` says so, which watches every epoch.
     """
 
     stage: str
@@ -172,10 +172,15 @@ class Record(Frozen):
         return self.curves[-1].epoch if self.curves else None
 
     def oracle_gap(self, key: str) -> float | None:
-        """How much choosing the epoch on the test split would have raised the fused accuracy under ``key``.
+        """How much choosing the epoch on the test split, among those watched, would have raised the fused accuracy.
 
-        None if the test curve was not recorded under that pattern.
+        None if it was not watched under the pattern ``key``.
         """
         last_stage = self.curves[-1].stage if self.curves else ""
-        curve = [epoch.test[key] for epoch in self.curves if epoch.stage == last_stage and key in epoch.test]
-        return max(curve) - curve[self.selected_epoch - 1] if curve and self.selected_epoch else None
+        watched = {
+            epoch.epoch: epoch.test[key] for epoch in self.curves if epoch.stage == last_stage and key in epoch.test
+        }
+        selected = watched.get(self.selected_epoch or 0)
+        if watched and selected is None and key in self.evaluations:
+            selected = self.evaluations[key].multimodal.accuracy  # an epoch that was not watched
+        return None if selected is None else max(*watched.values(), selected) - selected

@@ -60,6 +60,7 @@ class About(BaseModel):
     authors_training: AuthorsTraining | None = None
     unfit_optimizers: UnfitOptimizers | None = None
     predicts_per_sample: bool = True
+    encodes_per_sample: bool = True
     reads: tuple[str, ...] = ("features",)
     twin_of: str = ""
     #: The first line of its docstring.

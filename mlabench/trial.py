@@ -69,6 +69,14 @@ class Training(Frozen):
         description="Stop a stage after so many epochs without a better accuracy on the validation split; none: "
         "run all epochs. For best_val only.",
     )
+    watch_every: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=lambda epochs: epochs is None,
+        description="Epochs from one look of the trainings with seed 0 at the test split to the next, for the oracle "
+        "gap alone, and one at the end; none: 1 where all inputs are features, else about a tenth of the last "
+        "stage's. `selection: best_test` looks after every epoch.",
+    )
 
     @model_validator(mode="after")
     def _patience_fits_selection(self) -> Self:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from multiprocessing import active_children
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +58,34 @@ def test_who_stops_early_does_not_wait() -> None:
         found.throw(KeyboardInterrupt)
     assert time.perf_counter() - start < 30
     assert set(active_children()) <= before
+
+
+_SCRIPT = """
+import os
+from mlabench.errors import UserError
+from mlabench.processes import in_processes
+
+# What a library sees that this script imports; each process imports the script before it does anything else.
+at_start = os.environ.get("OMP_NUM_THREADS")
+
+
+def seen(_):
+    return at_start
+
+
+if __name__ == "__main__":
+    calls = [(0,), (1,), (2,)]
+    print(at_start, {said for _, said in in_processes(seen, calls, 2, broken=UserError("died"))})
+    print(os.environ.get("OMP_NUM_THREADS"))
+"""
+
+
+def test_processes_of_a_script_have_one_thread_from_the_start(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None {'1'}\nNone\n"
 
 
 def test_usable_cores_are_those_of_this_process() -> None:

@@ -102,6 +102,7 @@ def test_what_is_remembered_is_what_the_class_says(kind: Kind, name: str) -> Non
     assert about.authors_training == getattr(imported, "authors_training", None)
     assert about.unfit_optimizers == getattr(imported, "unfit_optimizers", None)
     assert about.predicts_per_sample == getattr(imported, "predicts_per_sample", True)
+    assert about.encodes_per_sample == getattr(imported, "encodes_per_sample", True)
     assert about.reads == getattr(imported, "reads", ("features",))
     assert about.twin_of == getattr(imported, "twin_of", "")
     assert about.summary == inspect.cleandoc(imported.__doc__).splitlines()[0]

@@ -100,6 +100,14 @@ def run(
     compile_encoders: Annotated[
         bool, typer.Option("--compile", help="Have torch compile the encoders; pays on GPUs, in long trainings.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="CPU threads per trial that trains on pictures, sounds or texts; default: cores that workers spare.",
+        ),
+    ] = None,
     keep: Annotated[
         str,
         typer.Option(
@@ -164,6 +172,7 @@ def run(
         loggers=loggers,
         devices_per_trial=devices_per_trial,
         compile=compile_encoders,
+        threads=threads,
         plugins=plugins,
     )
     if resources is not None:
@@ -210,7 +219,7 @@ def plan(
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import as_run, default_jobs, survey, visible_gpus
     from mlabench.store import Store
-    from mlabench.suite import load_plans
+    from mlabench.suite import load_plans, shown
     from mlabench.words import counted
 
     use_plugins(plugin)
@@ -236,7 +245,7 @@ def plan(
         ]
         settings = ("Settings",) if own else ()
         columns = ("Trial", "Method", *settings, "Trained on", *selected, *split, "Evaluations", "State")
-        print_listing(console, f"Plan of {path}", columns, rows, as_json=as_json)
+        print_listing(console, f"Plan of {shown(path)}", columns, rows, as_json=as_json)
         if not as_json:
             shape = f"{counted(len(folds), 'fold')} x {counted(len(planned.seeds), 'repeat')}: " if folds else ""
             console.print(shape + _left(standings, store, workers))
@@ -286,17 +295,19 @@ def status(
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import as_run, find_status
     from mlabench.store import Store
-    from mlabench.suite import load_plans
+    from mlabench.suite import load_plans, shown
     from mlabench.words import duration
 
     use_plugins(plugin)
     store, console = Store(results), make_console()
     found = {path: find_status(as_run(wanted, store), store) for path, wanted in load_plans([suite]).items()}
     if as_json:
-        print(json.dumps([{"suite": str(path), **status.as_json()} for path, status in found.items()], indent=1))  # noqa: T201
+        print(json.dumps([{"suite": shown(path), **status.as_json()} for path, status in found.items()], indent=1))  # noqa: T201
     else:
         for path, status in found.items():
-            print_listing(console, f"Status of {path}", ("State", "Trials"), status.counts().items(), as_json=False)
+            print_listing(
+                console, f"Status of {shown(path)}", ("State", "Trials"), status.counts().items(), as_json=False
+            )
             for trial_id, holder in status.running.items():
                 epochs = f"{holder.stage} {holder.done}/{holder.total}" if holder.total else "starting"
                 console.print(f"running {trial_id}: {epochs}, on {holder.machine} ({holder.pid})", markup=False)
@@ -310,7 +321,7 @@ def status(
 
 @app.command()
 def show(
-    what: Annotated[str, typer.Argument(metavar="SUITE|TRIAL", help="A suite file, or a trial's id (or its start).")],
+    what: Annotated[str, typer.Argument(metavar="SUITE|TRIAL", help="A suite, or a trial's id (or its start).")],
     results: Results = Path("results"),
     settings: SetOption = None,
     plugin: PluginOption = None,
@@ -319,13 +330,13 @@ def show(
     """Show a suite with the origin of each value, or one record in full."""
     from mlabench.cli.console import make_console, print_listing
     from mlabench.store import Store
-    from mlabench.suite import Overrides, describe, load_suite, members
+    from mlabench.suite import Overrides, describe, is_suite, load_suite, members, shown
 
     use_plugins(plugin)
-    if Path(what).suffix in (".yaml", ".yml"):
-        for path in members(Path(what)):
+    if is_suite(what):
+        for path in members(what):
             rows = describe(load_suite(path, Overrides(settings=tuple(settings or ()))))
-            print_listing(make_console(), str(path), ("Field", "Value", "Origin"), rows, as_json=as_json)
+            print_listing(make_console(), shown(path), ("Field", "Value", "Origin"), rows, as_json=as_json)
         return
     store = Store(results)
     matches = [trial_id for trial_id in store.ids() if trial_id.startswith(what)]
@@ -333,7 +344,7 @@ def show(
         listed = f": {', '.join(matches)}" if 0 < len(matches) <= _LISTED else ""
         raise UserError(
             f"{len(matches)} trials in {results} have an id that starts with {what!r}{listed}.",
-            remedy="Give the path of a suite (*.yaml), or enough of one trial's id; `mlabench plan SUITE` lists them.",
+            remedy="Give a suite's name or file, or enough of one trial's id; `mlabench plan SUITE` lists them.",
         )
     record = store.read(matches[0])
     _report_set_aside(store)
@@ -345,12 +356,12 @@ def show(
 @app.command()
 def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
     """Check suites without running them."""
-    from mlabench.suite import load_plans
+    from mlabench.suite import load_plans, shown
     from mlabench.words import counted
 
     use_plugins(plugin)
     for path, plan in load_plans(suites).items():
-        typer.echo(f"{path}: valid, {counted(len(list(plan.trials())), 'trial')}")
+        typer.echo(f"{shown(path)}: valid, {counted(len(list(plan.trials())), 'trial')}")
         for objection in plan.objections().values():
             typer.echo(f"  note: {objection}")
 
@@ -361,7 +372,7 @@ def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
 @app.command()
 def report(
     what: Annotated[
-        Path | None, typer.Argument(metavar="[SUITE|RESULTS]", help="A suite file, or a results folder.")
+        Path | None, typer.Argument(metavar="[SUITE|RESULTS]", help="A suite, or a results folder.")
     ] = None,
     results: Results = Path("results"),
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: RESULTS/report.")] = None,
@@ -384,13 +395,13 @@ def report(
     from mlabench.reporting import VERDICTS, build_report, compare_folders
     from mlabench.running import as_run
     from mlabench.store import Store
-    from mlabench.suite import load_plans
+    from mlabench.suite import is_suite, load_plans
 
     use_plugins(plugin)
     console = make_console(quiet=as_json)
     if compare is not None:
         raise typer.Exit(compare_folders(*compare, out, console))
-    suites = [what] if what is not None and what.suffix in (".yaml", ".yml") else []
+    suites = [what] if what is not None and not what.is_dir() and is_suite(what) else []
     if what is not None and not suites:
         results = what
     store = Store(results)
@@ -398,9 +409,7 @@ def report(
     for unread in store.unread:
         typer.echo(f"warning: {unread}", err=True)
     if not plans:
-        raise UserError(
-            f"no results in {results}.", remedy="Run a suite first: `mlabench run suites/stamps_missing.yaml`."
-        )
+        raise UserError(f"no results in {results}.", remedy="Run a suite first: `mlabench run stamps_missing`.")
     out = out or results / "report"
     made = build_report(
         store, plans, out, include_limited=include_limited, published=published, console=console, full=full

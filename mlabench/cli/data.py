@@ -184,12 +184,13 @@ def _wanted(
     what: str, root: Path | None, settings: list[str] | None, encoder: list[str] | None, limit: int | None
 ) -> list[InputSpec] | None:
     """The inputs of a suite's trials, or of a raw dataset; None for a dataset of features."""
+    from mlabench import registry
     from mlabench.datasets import RawDataset, open_dataset
-    from mlabench.suite import Overrides, load_inputs, load_plans, with_content, with_fingerprint
+    from mlabench.suite import Overrides, is_suite, load_inputs, load_plans, with_content, with_fingerprint
     from mlabench.trial import InputSpec
 
-    if Path(what).suffix in (".yaml", ".yml"):
-        plans = load_plans([Path(what)], Overrides(settings=tuple(settings or ()), limit=limit)).values()
+    if what not in registry.entries("datasets") and is_suite(what):
+        plans = load_plans([what], Overrides(settings=tuple(settings or ()), limit=limit)).values()
         return [cell.trial for plan in plans for cell in plan.cells]
     if issubclass(_kind(what), RawDataset):
         component, encoders = load_inputs(what, _overrides(what, root, settings, encoder))
@@ -230,7 +231,7 @@ def _require_new_files(out: Path) -> None:
 
 @masks_app.command()
 def export(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.")],
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite, by name or by file.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the files.")],
     plugin: PluginOption = None,
 ) -> None:
@@ -251,7 +252,7 @@ def export(
 
 @masks_app.command()
 def verify(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.")],
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A suite, by name or by file.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `mlabench masks export` wrote.")],
     plugin: PluginOption = None,
 ) -> None:

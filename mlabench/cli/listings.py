@@ -31,11 +31,11 @@ def list_registered(
 
     use_plugins(plugin)
     kind = choice("KIND", kind, ("methods", "datasets", "encoders", "suites"))
-    rows = list(_suites(pattern) if kind == "suites" else _registered(kind, pattern, as_json=as_json))
+    rows = list(_suites(pattern, as_json=as_json) if kind == "suites" else _registered(kind, pattern, as_json=as_json))
     columns = ["Name", "Title", "Summary", "Package", "Paper", "Options"]
     columns += ["Limits", "Training of authors"] if kind == "methods" else ()
     if kind == "suites":
-        columns = ["File", "Questions", "Dataset", "Folds", "Title"]
+        columns = ["Name", "Questions", "Dataset", "Folds", "Title", *(["File"] if as_json else [])]
     print_listing(make_console(), f"{len(rows)} {kind}", columns, rows, as_json=as_json)
 
 
@@ -80,6 +80,8 @@ def _registered(kind: Any, pattern: str, *, as_json: bool) -> list[list[Any]]:
             limits = [f"{limit}: {sentence}" for limit, sentence in about.limits.items()]
             if not about.predicts_per_sample:
                 limits.append("a prediction depends on what shares the sample's batch")
+            if not about.encodes_per_sample:
+                limits.append("each test pattern is encoded anew")
             if about.unfit_optimizers:
                 limits.append(f"not under {' or '.join(about.unfit_optimizers.names)}: {about.unfit_optimizers.reason}")
             options = _options(entry, as_json=as_json)
@@ -119,23 +121,21 @@ def _options(entry: Entry, *, as_json: bool) -> Any:
     }
 
 
-def _suites(pattern: str) -> list[list[str]]:
-    """The suite files of the folder ``suites``."""
-    from mlabench.suite import load_suite, members
+def _suites(pattern: str, *, as_json: bool) -> list[list[str]]:
+    """The suites that are known by name."""
+    from mlabench.suite import load_suite, members, suites_by_name
     from mlabench.words import counted
 
-    folder = Path("suites")
-    if not folder.is_dir():
-        raise UserError("there is no folder 'suites' here.", remedy="Change to a checkout of mlabench, or give paths.")
     rows = []
-    for path in sorted(folder.glob("*.yaml")):
-        if fnmatch(path.stem, pattern):
+    for name, path in suites_by_name().items():
+        if fnmatch(name, pattern):
             suites = [load_suite(member) for member in members(path)]
             questions = sorted({question for suite in suites for question in suite.question})
             datasets = list(dict.fromkeys(suite.dataset.name for suite in suites))
             folds = {f"{one.by} {one.count or ''}".strip() for one in (suite.folds for suite in suites) if one}
             title = suites[0].title if len(suites) == 1 else counted(len(suites), "suite")
-            rows.append([str(path), ", ".join(questions), ", ".join(datasets), ", ".join(sorted(folds)), title])
+            row = [name, ", ".join(questions), ", ".join(datasets), ", ".join(sorted(folds)), title]
+            rows.append([*row, str(path)] if as_json else row)
     return rows
 
 

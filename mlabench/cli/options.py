@@ -17,8 +17,8 @@ from mlabench.errors import UserError
 #: What trials can run on; with ``auto``, on the fastest of what is there.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/stamps_missing.yaml.")]
-SuiteFiles = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="One or more suite files.")]
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite, by name or by file, e.g. stamps_missing.")]
+SuiteFiles = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="One or more suites, by name or by file.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where records are kept.")]
 JobsOption = Annotated[
     int | None,

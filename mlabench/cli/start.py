@@ -41,11 +41,9 @@ def new_method(
 ) -> None:
     """Write a method that works, and its test, to start from."""
     method, test = write_method(name, out)
-    suite = next((path for path in (Path("suites/stamps.yaml"), Path("suite.yaml")) if path.is_file()), None)
-    run = ["mlabench", "run", str(suite or "suite.yaml"), "--plugin", str(method)]
+    run = ["mlabench", "run", "stamps", "--plugin", str(method)]
     run += ["--method", "concat", "--method", name, "--limit", "200"]
-    before = "" if suite else "mlabench init && "
-    typer.echo(f"Wrote {method} and {test}. Next:\n  {shlex.join(['pytest', str(test)])}\n  {before}{shlex.join(run)}")
+    typer.echo(f"Wrote {method} and {test}. Next:\n  {shlex.join(['pytest', str(test)])}\n  {shlex.join(run)}")
 
 
 def write_suite(path: Path) -> None:
@@ -145,7 +143,7 @@ def _machine(results: Path) -> Iterator[tuple[str, str, str]]:
     gpus = "there seem to be some; --device cuda tries them" if shutil.which("nvidia-smi") else "no nvidia-smi"
     yield "machine", "NVIDIA GPUs", gpus
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        yield "machine", name, f"{os.environ.get(name, 'not set')}; a worker has one thread whatever it says"
+        yield "machine", name, f"{os.environ.get(name, 'not set')}; workers take no notice"
     for what, folder in (("results", results), ("cache", cache_folder())):
         there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
         writable = "" if os.access(there, os.W_OK) else "; NOT WRITABLE"

@@ -56,7 +56,7 @@ def tune(
     from mlabench.cli.console import make_console, print_listing
     from mlabench.running import Session
     from mlabench.store import Store
-    from mlabench.suite import load_suite
+    from mlabench.suite import find_suite, load_suite, own_folder, shown
     from mlabench.training import RunOptions, require_device
     from mlabench.tuning import COLUMNS, rows, search, tuned_suite, write_suite
 
@@ -64,7 +64,9 @@ def tune(
     plugins = use_plugins(plugin)
     if tries is not None:
         changes = replace(changes, settings=(*changes.settings, f"tuning.tries={tries}"))
-    out = out or suite.with_name(f"{suite.stem}_tuned.yaml")
+    suite = find_suite(suite)
+    own = suite.parent == own_folder()  # and not in a folder ``suites`` here
+    out = out or (Path(suite.name) if own else suite).with_name(f"{suite.stem}_tuned.yaml")
     if out.resolve() == suite.resolve():
         raise UserError("the tuned suite would replace the suite.", remedy="Choose another file.", field="--out")
     whole = load_suite(suite, replace(changes, seeds=None, rates=None))
@@ -74,7 +76,7 @@ def tune(
     try:
         outcomes = search(searched, session, retry_failed=retry_failed)
     except UserError as error:
-        raise error.within(str(suite)) from None
+        raise error.within(shown(suite)) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command again to resume", err=True)
         raise typer.Exit(130) from None
@@ -87,7 +89,7 @@ def tune(
         raise typer.Exit(1)
     base = load_suite(suite)
     same = all(value == base.resolved()[key] for key, value in whole.resolved().items() if key not in _SAID)
-    extends = Path(os.path.relpath(suite, out.parent)) if same else None
+    extends = (Path(suite.stem) if own else Path(os.path.relpath(suite, out.parent))) if same else None
     write_suite(tuned_suite(whole, searched, outcomes, extends), out)
     typer.echo(f"Tuned suite: {out}", err=as_json)
 

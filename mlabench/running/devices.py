@@ -35,3 +35,11 @@ def default_jobs(device: str, gpus: Sequence[str] = (), per_device: int = 1, per
     if gpus or device in ("cuda", "mps") or (device == "auto" and apple):
         return max(len(gpus), 1) * per_device
     return max(1, usable_cores() // per_trial)
+
+
+def spare_threads(workers: int, trials: int, per_trial: int = 1) -> int:
+    """Threads that each of so many trials may take, on so many ``workers`` of ``per_trial`` processes each.
+
+    It depends on all trials of a plan, not on those that are left: a trial that is resumed has the threads it had.
+    """
+    return max(1, usable_cores() // (min(max(workers, 1), max(trials, 1)) * per_trial))

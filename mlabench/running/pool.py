@@ -1,8 +1,9 @@
 """Runs jobs in worker processes on this machine.
 
-Workers are spawned once and kept over trials: importing torch takes longer than some trials. Each has one thread, set
-in its environment before torch starts; two threads each would be slower by an order of magnitude when several workers
-share the cores. Where there are GPUs to share out, each worker sees one of them.
+Workers are spawned once and kept over trials: importing torch takes longer than some trials. Each starts with one
+thread, set in its environment before torch starts; two threads each would be slower by an order of magnitude when
+several workers share the cores. A trial that trains networks takes more if there are cores to spare. Where there are
+GPUs to share out, each worker sees one of them.
 
 Several runs may work on one results folder at once, on one machine or on many: workers take a trial's lease before
 they run it (:mod:`mlabench.store.leases`).

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mlabench.datasets import Data, has_raw_inputs
 from mlabench.errors import UserError
-from mlabench.running.devices import default_jobs, visible_gpus
+from mlabench.running.devices import default_jobs, spare_threads, visible_gpus
 from mlabench.running.events import Event, EventLog
 from mlabench.running.inline import keeping_torch_settings, run_inline
 from mlabench.running.pool import run_in_workers
@@ -102,6 +102,9 @@ def run_jobs(about: str, jobs: Sequence[Job], reused: int, session: Session) -> 
     """Runs jobs, showing progress under the name ``about``. Returns and raises as :func:`run_plan`."""
     store, console, options, should_stop = session.store, session.console, session.options, session.should_stop
     workers, start = min(session.workers, len(jobs)), time.monotonic()
+    if options.threads is None:
+        threads = spare_threads(session.workers, len(jobs) + reused, options.devices_per_trial)
+        options = replace(options, threads=threads)
     place = f"on {counted(workers, 'worker')}" if workers else "in this process"
     console.print(f"{about}: {counted(len(jobs), 'trial')} to run, {reused} reused, {place}.")
     prepared = prepare_inputs([job.trial for job in jobs], console, workers, options.device)

@@ -17,18 +17,17 @@ from pathlib import Path
 import psutil
 
 from mlabench.errors import UserError, cannot_write
+from mlabench.processes import ONE_THREAD
 from mlabench.record import Failure, Record
 from mlabench.registry import register
 from mlabench.running.events import Event, Finished, Progressed, Started, Suspended, Tell, Waiting
 from mlabench.store import Store, held, is_held
 from mlabench.training import Job, RunOptions, StopRequest, SuspendedError
 
-#: What must be set before torch starts: one thread, and matrix products on CUDA that repeat exactly.
+#: What must be set before torch starts: one thread, which a trial may raise, and matrix products on CUDA that repeat
+#: exactly.
 ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
+    **ONE_THREAD,
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }

@@ -14,6 +14,7 @@ import yaml
 from mlabench.datasets import Dataset, fold_names, open_dataset
 from mlabench.errors import UserError
 from mlabench.missing import Missing
+from mlabench.suite.files import shown
 from mlabench.suite.loading import load_suite, members
 from mlabench.suite.model import Suite
 from mlabench.suite.overrides import Overrides
@@ -189,7 +190,7 @@ def load_plans(sources: Iterable[Path | str | Mapping[str, Any]], changes: Overr
         try:
             plans[path] = expand(load_suite(suite, changes))
         except UserError as error:
-            errors.append(error.within(str(path)))
+            errors.append(error.within(shown(path)))
     if errors:
         # Several suites that lack the same data have one problem.
         raise UserError.of(list({error.problem: error for error in reversed(errors)}.values())[::-1])
@@ -198,5 +199,7 @@ def load_plans(sources: Iterable[Path | str | Mapping[str, Any]], changes: Overr
         other, before = known.setdefault(plan.name, (path, plan))
         if before != plan:  # the results folder would remember the last one only
             remedy = "Give each suite its own name."
-            raise UserError(f"{other} is named {plan.name!r}, too.", remedy=remedy, file=str(path), field="name")
+            raise UserError(
+                f"{shown(other)} is named {plan.name!r}, too.", remedy=remedy, file=shown(path), field="name"
+            )
     return plans

@@ -1,4 +1,4 @@
-"""Finds the file of a suite, reads it on top of the files that it extends, and checks the whole."""
+"""Reads the file of a suite on top of the files that it extends, and checks the whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mlabench.errors import UserError
 from mlabench.registry import suggest
 from mlabench.suite.document import Document, Origin, merge
+from mlabench.suite.files import find_suite, named_suite, shown, suites_by_name
 from mlabench.suite.model import DatasetSection, InputSection, Suite
 from mlabench.suite.overrides import Overrides, recommend
 from mlabench.suite.source import from_mapping, read
@@ -19,28 +19,6 @@ from mlabench.suite.validation import checker, user_error
 from mlabench.trial import Component
 
 Inputs = TypeVar("Inputs", bound=DatasetSection)
-#: Suites of the checkout that mlabench is installed from.
-_SHIPPED = Path(__file__).parents[2] / "suites"
-
-
-def find_suite(name: str | Path) -> Path:
-    """The file of a suite: a path as it is; a name is looked up in the folder ``suites`` here, then in mlabench's own.
-
-    Raises:
-        UserError: If no suite has this name.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.is_file():
-        return path
-    folders = (Path("suites"), _SHIPPED)
-    for folder in folders:
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
-    if path.is_dir():
-        return path
-    near = suggest(str(name), [file.stem for folder in folders for file in folder.glob("*.yaml")])
-    remedy = near or "Give the path of a YAML file, or one of the names that `mlabench ls suites` lists."
-    raise UserError(f"there is no suite {str(name)!r}.", remedy=remedy)
 
 
 def _read_layers(source: Path | Mapping[str, Any]) -> Document:
@@ -51,7 +29,7 @@ def _read_layers(source: Path | Mapping[str, Any]) -> Document:
         return document
     # The name becomes a folder of the report, so it is simpler than a file's may be.
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:64] or "suite"
-    return document.assign(("name",), Document.of(name, Origin(str(path))))
+    return document.assign(("name",), Document.of(name, Origin(shown(path))))
 
 
 def members(suite: str | Path) -> list[Path]:
@@ -97,14 +75,15 @@ def _others(path: Path, listed: Document, chain: tuple[Path, ...], field: str) -
     for at, name in enumerate(listed.data if isinstance(listed.data, list) else [listed.data]):
         origin = listed.origin(at)
         if not isinstance(name, str):
-            raise origin.error("must be the path of another suite, or a list of paths.", field=field)
-        other = path.parent / name
+            raise origin.error("must be another suite's path or name, or a list of them.", field=field)
+        other = named_suite(name, path.parent) or path.parent / name
         if other.resolve() in chain:
             circle = " -> ".join(step.name for step in (*chain, other.resolve()))
             verb = "extend" if field == "extends" else "list"
             raise origin.error(f"suites {verb} each other in a circle: {circle}.", field=field)
         if not other.is_file():
-            near = suggest(other.name, [file.name for file in other.parent.glob("*.y*ml")])
+            names = [] if other.suffix else suites_by_name(path.parent)
+            near = suggest(other.name, [*names, *(file.name for file in other.parent.glob("*.y*ml"))])
             raise origin.error(f"there is no file {name!r}.", near, field)
         found.append(other)
     return found

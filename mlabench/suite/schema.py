@@ -13,7 +13,7 @@ from mlabench.suite.model import Suite
 from mlabench.suite.sections import OwnTraining, Section, Settings
 from mlabench.suite.validation import listed, read_by, union
 
-_Path = Annotated[str, Field(description="Another suite, relative to this file.")]
+_Path = Annotated[str, Field(description="Another suite: its path relative to this file, or its name.")]
 
 
 class _SuiteFile(

@@ -19,6 +19,7 @@ import yaml
 from mlabench.errors import UserError
 from mlabench.registry import suggest
 from mlabench.suite.document import Document, Keys, Origin, dotted
+from mlabench.suite.files import shown
 
 #: Deeper or larger documents are mistakes (or aliases that grow without bound).
 _DEEPEST, _LARGEST = 20, 100_000
@@ -28,19 +29,19 @@ _VARIABLE = re.compile(r"\$\{(?:(\w+)(?::-([^{}]*))?\})?")
 
 def read(path: Path) -> Document:
     """Reads one YAML file that holds a mapping."""
-    here = Origin(str(path))
+    here = Origin(shown(path))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise Origin(str(path), line).error("is not UTF-8 text.", "Save the file as UTF-8.") from error
+        raise Origin(shown(path), line).error("is not UTF-8 text.", "Save the file as UTF-8.") from error
     except (OSError, ValueError) as error:
         if path.is_dir():
             raise here.error("is a folder, not a YAML file.") from error
         near = sorted(other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         reason = "no such file." if isinstance(error, FileNotFoundError) else f"cannot be read: {error}."
         raise here.error(reason, suggest(path.name, near)) from error
-    document = parse(text, str(path))
+    document = parse(text, shown(path))
     if document.data is None:
         raise here.error("is empty.", "A suite needs at least 'dataset' and 'methods'.")
     if not isinstance(document.data, dict):

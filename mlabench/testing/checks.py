@@ -179,6 +179,22 @@ def predicts_sample_by_sample(subject: Subject) -> None:
         _require_same(_readable(predict(method, part), part.present), expected, when, rtol=1e-4, atol=1e-5)
 
 
+@partial(Check, why="an evaluation encodes each sample once and predicts it under every pattern from that")
+def predicts_from_stored_features(subject: Subject) -> None:
+    """Under any pattern it predicts the same from features that were encoded of complete samples."""
+    if not subject.kind.encodes_per_sample:
+        raise SkipTest(f"{subject.kind.__name__} says that its features depend on more than the sample's modality")
+    method, _ = subject.trained(30, normalise=True)
+    complete = make_batch(subject.task, 30, seed=1)
+    features = {modality: _encoded(method, complete, modality) for modality in subject.task.modalities}
+    for missing in (0.0, 0.3, 0.7) if subject.able("missing at test") else (0.0,):
+        present = make_batch(subject.task, 30, missing=missing, seed=2).present
+        batch = fill_absent(dataclasses.replace(complete, present=present), torch.nan)
+        stored = predict(method, batch.with_features(features))
+        actual, expected = (_readable(prediction, present) for prediction in (stored, predict(method, batch)))
+        _require_same(actual, expected, "from features that were stored", rtol=1e-4, atol=1e-5)
+
+
 @partial(Check, why="a method that sees the answer does not predict it")
 def predicts_without_labels(subject: Subject) -> None:
     """The prediction is the same, bit by bit, when labels and positions in the split are hidden."""
@@ -312,6 +328,12 @@ def check_method(which: Which, **options: Any) -> dict[str, str]:
 def _right(method: Method, batch: Batch) -> Tensor:
     """Which samples the fused prediction classifies. bool ``[B]``"""
     return predict(method, batch).fused.argmax(dim=1) == batch.label
+
+
+@torch.inference_mode()
+def _encoded(method: Method, complete: Batch, modality: str) -> Tensor:
+    method.eval()
+    return Method.encode_present(method, complete, modality)[0]
 
 
 def _readable(prediction: Prediction, present: Tensor, rows: Tensor | slice = slice(None)) -> dict[str, Tensor]:

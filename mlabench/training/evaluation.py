@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from mlabench.datasets import Data, Split, best_accuracies
@@ -14,16 +13,17 @@ from mlabench.missing import Missing
 from mlabench.record import Evaluation, Scores
 from mlabench.statistics import brier_scores
 from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
+from mlabench.training.devices.fabric import Fabric
 from mlabench.training.metrics import evaluate, score, softmax
 from mlabench.training.probe import linear_probe, project
-from mlabench.training.tensors import Outputs, SplitTensors, predict
+from mlabench.training.tensors import ManyPatterns, Outputs, Predictable, predict
 
-#: Puts a split on the device under a missing pattern.
-MakeTensors = Callable[[Split, Missing], SplitTensors]
+#: A split under the patterns of some recipes.
+MakePatterns = Callable[[Split, Sequence[Missing]], ManyPatterns]
 
 
 def evaluate_all(
-    method: Method, data: Data, tests: Sequence[Missing], tensors: MakeTensors, fabric: Fabric
+    method: Method, data: Data, tests: Sequence[Missing], under: MakePatterns, fabric: Fabric
 ) -> tuple[dict[str, Evaluation], TrialOutcomes, Arrays]:
     """The evaluations by key of the test pattern, and what :class:`mlabench.store.Store` keeps of the predictions."""
     evaluations: dict[str, Evaluation] = {}
@@ -31,8 +31,8 @@ def evaluate_all(
     labels, modalities = data.test.labels, data.task.modalities
     samples = SampleSet(np.array(data.test.ids), np.array(data.test.groups), labels)
     arrays: Arrays = {"ids": samples.ids, "labels": labels, "groups": samples.groups}
-    for missing in tests:
-        evaluation, present, outputs = evaluate_under(missing, method, data, tensors, fabric)
+    for missing, split in zip(tests, under(data.test, tests).under_each(method, fabric), strict=True):
+        evaluation, present, outputs = evaluate_under(missing, method, data, split, fabric)
         arrays[f"{missing.key}/present"] = present
         arrays[f"{missing.key}/fused"] = outputs.fused
         for modality, logits in outputs.unimodal.items():
@@ -47,7 +47,7 @@ def evaluate_all(
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
         if missing == Missing():
-            probe = _probe_encoders(method, data, outputs.embedding, tensors, fabric)
+            probe = _probe_encoders(method, data, outputs.embedding, under, fabric)
             evaluation = evaluation.model_copy(update={"probe": probe})
             if len({embedding.shape[1] for embedding in outputs.embedding.values()}) == 1:
                 for modality, points in project(outputs.embedding).items():
@@ -57,10 +57,9 @@ def evaluate_all(
 
 
 def evaluate_under(
-    missing: Missing, method: Method, data: Data, tensors: MakeTensors, fabric: Fabric
+    missing: Missing, method: Method, data: Data, split: Predictable, fabric: Fabric
 ) -> tuple[Evaluation, NDArray[np.bool_], Outputs]:
-    """The evaluation under one test pattern, without a probe; the pattern ``[N, M]``; and the predictions."""
-    split = tensors(data.test, missing)
+    """The evaluation of the test ``split`` under one pattern, without a probe; the pattern; and the predictions."""
     outputs = predict(method, split, fabric)
     present, modalities = split.present.cpu().numpy(), data.task.modalities
     scored = outputs.fused, outputs.unimodal, outputs.embedding, outputs.weight
@@ -70,11 +69,13 @@ def evaluate_under(
 
 
 def _probe_encoders(
-    method: Method, data: Data, test: Mapping[str, NDArray[np.float32]], tensors: MakeTensors, fabric: Fabric
+    method: Method, data: Data, test: Mapping[str, NDArray[np.float32]], under: MakePatterns, fabric: Fabric
 ) -> dict[str, Scores]:
     """Scores of a linear probe on each encoder; ``test`` holds the embeddings ``[N, d]`` of the test split."""
     train, validation = (
-        predict(method, tensors(split, Missing()), fabric).embedding for split in (data.train, data.validation)
+        predict(method, complete, fabric).embedding
+        for split in (data.train, data.validation)
+        for complete in under(split, [Missing()]).under_each(method, fabric)
     )
 
     def scores(modality: str) -> Scores:

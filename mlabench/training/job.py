@@ -37,7 +37,7 @@ Keep = Literal["auto", "outcomes", "predictions", "models"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How trials are run; none of it changes a result on the CPU.
+    """How trials are run; on the CPU none of it changes a result by more than rounding, and little does that.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -48,9 +48,12 @@ class RunOptions:
         checkpoint_every: Epochs between two checkpoints of a training; None: about one every minute.
         loggers: Where learning curves are sent as well; some of :data:`mlabench.training.LOGGERS`.
         devices_per_trial: Devices that share the encoders' work of one trial (``training/devices/data_parallel.py``).
-            The one option that changes results: by rounding and, in encoders with batch statistics or dropout, by more.
+            Changes results by rounding and, in encoders with batch statistics or dropout, by more.
         compile: Compile the encoders. Changes results by rounding, and encoders with dropout draw other random
             numbers; the record says so.
+        threads: Threads of a trial that trains networks on pictures, sounds or texts on the CPU; None: the cores that
+            workers leave over. Changes results by rounding; the record says how many there were. All other trials
+            have one, with which small networks are fastest.
         gpus: Ids of the GPUs that workers are spread over, as in ``CUDA_VISIBLE_DEVICES``; empty for no choice.
         plugins: Files whose classes workers register before they start, as :func:`mlabench.registry.register`.
     """
@@ -64,6 +67,7 @@ class RunOptions:
     loggers: tuple[str, ...] = ()
     devices_per_trial: int = 1
     compile: bool = False
+    threads: int | None = None
     gpus: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,6 +18,7 @@ from mlabench.encoders import Encoder
 from mlabench.method import Method, Progress, Stage
 from mlabench.record import Epoch
 from mlabench.training.checkpoint import Checkpoints, Snapshot
+from mlabench.training.devices.fabric import Fabric
 from mlabench.training.tensors import SplitTensors
 from mlabench.trial import SGD, Adam, Cosine, Step, Training
 
@@ -63,10 +63,11 @@ class Observers:
     """What the loop calls after each epoch.
 
     ``validate`` gives accuracies on the validation split, of which ``multimodal`` decides ``best_val``. ``watch_test``
-    gives fused test accuracies per pattern key; the loop asks in the last stage only and passes them on, unless the
-    selection is ``best_test``, which takes the first of them in every stage. ``measure`` encloses all that is training,
-    so that evaluations are left out. ``discard`` is called at the end of the training, while the method still has the
-    weights of the last epoch, if those of another one are selected.
+    gives fused test accuracies per pattern key; the loop passes them on. It asks after every ``watch_every`` epochs of
+    the last stage and at its end, unless the selection is ``best_test``, which takes the first of them after all epochs
+    of all stages. ``measure`` encloses all that is training, so that evaluations are left out. ``discard`` is called
+    at the end of the training, while the method still has the weights of the last epoch, if those of another one are
+    selected.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -74,6 +75,7 @@ class Observers:
     report: Callable[[Epoch], None]
     measure: Callable[[], AbstractContextManager[None]] = nullcontext
     discard: Callable[[], None] = lambda: None
+    watch_every: int = 1
 
 
 @dataclass
@@ -130,7 +132,7 @@ class TrainingRun:
             schedule.step()
             self.method.on_epoch_end(logs)
             validation = self.observers.validate()
-            test = self.observers.watch_test() if is_last or self.training.selection == "best_test" else {}
+            test = self.observers.watch_test() if self._watches(epoch + 1, stage, is_last=is_last) else {}
             self.curves.append(Epoch(stage=stage.name, epoch=epoch + 1, logs=logs, validation=validation, test=test))
             score = _selection_score(self.curves[-1], self.training.selection if stage.selects else "last")
             if score > best:
@@ -146,6 +148,11 @@ class TrainingRun:
             self.observers.discard()
         self.method.load_state_dict(best_state)
         return selected
+
+    def _watches(self, epochs: int, stage: Stage, *, is_last: bool) -> bool:
+        """Whether to look at the test split after so many epochs of a stage."""
+        is_due = epochs % self.observers.watch_every == 0 or epochs == stage.epochs
+        return (is_last and is_due) or self.training.selection == "best_test"
 
     def _has_waited(self, epochs: int) -> bool:
         """Whether so many epochs since the best one are enough to stop the stage."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 
 from mlabench import registry
-from mlabench.datasets import Data, ReportProgress, Split, silent
+from mlabench.datasets import Data, ReportProgress, Split, StoredRows, silent
 from mlabench.encoders import Encoder
 from mlabench.method import Method
 from mlabench.missing import Missing
@@ -34,13 +35,15 @@ from mlabench.training.loggers import sending_curves
 from mlabench.training.loop import Observers, TrainingRun, stable_seed
 from mlabench.training.metrics import NotFiniteError
 from mlabench.training.stopping import SuspendedError
-from mlabench.training.tensors import SplitTensors, accuracies, mean_accuracies
+from mlabench.training.tensors import ManyPatterns, SplitTensors, accuracies, mean_accuracies
 from mlabench.trial import Trial
 
 #: Weights up to this size are kept unless the user says otherwise, so that new test patterns need no training.
 SMALL_MODEL_MIB = 8.0
-#: Trainings with this seed watch the test split after each epoch, for the oracle gap alone: a tenth of their cost.
+#: Trainings with this seed watch the test split, for the oracle gap alone.
 WATCHED_SEED = 0
+#: How often they do where a look is dear, as it is through encoders of pictures, sounds and texts.
+LOOKS = 10
 
 
 def run_trial(
@@ -133,6 +136,7 @@ class _Process:
         with self.clock.phase("data"):
             data, encoders = self._load()
             method = self._build(data, encoders)
+            checkpoints = self._take_threads(data, checkpoints)
         kept = self.store.folder(self.trial.id) / MODEL
         if old is not None and kept.is_file():
             method.load_state_dict(safetensors.torch.load_file(kept, device=str(self.fabric.device)))
@@ -142,7 +146,7 @@ class _Process:
         evaluations, outcomes, arrays = dict[str, Evaluation](), None, None
         if self.tests:
             with self.clock.phase("evaluate"):
-                evaluations, outcomes, arrays = evaluate_all(method, data, self.tests, self._tensors, self.fabric)
+                evaluations, outcomes, arrays = evaluate_all(method, data, self.tests, self._under, self.fabric)
         if self.keeps_last and trained.selected_epoch == trained.last_epoch:
             last = trained.last or evaluations.get(self.trial.missing.key) or self._own_evaluation(method, data)
             trained = trained.model_copy(update={"last": last and last.model_copy(update={"probe": None})})
@@ -158,8 +162,9 @@ class _Process:
 
     def _own_evaluation(self, method: Method, data: Data) -> Evaluation | None:
         """Under the pattern of the training; None if the predictions are not finite numbers."""
+        test = self._tensors(data.test, self.trial.missing)
         try:
-            return evaluate_under(self.trial.missing, method, data, self._tensors, self.fabric)[0]
+            return evaluate_under(self.trial.missing, method, data, test, self.fabric)[0]
         except NotFiniteError:
             return None
 
@@ -173,6 +178,14 @@ class _Process:
             data = replace(data, test=data.test.take(np.empty(0, np.int64)))
         return data, encoders
 
+    def _take_threads(self, data: Data, checkpoints: Checkpoints) -> Checkpoints:
+        """Takes several threads where networks are trained, but continues no training that had another number."""
+        threads = self.options.threads or 1
+        if threads == 1 or self.fabric.device.type != "cpu" or not _reads_raw(data.train):
+            return checkpoints
+        torch.set_num_threads(threads)
+        return replace(checkpoints, identity={**checkpoints.identity, "threads": threads})
+
     def _build(self, data: Data, encoders: Mapping[str, Encoder]) -> Method:
         method = build_method(self.trial, data, encoders).to(self.fabric.device)
         if self.fabric.world_size > 1:
@@ -185,10 +198,7 @@ class _Process:
         """Trains ``method`` in place. Returns a record without evaluations."""
         trial, fabric = self.trial, self.fabric
         train, own = (self._tensors(split, trial.missing) for split in (data.train, data.validation))
-        validation = [
-            own if missing == trial.missing else self._tensors(data.validation, missing)
-            for missing in trial.validated_under
-        ]
+        validated = self._under(data.validation, trial.validated_under)
         is_watched = self.tests and (trial.seed == WATCHED_SEED or trial.training.selection == "best_test")
         watched = {trial.missing.key: self._tensors(data.test, trial.missing)} if is_watched else {}
         stages = method.stages(trial.training.epochs)
@@ -207,11 +217,12 @@ class _Process:
 
         meter = Meter(method, fabric.device)
         observers = Observers(
-            validate=lambda: mean_accuracies(method, validation, fabric),
+            validate=lambda: mean_accuracies(method, validated.under_each(method, fabric), fabric),
             watch_test=lambda: {key: accuracies(method, split, fabric)["multimodal"] for key, split in watched.items()},
             report=report_epoch,
             measure=meter.running,
             discard=discard,
+            watch_every=trial.training.watch_every or _watch_every(data.test, stages[-1].epochs),
         )
         with self.clock.phase("train"), sending_curves(self.options.loggers, self.store.root, trial) as log:
             seed = trial.training_seed
@@ -236,8 +247,14 @@ class _Process:
         )
 
     def _tensors(self, split: Split, missing: Missing) -> SplitTensors:
-        present = missing.pattern(self.trial.dataset.name, split.ids, self.modalities)
-        return SplitTensors(split, self.modalities, present, self.fabric.device)
+        return SplitTensors(split, self.modalities, self._pattern(split, missing), self.fabric.device)
+
+    def _under(self, split: Split, recipes: Sequence[Missing]) -> ManyPatterns:
+        patterns = [self._pattern(split, missing) for missing in recipes]
+        return ManyPatterns(split, self.modalities, patterns, self.fabric.device)
+
+    def _pattern(self, split: Split, missing: Missing) -> NDArray[np.bool_]:
+        return missing.pattern(self.trial.dataset.name, split.ids, self.modalities)
 
     def _weights_to_keep(self, method: Method) -> bytes:
         """The weights, if they are wanted, or small and not unwanted."""
@@ -245,6 +262,16 @@ class _Process:
         size = sum(value.numel() * value.element_size() for value in state.values()) / 2**20
         keep = self.options.keep == "models" or (self.options.keep == "auto" and size <= SMALL_MODEL_MIB)
         return safetensors.torch.save(state) if keep and self.tests else b""
+
+
+def _reads_raw(split: Split) -> bool:
+    """Whether the method's encoders read pictures, sounds or texts, not only features, also of frozen networks."""
+    return any(isinstance(values, StoredRows) for values in split.inputs.values())
+
+
+def _watch_every(test: Split, epochs: int) -> int:
+    """Epochs from one look at the test split to the next, in a last stage of ``epochs``; a matter of cost."""
+    return max(1, epochs // LOOKS) if _reads_raw(test) else 1
 
 
 def build_method(trial: Trial, data: Data, encoders: Mapping[str, Encoder]) -> Method:

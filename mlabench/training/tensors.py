@@ -1,21 +1,23 @@
-"""A split as tensors on the device, under one missing pattern."""
+"""A split as tensors on the device, under one missing pattern or many, and what a method predicts of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mlabench.datasets import Split, StoredRows
-from mlabench.method import Batch, Method, Prediction
+from mlabench.method import Batch, Method, Prediction, absent_as_zero
+from mlabench.training.devices.fabric import Fabric
 
 #: Samples per batch when predicting, and how many input values such a batch holds at most.
 PREDICTION_BATCH, PREDICTION_VALUES = 4096, 2**25
@@ -26,6 +28,16 @@ HIDDEN_LABEL = -1
 def prediction_batch(shapes: Iterable[Sequence[int]]) -> int:
     """Samples per batch when predicting from inputs of these shapes. It depends on nothing else, so results do not."""
     return max(1, min(PREDICTION_BATCH, PREDICTION_VALUES // sum(prod(shape) for shape in shapes)))
+
+
+class Predictable(Protocol):
+    """A split under one pattern, as :func:`predict` and :func:`accuracies` need it."""
+
+    present: Tensor
+    label: Tensor
+
+    def prediction_batches(self) -> Iterator[Batch]:
+        """All samples in order, in large batches, with every label hidden."""
 
 
 class SplitTensors:
@@ -40,6 +52,7 @@ class SplitTensors:
         self, split: Split, modalities: tuple[str, ...], present: NDArray[np.bool_], device: torch.device
     ) -> None:
         self.device = device
+        self.modalities = modalities
         self._pattern = present
         self.present = torch.from_numpy(present).to(device)
         self.label = torch.from_numpy(split.labels).to(device)
@@ -70,6 +83,29 @@ class SplitTensors:
         hidden = torch.full_like(self.label, HIDDEN_LABEL)
         yield from self._batches(torch.arange(len(self)), self._prediction_batch, hidden)
 
+    def encoded_batches(self, features: Sequence[Mapping[str, Tensor]], present: NDArray[np.bool_]) -> Iterator[Batch]:
+        """Those of :meth:`prediction_batches` under another pattern ``[N, M]``, each with its ``features``.
+
+        Inputs are read only if a method asks for them.
+        """
+        size, here = self._prediction_batch, torch.from_numpy(present).to(self.device)
+        parts = torch.split(torch.arange(len(self)), size)
+        rows = _rows_present(present, size, self.device)
+        for part, own, stored in zip(parts, rows, features, strict=True):
+            at = part.to(self.device)
+            inputs = _WhenAsked(self.modalities, partial(self._inputs, part, here[at]))
+            hidden = torch.full_like(at, HIDDEN_LABEL)
+            yield Batch.with_rows(inputs, here[at], hidden, at, own).with_features(stored)
+
+    def _inputs(self, part: Tensor, here: Tensor, modality: str) -> Tensor:
+        """The inputs of a modality at the rows ``part``, with zeros where it is not ``here [n, M]``."""
+        if modality in self._in_memory:
+            values = self._in_memory[modality].index_select(0, part.to(self.device))
+        else:
+            values = self._read_one(modality, part).to(self.device)
+        values[~here[:, self.modalities.index(modality)]] = 0
+        return values
+
     def labelled_batches(self, rows: Tensor | None = None) -> Iterator[Batch]:
         """The samples at ``rows`` (int64 ``[n]`` on the CPU; None: all, in order), in large batches, with labels."""
         order = torch.arange(len(self)) if rows is None else rows
@@ -82,23 +118,11 @@ class SplitTensors:
         """
         parts = torch.split(order, size)
         rows = torch.split(order.to(self.device), size)
-        here = self._rows_present(order, size, [len(part) for part in parts])
+        here = _rows_present(self._pattern[order.numpy()], size, self.device)
         for at, read, own in zip(rows, self._read_ahead(parts), here, strict=True):
             inputs = {modality: values.index_select(0, at) for modality, values in self._in_memory.items()}
             inputs |= {modality: values.to(self.device, non_blocking=True) for modality, values in read.items()}
             yield Batch.with_rows(inputs, self.present[at], label[at], at, own)
-
-    def _rows_present(self, order: Tensor, size: int, lengths: Sequence[int]) -> Iterator[tuple[Tensor | None, ...]]:
-        """The rows of each batch that have each modality, as :meth:`mlabench.method.Batch.rows` gives them."""
-        columns = []
-        for here in self._pattern[order.numpy()].T:
-            (places,) = here.nonzero()
-            counts = np.bincount(places // size, minlength=len(lengths)).tolist()
-            parts = torch.split(torch.from_numpy(places % size).to(self.device), counts)
-            columns.append(
-                [None if count == length else part for part, count, length in zip(parts, counts, lengths, strict=True)]
-            )
-        return zip(*columns, strict=True)
 
     def _read_ahead(self, parts: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
         """What lies on disk of each of the ``parts``; the next one is read while one is worked on."""
@@ -114,11 +138,87 @@ class SplitTensors:
             yield ahead.result()
 
     def _read(self, part: Tensor) -> dict[str, Tensor]:
-        rows, read = part.numpy(), {}
-        for modality, (values, here) in self._on_disk.items():
-            own = torch.from_numpy(_without_absent(values.read(rows), here[rows]))
-            read[modality] = own.pin_memory() if self.device.type == "cuda" else own
-        return read
+        return {modality: self._read_one(modality, part) for modality in self._on_disk}
+
+    def _read_one(self, modality: str, part: Tensor) -> Tensor:
+        rows, (values, here) = part.numpy(), self._on_disk[modality]
+        own = torch.from_numpy(_without_absent(values.read(rows), here[rows]))
+        return own.pin_memory() if self.device.type == "cuda" else own
+
+
+class _WhenAsked(Mapping[str, Tensor]):
+    """Inputs that are read when they are asked for, as they seldom are where features are stored."""
+
+    def __init__(self, modalities: tuple[str, ...], read: Callable[[str], Tensor]) -> None:
+        self._modalities, self._read = modalities, read
+
+    def __getitem__(self, modality: str) -> Tensor:
+        if modality not in self._modalities:
+            raise KeyError(modality)
+        return self._read(modality)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modalities)
+
+    def __len__(self) -> int:
+        return len(self._modalities)
+
+
+class EncodedTensors:
+    """A split under a pattern, whose samples a method has encoded before: see :class:`ManyPatterns`."""
+
+    def __init__(
+        self, split: SplitTensors, features: Sequence[Mapping[str, Tensor]], present: NDArray[np.bool_]
+    ) -> None:
+        self._split, self._features, self._pattern = split, features, present
+        self.present = torch.from_numpy(present).to(split.device)
+        self.label = split.label
+
+    def prediction_batches(self) -> Iterator[Batch]:
+        """As those of :class:`SplitTensors`, with features."""
+        return self._split.encoded_batches(self._features, self._pattern)
+
+
+@dataclass(frozen=True)
+class ManyPatterns:
+    """A split that is to be predicted under several ``patterns``, bool ``[N, M]`` each."""
+
+    split: Split
+    modalities: tuple[str, ...]
+    patterns: Sequence[NDArray[np.bool_]]
+    device: torch.device
+
+    def under_each(self, method: Method, fabric: Fabric) -> Iterator[Predictable]:
+        """The split under each pattern in turn; encoded once for all of them, if the method encodes per sample.
+
+        What is absent under all patterns is not encoded.
+        """
+        if len(self.patterns) == 1 or not method.encodes_per_sample:
+            for present in self.patterns:
+                yield SplitTensors(self.split, self.modalities, present, self.device)
+            return
+        features = encode(method, self._whole, fabric)
+        for present in self.patterns:
+            yield EncodedTensors(self._whole, features, present)
+
+    @cached_property
+    def _whole(self) -> SplitTensors:
+        anywhere = np.logical_or.reduce(list(self.patterns))
+        return SplitTensors(self.split, self.modalities, anywhere, self.device)
+
+
+def _rows_present(pattern: NDArray[np.bool_], size: int, device: torch.device) -> Iterator[tuple[Tensor | None, ...]]:
+    """The rows of each batch that have each modality, as :meth:`mlabench.method.Batch.rows` gives them."""
+    lengths = [min(size, len(pattern) - start) for start in range(0, len(pattern), size)]
+    columns = []
+    for here in pattern.T:
+        (places,) = here.nonzero()
+        counts = np.bincount(places // size, minlength=len(lengths)).tolist()
+        parts = torch.split(torch.from_numpy(places % size).to(device), counts)
+        columns.append(
+            [None if count == length else part for part, count, length in zip(parts, counts, lengths, strict=True)]
+        )
+    return zip(*columns, strict=True)
 
 
 def _without_absent(values: NDArray[np.generic], here: NDArray[np.bool_]) -> NDArray[np.generic]:
@@ -141,7 +241,20 @@ class Outputs:
 
 
 @torch.inference_mode()
-def predict(method: Method, split: SplitTensors, fabric: Fabric) -> Outputs:
+def encode(method: Method, split: SplitTensors, fabric: Fabric) -> list[dict[str, Tensor]]:
+    """What a method's encoders give of each of the split's prediction batches; zeros where a modality is absent."""
+
+    def features(batch: Batch, modality: str) -> Tensor:
+        # The contract's own, since what a method may do to features there it will do again to these.
+        return absent_as_zero(*Method.encode_present(method, batch, modality), len(batch))
+
+    method.eval()
+    with fabric.autocast():
+        return [{m: features(batch, m) for m in method.task.modalities} for batch in split.prediction_batches()]
+
+
+@torch.inference_mode()
+def predict(method: Method, split: Predictable, fabric: Fabric) -> Outputs:
     """Predictions of ``method`` for every sample of ``split``."""
     parts = _predictions(method, split, fabric)
     modalities = method.task.modalities
@@ -155,7 +268,7 @@ def predict(method: Method, split: SplitTensors, fabric: Fabric) -> Outputs:
 
 
 @torch.inference_mode()
-def accuracies(method: Method, split: SplitTensors, fabric: Fabric) -> dict[str, float]:
+def accuracies(method: Method, split: Predictable, fabric: Fabric) -> dict[str, float]:
     """Fused accuracy (``multimodal``) and each modality's, over the samples where it is present."""
     parts = _predictions(method, split, fabric)
     correct = {"multimodal": torch.cat([part.fused.argmax(1) for part in parts]) == split.label}
@@ -168,14 +281,14 @@ def accuracies(method: Method, split: SplitTensors, fabric: Fabric) -> dict[str,
     return result
 
 
-def mean_accuracies(method: Method, splits: Sequence[SplitTensors], fabric: Fabric) -> dict[str, float]:
+def mean_accuracies(method: Method, splits: Iterable[Predictable], fabric: Fabric) -> dict[str, float]:
     """The mean of :func:`accuracies` over several patterns of a split; a modality's over those that have it."""
     each = [accuracies(method, split, fabric) for split in splits]
     names = dict.fromkeys(name for one in each for name in one)
     return {name: fmean(one[name] for one in each if name in one) for name in names}
 
 
-def _predictions(method: Method, split: SplitTensors, fabric: Fabric) -> list[Prediction]:
+def _predictions(method: Method, split: Predictable, fabric: Fabric) -> list[Prediction]:
     method.eval()
     with fabric.autocast():
         return [method.predict(batch) for batch in split.prediction_batches()]

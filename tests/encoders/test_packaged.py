@@ -154,7 +154,7 @@ def test_what_is_not_put_on_top_leaves_no_trace_in_a_trial():
 )
 def test_a_missing_package_says_what_to_install(package, build, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install -e '\.\[prepare\]'"):
+    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install 'mlabench\[prepare\]'"):
         build()
 
 

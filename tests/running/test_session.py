@@ -16,8 +16,9 @@ from mlabench import registry
 from mlabench.datasets import Data, Split, Task
 from mlabench.missing import Missing
 from mlabench.record import Failure, Record
+from mlabench.running import devices
 from mlabench.running import session as module
-from mlabench.running.devices import default_jobs, visible_gpus
+from mlabench.running.devices import default_jobs, spare_threads, visible_gpus
 from mlabench.running.events import Finished, Tell
 from mlabench.running.session import Session, run_plan
 from mlabench.running.standing import Overwrite, State, estimate_seconds, jobs_to_run, survey
@@ -158,6 +159,26 @@ def test_default_jobs_are_the_cores_that_may_be_used() -> None:
     assert 1 <= default_jobs("cpu") <= (os.cpu_count() or 1)
     assert default_jobs("cuda") == 1, "workers would share the GPU"
     assert default_jobs("auto", ("0", "1"), 3) == 6
+
+
+@pytest.mark.parametrize(
+    ("workers", "trials", "per_trial", "threads"),
+    [
+        (8, 20, 1, 1),
+        (8, 2, 1, 4),
+        (8, 3, 1, 2),
+        (1, 20, 1, 8),
+        (0, 20, 1, 8),
+        (2, 20, 2, 2),
+        (16, 20, 1, 1),
+        (8, 0, 1, 8),
+    ],
+)
+def test_cores_that_workers_leave_over_are_shared_out(
+    workers: int, trials: int, per_trial: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "usable_cores", lambda: 8)
+    assert spare_threads(workers, trials, per_trial) == threads
 
 
 def test_gpus_are_found_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

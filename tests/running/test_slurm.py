@@ -132,7 +132,7 @@ def test_where_there_is_no_slurm(suite: Path, tmp_path: Path):
 
 def test_where_submitit_is_not_installed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
-    with pytest.raises(UserError, match=r"'submitit', which is not installed. Run `pip install -e '.\[slurm\]'`"):
+    with pytest.raises(UserError, match=r"'submitit', which is not installed. Run `pip install 'mlabench\[slurm\]'`"):
         slurm.require_slurm()
 
 

@@ -1,4 +1,4 @@
-"""How much processor time commands take that train nothing, against starting Python alone."""
+"""How much processor time commands take that train nothing, and imports, against starting Python alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ COMMANDS = {
         for command in (
             "--help",
             "ls methods",
-            "plan suites/stamps.yaml",
-            "validate suites/stamps.yaml",
-            "status suites/stamps.yaml",
+            "plan stamps",
+            "validate stamps",
+            "status stamps",
         )
     },
+    "python -c 'import mlabench'": [sys.executable, "-c", "import mlabench"],
+    "python -c 'import mlabench.method'": [sys.executable, "-c", "import mlabench.method"],
     "python -c 'import torch'": [sys.executable, "-c", "import torch"],
 }
 
@@ -44,7 +46,7 @@ def main() -> None:
             times[name].append(seconds(command))
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     for name, value in medians.items():
-        print(f"{name:34} {value:6.2f} s {value / medians['python -c pass']:7.1f} x")
+        print(f"{name:36} {value:6.2f} s {value / medians['python -c pass']:7.1f} x")
 
 
 if __name__ == "__main__":

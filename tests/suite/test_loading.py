@@ -156,8 +156,8 @@ def test_extends_what_is_not_there(mistake: Callable[..., UserError], tmp_path: 
     error = mistake("title: x\nextends: bass.yaml\n")
     assert (error.file, error.line, error.field) == (str(tmp_path / "some.yaml"), 2, "extends")
     assert error.remedy == "Did you mean 'base.yaml'?"
-    assert "path of another suite" in mistake("extends: {a: 1}\n").problem
-    assert "path of another suite" in mistake("extends: [3]\n").problem
+    assert "another suite's path or name" in mistake("extends: {a: 1}\n").problem
+    assert "another suite's path or name" in mistake("extends: [3]\n").problem
 
 
 def test_the_same_base_twice_is_no_circle(load: Callable[..., Suite], tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_a_file_that_lists_suites_stands_for_them(tmp_path: Path) -> None:
         ("suites: [a.yaml]\nseeds: 3\n", 1, "stands beside 'seeds'. A file that lists suites holds nothing else."),
         ("suites: a.yaml\n", 1, "must be a list of at least one path."),
         ("suites: []\n", 1, "must be a list of at least one path."),
-        ("suites:\n- 3\n", 2, "must be the path of another suite, or a list of paths."),
+        ("suites:\n- 3\n", 2, "must be another suite's path or name, or a list of them."),
         ("suites:\n- b.yaml\n", 2, "there is no file 'b.yaml'. Did you mean 'a.yaml'?"),
         ("suites:\n- all.yaml\n", 2, "suites list each other in a circle: all.yaml -> all.yaml."),
     ],

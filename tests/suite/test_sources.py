@@ -10,8 +10,18 @@ import pytest
 import yaml
 
 from mlabench.errors import UserError
-from mlabench.suite import Overrides, Suite, describe, find_suite, load_plans, load_suite, members
-from mlabench.suite import loading as module
+from mlabench.suite import (
+    Overrides,
+    Suite,
+    describe,
+    find_suite,
+    load_plans,
+    load_suite,
+    members,
+    own_folder,
+    suites_by_name,
+)
+from mlabench.suite import files as module
 from mlabench.trial import SGD
 
 TEXT = """
@@ -83,6 +93,36 @@ def test_a_name_is_looked_up_here_and_then_in_the_checkout(
     assert find_suite("stamps") == Path("suites/stamps.yaml"), "a folder of that name does not matter"
     assert load_suite("mine").name == "mine"
     assert find_suite(tmp_path / "no.yaml") == tmp_path / "no.yaml", "a path stays as it is"
+    assert find_suite("suites/mine.yaml") == Path("suites/mine.yaml")
+    assert find_suite("suites/iemocap.yaml") == shipped / "iemocap.yaml", "as in the checkout"
+    assert find_suite("other/iemocap.yaml") == Path("other/iemocap.yaml")
+    known = suites_by_name()
+    assert (known["mine"], known["stamps"]) == (Path("suites/mine.yaml"), Path("suites/stamps.yaml"))
+    assert set(known) == {"mine", *(file.stem for file in shipped.glob("*.yaml"))}
+
+
+def test_an_installation_has_them_in_the_package(fakes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site-packages" / "mlabench" / "suites"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr(module, "_INSTALLED", installed)
+    monkeypatch.chdir(tmp_path)
+    (installed / "speech.yaml").write_text(TEXT)
+    assert find_suite("speech") == find_suite("suites/speech.yaml") == installed / "speech.yaml"
+    assert list(suites_by_name()) == ["speech"]
+    origins = {field: origin for field, _, origin in describe(load_suite("speech"))}
+    assert origins["dataset.noise"] == "mlabench/suites/speech.yaml:2", "not where it happens to be installed"
+
+
+def test_others_are_named_too(fakes: None, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(TEXT)
+    (tmp_path / "mine.yaml").write_text("extends: base\nseeds: 7\n")
+    (tmp_path / "all.yaml").write_text("suites: [mine, stamps_missing]\n")
+    assert load_suite(tmp_path / "mine.yaml").seeds == (7,)
+    assert members(tmp_path / "all.yaml") == [tmp_path / "mine.yaml", own_folder() / "stamps_missing.yaml"]
+    (tmp_path / "all.yaml").write_text("suites: stamps_mising\n")
+    (tmp_path / "mine.yaml").write_text("extends: stamps_mising\n")
+    with pytest.raises(UserError, match=r"mine.yaml:1: extends: there is no file 'stamps_mising'. Did you .*_missing'"):
+        load_suite(tmp_path / "mine.yaml")
 
 
 def test_a_name_that_no_suite_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

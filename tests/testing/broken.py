@@ -60,6 +60,20 @@ class ScalesByTheBatch(Sound):
         return Prediction(fused, prediction.unimodal, prediction.embedding, prediction.weight)
 
 
+class EncodesByThePattern(Sound):
+    factor: float
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.factor = 1.0
+        for encoder in self.encoders.values():
+            encoder.register_forward_hook(lambda _, __, feature: self.factor * feature)
+
+    def predict(self, batch: Batch) -> Prediction:
+        self.factor = float(batch.present.float().mean())
+        return super().predict(batch)
+
+
 class LooksAtTheLabel(Sound):
     def predict(self, batch: Batch) -> Prediction:
         prediction = super().predict(batch)

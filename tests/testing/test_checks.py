@@ -23,6 +23,7 @@ from tests.testing.broken import Sound
 CAUGHT: dict[type[Method], tuple[str, str]] = {
     broken.ReadsAbsentInputs: ("ignores_absent_inputs", "NaN"),
     broken.ScalesByTheBatch: ("predicts_sample_by_sample", "other fused logits of a sample in a batch of 1 than in"),
+    broken.EncodesByThePattern: ("predicts_from_stored_features", "other fused logits from features that were stored"),
     broken.LooksAtTheLabel: ("predicts_without_labels", "other fused logits when labels"),
     broken.RemembersTheSplit: ("predicts_without_labels", "other fused logits when labels"),
     broken.DrawsFromElsewhere: ("repeats_itself", "from the same seed"),
@@ -128,6 +129,11 @@ class _ByBatch(broken.ScalesByTheBatch):
     predicts_per_sample = False
 
 
+class _ByPattern(broken.EncodesByThePattern):
+    predicts_per_sample = False
+    encodes_per_sample = False
+
+
 @pytest.mark.parametrize(
     ("kind", "left_out"),
     [
@@ -138,6 +144,7 @@ class _ByBatch(broken.ScalesByTheBatch):
         (_CompleteTraining, {"learns_from_incomplete_samples"}),
         (_CompleteTest, set()),
         (_ByBatch, {"predicts_sample_by_sample"}),
+        (_ByPattern, {"predicts_sample_by_sample", "predicts_from_stored_features"}),
     ],
 )
 def test_a_method_is_checked_on_what_it_can_do(kind: type[Method], left_out: set[str]) -> None:

@@ -387,6 +387,19 @@ def test_the_test_split_is_watched_where_it_says_something(
     assert [bool(epoch.test) for epoch in curves] == watched
 
 
+@pytest.mark.parametrize(
+    ("every", "selection", "watched"),
+    [(2, "best_val", [2, 4, 5]), (9, "last", [5]), (1, "last", [1, 2, 3, 4, 5]), (9, "best_test", [1, 2, 3, 4, 5])],
+)
+def test_how_often_the_test_split_is_watched(
+    every: int, selection: str, watched: list[int], train: SplitTensors, fabric: Fabric
+) -> None:
+    """The last epoch always is."""
+    watch = replace(observers(VALIDATION, TEST), watch_every=every)
+    curves, _ = fit_linear(Linear(), train, fabric, watch=watch, epochs=5, selection=selection)
+    assert [epoch.epoch for epoch in curves if epoch.test] == watched
+
+
 # -- the order of the samples ---------------------------------------------------------------------
 
 

@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from mlabench import __version__, registry
-from mlabench.datasets import Data, Split
+from mlabench.datasets import Data, Split, StoredRows
 from mlabench.errors import UserError
 from mlabench.missing import Missing
 from mlabench.record import Epoch, Record
+from mlabench.running.inline import keeping_torch_settings
 from mlabench.store.outcomes import OUTCOMES
 from mlabench.store.records import MODEL, PREDICTIONS, RECORD, Store
 from mlabench.training import inputs
 from mlabench.training import one_trial as runner
+from mlabench.training.decoded_inputs import with_splits
 from mlabench.training.inputs import build_encoders, load_data
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.one_trial import build_method, run_trial
@@ -313,6 +315,79 @@ def test_oracle_gap_by_hand() -> None:
     assert record.oracle_gap("balanced-0.5") == pytest.approx(0.7 - 0.5)
     assert record.oracle_gap("complete") is None
     assert make_record(make_trial(), 0.5).oracle_gap("complete") is None
+
+
+def test_a_test_split_that_is_watched_now_and_then(tmp_path: Path) -> None:
+    """The training is the same; an epoch that was selected unwatched counts by its evaluation."""
+    settings = {"epochs": 6, "optimizer": Adam(lr=0.02)}
+    every, third = (
+        run(small_trial(**settings, **watch), Store(tmp_path / name))
+        for name, watch in (("every", {}), ("third", {"watch_every": 3}))
+    )
+    test = [epoch.test[HALF.key] for epoch in every.curves]
+    assert [epoch.test for epoch in third.curves] == [
+        {HALF.key: accuracy} if number in (3, 6) else {} for number, accuracy in enumerate(test, start=1)
+    ]
+    assert third.evaluations == every.evaluations
+    selected = third.selected_epoch
+    assert selected is not None
+    assert selected % 3 != 0
+    own = third.evaluations[HALF.key].multimodal.accuracy
+    assert third.oracle_gap(HALF.key) == pytest.approx(max(test[2], test[5], own) - own, abs=1e-6)
+    assert third.model_copy(update={"evaluations": {}}).oracle_gap(HALF.key) is None
+
+
+def test_how_often_is_by_cost_unless_the_suite_says_so() -> None:
+    features = np.zeros((3, 2), np.float32)
+    names = ("a", "b", "c")
+    on_features = Split(names, np.zeros(3, np.int64), {"audio": features, "text": features}, names)
+    with_pictures = dataclasses.replace(
+        on_features, inputs={"audio": features, "image": StoredRows(features, np.arange(3))}
+    )
+    assert [runner._watch_every(on_features, epochs) for epochs in (1, 100)] == [1, 1]
+    assert [runner._watch_every(with_pictures, epochs) for epochs in (1, 10, 35, 100)] == [1, 1, 3, 10]
+    assert "watch_every" not in Training().model_dump()  # trials of old have the identity they had
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features lie on disk, as what encoders of pictures read does."""
+
+    def stored(_: str, split: Split) -> Split:
+        rows = np.arange(len(split))
+        return dataclasses.replace(split, inputs={m: StoredRows(v, rows) for m, v in split.inputs.items()})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "load_data", lambda trial: with_splits(load_data(trial), stored))
+
+
+TWO_THREADS = RunOptions("cpu", threads=2, checkpoint_every=1)
+
+
+def test_who_trains_on_features_has_one_thread(store: Store) -> None:
+    assert run_trial(Job(small_trial(), (HALF,)), store, TWO_THREADS).environment["threads"] == 1
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_who_trains_networks_has_the_threads_that_were_given(store: Store, tmp_path: Path) -> None:
+    """The next trial has what was given to it; the same number gives the same results, to the bit."""
+    other, job = Store(tmp_path / "other"), Job(small_trial("mla"), (HALF, AUDIO))
+    with keeping_torch_settings():
+        assert run_trial(job, store, TWO_THREADS).environment["threads"] == 2
+        assert run(small_trial(), store).environment["threads"] == 1
+        run_trial(job, other, TWO_THREADS)
+        run(small_trial(), other)
+    assert lasting(store.root) == lasting(other.root)
+
+
+@pytest.mark.usefixtures("on_disk")
+@pytest.mark.parametrize(("threads", "resumed"), [(2, 1), (1, 0)])
+def test_a_training_resumes_with_the_threads_it_had(threads: int, resumed: int, store: Store) -> None:
+    job = Job(small_trial(epochs=3), (HALF,))
+    with keeping_torch_settings():
+        with pytest.raises(SuspendedError):
+            run_trial(job, store, TWO_THREADS, should_stop=lambda: True)
+        record = run_trial(job, store, dataclasses.replace(TWO_THREADS, threads=threads))
+    assert record.cost.get("epochs_resumed", 0) == resumed
 
 
 def test_what_reports_need_is_kept(store: Store) -> None:

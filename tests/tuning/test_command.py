@@ -116,6 +116,16 @@ def test_flags_change_what_is_tuned_and_what_is_written(suite: Path):
     assert f"{out}: tuned: is tuned already." in again.stderr
 
 
+def test_a_suite_of_mlabench_s_own_is_tuned_by_name(tmp_path: Path):
+    flags = ("--method", "concat", "--tries", "1", "--set", "tuning.folds=2", "--jobs", "0")
+    done = invoke("tune", "verify_missing", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Tuned suite: verify_missing_tuned.yaml\n")
+    text = (tmp_path / "verify_missing_tuned.yaml").read_text()
+    assert "extends: verify_missing\n" in text
+    assert load_suite(tmp_path / "verify_missing_tuned.yaml").tuned is not None
+
+
 def test_no_suite_is_written_if_all_tries_of_a_method_fail(suite: Path):
     unequal = "encoders={audio: {name: mlp, width: 16}, image: mlp, text: mlp}"
     flags = ("--set", unequal, "--method", "mla", "--tries", "1", "--jobs", "0")

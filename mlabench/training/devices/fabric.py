@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
+
+__all__ = ["Fabric", "make_fabric"]
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Has a module that is not imported yet seem to be absent, for the length of a block."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# Fabric imports torchmetrics where it is installed, only to ask for its version. With it would come torchvision, SciPy,
+# matplotlib and transformers: two thirds of a worker's start.
+with _hidden("torchmetrics"):
+    from lightning_fabric import Fabric
 
 
 def make_fabric(device: str, precision: Any, devices: int = 1) -> Fabric:
-    """Fabric for one trial; with several devices, to be called by each process of a ``process_group``."""
+    """Fabric for one trial; with several devices, to be called by each process of a ``process_group``.
+
+    torch has one thread from now on, whatever a trial before had.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     with warnings.catch_warnings():

@@ -257,7 +257,7 @@ def test_a_missing_extra_says_what_to_install(
     package: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install -e '\.\[prepare\]'"):
+    with pytest.raises(UserError, match=rf"needs the package '{package}'.*pip install 'mlabench\[prepare\]'"):
         make("stamps").prepare(roots["stamps"], tmp_path / "out")
 
 
