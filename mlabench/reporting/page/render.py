@@ -19,15 +19,17 @@ from mlabench.reporting import wording
 from mlabench.reporting.all_suites import AllSuites
 from mlabench.reporting.answer import Answer, FamilyVerdict
 from mlabench.reporting.notes import lost_trials
+from mlabench.reporting.over_datasets import SideBySide
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.verdicts import datasets, grid, lead, verdict_table
+from mlabench.reporting.verdicts import column_groups, datasets, grid, lead, verdict_table
 from mlabench.statistics import Interval
 from mlabench.words import counted
 
-#: Name of the section about all suites together.
+#: Names of the sections about several suites together.
 TOGETHER = "All suites together"
+BY_ENCODERS = "Laziness from scratch and frozen"
 
 #: What all tables, figures and verdicts share, said once.
 DEFINITIONS = (
@@ -65,7 +67,8 @@ class PageContent:
     """What the page about all suites shows.
 
     ``drawings`` are SVG by owner (an answer, a suite or :data:`TOGETHER`) and chart; a suite's chart without one is in
-    the files alone. ``pooled`` says what was found over all datasets, ``records`` is the address of the trials.
+    the files alone. ``means`` are over datasets, ``by_encoders`` sets Q1 from scratch and frozen side by side,
+    ``records`` is the address of the trials.
     """
 
     title: str
@@ -73,7 +76,8 @@ class PageContent:
     answers: tuple[Answer, ...] = ()
     suites: tuple[SuiteReport, ...] = ()
     together: AllSuites | None = None
-    pooled: tuple[str, ...] = ()
+    means: tuple[Table, ...] = ()
+    by_encoders: SideBySide | None = None
     drawings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     records: str = ""
@@ -85,6 +89,7 @@ def render_page(report: PageContent) -> str:
     rows = grid(report.answers)
     contents = [("Verdicts", "main"), ("How to read this page", "reading")]
     contents += [(question, identifier(question)) for question in dict.fromkeys(row.topic.question for row in rows)]
+    contents += [(BY_ENCODERS, identifier(BY_ENCODERS))] if report.by_encoders else []
     contents += [(TOGETHER, identifier(TOGETHER))] if report.together else []
     contents += [("Suites", identifier("suite", suite.name)) for suite in report.suites[:1]]
     contents += [("How this page was made", "commands")] if report.commands else []
@@ -101,6 +106,7 @@ def render_page(report: PageContent) -> str:
         lead=lead(report.answers),
         rows=rows,
         datasets=datasets(report.answers),
+        column_groups=column_groups(report.answers),
         environments=list(made_with.items()),
         lacking=[f"{suite.name}: {sentence}" for suite in report.suites for sentence in suite.shortfalls],
         report=report,
@@ -159,7 +165,8 @@ def environment() -> Environment:
     functions = (asset, bar_places, bar_scale, counted, groups, identifier, link, lost_trials, shared, sort_value)
     found.globals |= {function.__name__: function for function in functions}
     found.globals |= {"file_name": formats.file_name, "markdown_table": formats.markdown}
-    found.globals |= {"points": wording.points, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}
+    found.globals |= {"points": wording.points, "icons": _ICONS, "questions": QUESTIONS}
+    found.globals |= {"TOGETHER": TOGETHER, "BY_ENCODERS": BY_ENCODERS}
     return found
 
 
