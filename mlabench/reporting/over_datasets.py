@@ -99,11 +99,11 @@ class SideBySide:
 def laziness_by_encoders(answers: Sequence[Answer]) -> SideBySide | None:
     """Q1's laziness from scratch and frozen, side by side; None unless encoders learn in two ways at least."""
     asked = [one for one in answers if one.half == "laziness"]
-    groups = {
-        LEARNING.get(encoders, encoders): found
+    every_group = {
+        LEARNING.get(encoders, encoders): [found for found in map(_lazy, own) if found is not None]
         for encoders, own in by_encoders(asked).items()
-        if (found := [lazy for answer in own if (lazy := _lazy(answer))])
     }
+    groups = {name: own for name, own in every_group.items() if own}
     if len(groups) < 2:
         return None
     every = [lazy for own in groups.values() for lazy in own]
@@ -127,7 +127,12 @@ def laziness_by_encoders(answers: Sequence[Answer]) -> SideBySide | None:
         rows=tuple(rows),
     )
     panels = tuple(
-        Panel(name, tuple(_series(lazy, joint, method)), reference=0.0, band=every[0].margin)
+        Panel(
+            name,
+            tuple(series for lazy in own for series in _series(lazy, joint, method)),
+            reference=0.0,
+            band=every[0].margin,
+        )
         for name, own in groups.items()
     )
     chart = Chart(

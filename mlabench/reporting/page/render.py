@@ -43,6 +43,8 @@ DEFINITIONS = (
     "Bold: the best of its column, or not shown to be worse than it (in pairs, p > 0.05 after Holm's correction). "
     "Cells that lack a run say so and do not compete.",
     "A verdict holds for the dataset named beside it, nothing else. How it follows stands under Rule.",
+    "Frozen encoders are published networks that stay as they are, or the features that these gave; only what is on "
+    "top of them is trained. Encoders from scratch start from random weights.",
 )
 
 #: In a box from 0 to 16: an arrow up, one down, an equals sign, a question mark, arrows up and down.
