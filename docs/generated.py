@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
@@ -104,28 +104,45 @@ def _sources() -> list[Path]:
 
 
 def _messages(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Package, problem and remedy of each error in a file whose text stands where it is raised."""
-    inside = path.relative_to(ROOT / path.relative_to(ROOT).parts[0]).parts
-    package = f"{path.relative_to(ROOT).parts[0]}.{inside[0].removesuffix('.py')}"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Package, problem and remedy of each error that a function of a file makes."""
+    top, *inside = path.relative_to(ROOT).with_suffix("").parts
+    package = top if inside[0] == "__init__" else f"{top}.{inside[0]}"
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            for problem, remedy in _made_in(function):
+                if re.search(r"\w{3}", problem):  # and not all of it is filled in
+                    yield package, problem, remedy
+
+
+def _made_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    nodes = list(ast.walk(function))
+    assigned = [node for node in nodes if isinstance(node, ast.Assign)]
+    known = {target.id: one.value for one in assigned for target in one.targets if isinstance(target, ast.Name)}
+    for node in nodes:
         if isinstance(node, ast.Call) and node.args and _called(node.func) in ("UserError", "error"):
             remedies = [word.value for word in node.keywords if word.arg == "remedy"]
             if _called(node.func) == "error":  # as of ``Origin``: the remedy is the second
                 remedies += node.args[1:2]
-            problem, remedy = _text(node.args[0]), _text(remedies[0]) if remedies else "…"
-            if re.search(r"\w{3}", problem):
-                yield package, problem, remedy.removeprefix("…") and remedy
+            remedy = _text(remedies[0], known) if remedies else ""
+            yield _text(node.args[0], known), "" if remedy == "…" else remedy
 
 
 def _called(function: ast.expr) -> str:
     return getattr(function, "id", getattr(function, "attr", ""))
 
 
-def _text(node: ast.expr) -> str:
-    """What a message says, with an ellipsis for what is filled in."""
+def _text(node: ast.expr, known: Mapping[str, ast.expr]) -> str:
+    """What a message says, with an ellipsis for what is filled in; ``known`` are the variables of its function."""
     if isinstance(node, ast.JoinedStr):
-        return re.sub("(… ?)+", "… ", "".join(map(_text, node.values))).strip()
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+        whole = "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return re.sub(r"…[… ]*…", "…", whole)
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.Name) and isinstance(known.get(node.id), ast.JoinedStr | ast.Constant | ast.BoolOp):
+        return _text(known[node.id], known)
+    if isinstance(node, ast.BoolOp):  # such as ``suggest(...) or "..."``
+        return _text(node.values[-1], known)
+    return "…"
 
 
 def _docstring(entry: Entry) -> str:

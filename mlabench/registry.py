@@ -63,6 +63,7 @@ class About(BaseModel):
     encodes_per_sample: bool = True
     reads: tuple[str, ...] = ("features",)
     twin_of: str = ""
+    samples_of: str = ""
     #: The first line of its docstring.
     summary: str
     #: The JSON schema of its ``Config``, and the options that have a default.

@@ -16,7 +16,7 @@ from docs.assembly import Site, section
 from mlabench import registry
 from mlabench.errors import UserError
 from mlabench.suite import find_suite
-from tests.command_line import ROOT
+from tests.command_line import ROOT, invoke
 
 EMPTY = dict.fromkeys(MAKERS, lambda _: "")
 
@@ -92,8 +92,25 @@ def test_messages_are_those_that_are_raised():
     shown = generated.messages()
     with pytest.raises(UserError) as caught:
         find_suite("nothing_like_it")
-    assert f"| {caught.value.problem.replace(repr('nothing_like_it'), '…').removesuffix('.')} . | " in shown
-    assert "`mlabench.suite`" in shown
+    problem = caught.value.problem.replace(repr("nothing_like_it"), "…")
+    assert "## `mlabench.suite`\n\n| Message | What to do |\n| --- | --- |\n" in shown
+    assert f"| {problem} | {caught.value.remedy} |" in shown
+
+
+COMMANDS = [
+    line
+    for page in sorted((ROOT / "docs" / "pages").glob("*.md"))
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("mlabench ") and line != "mlabench report"  # which needs results
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_understood(command: str, tmp_path: Path):
+    words = command.split()[1:]
+    done = invoke(*(["plan", *words[1:]] if words[0] == "run" else words), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_published_tables_name_the_suite_that_measures_the_same():

@@ -105,6 +105,7 @@ def test_what_is_remembered_is_what_the_class_says(kind: Kind, name: str) -> Non
     assert about.encodes_per_sample == getattr(imported, "encodes_per_sample", True)
     assert about.reads == getattr(imported, "reads", ("features",))
     assert about.twin_of == getattr(imported, "twin_of", "")
+    assert about.samples_of == getattr(imported, "samples_of", "")
     assert about.summary == inspect.cleandoc(imported.__doc__).splitlines()[0]
     assert entry.path == Path(inspect.getfile(imported))
     assert entry.config is imported.Config

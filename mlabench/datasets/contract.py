@@ -209,6 +209,8 @@ class Dataset(ABC):
     source: ClassVar[str] = ""
     #: The published dataset this one stands in for, if any; tables say so.
     twin_of: ClassVar[str] = ""
+    #: Another dataset that has the same samples, if any; means over datasets count the two as one.
+    samples_of: ClassVar[str] = ""
     #: Encoders and training that suit these data, as a suite would write them. ``--dataset`` puts them in place
     #: of a suite's own, which were meant for other data.
     defaults: ClassVar[Mapping[str, Any]] = {}

@@ -284,6 +284,8 @@ class Answer:
         half: The row of the grid, a key of :data:`TOPICS`.
         dataset: The column of the grid.
         about: The dataset in words: what it stands in for, if it does.
+        samples: The dataset whose samples these are, which has another name where two have the same.
+        encoders: How the encoders learn: frozen, from scratch, ...
         suites: The suites whose trials it rests on.
         method: The label of the method in question.
         claim: What the paper claims.
@@ -309,6 +311,8 @@ class Answer:
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     caveats: tuple[str, ...] = ()
+    samples: str = ""
+    encoders: str = ""
 
     @property
     def topic(self) -> Topic:

@@ -16,7 +16,7 @@ from mlabench import __version__
 from mlabench.errors import cannot_write
 from mlabench.reporting import files, terminal
 from mlabench.reporting.all_suites import AllSuites, rank_all
-from mlabench.reporting.answer import TOPICS, Answer
+from mlabench.reporting.answer import Answer
 from mlabench.reporting.charts import styles
 from mlabench.reporting.published import Number, load_published
 from mlabench.reporting.suite_report import SuiteReport, report_suite
@@ -67,7 +67,7 @@ def build_report(
         console.print(Text(f"Nothing to report: no suite has run into {store.root}."))
         return Report(out, (), (), None)
     suites, answers = _reports(store, plans, out, include_limited=include_limited, published=numbers)
-    together = rank_all(suites, out / "all_suites")
+    together = rank_all(suites)
     with _writing(out):
         page = _write(store, suites, answers, together, out)
     if full:
@@ -115,20 +115,23 @@ def _write(
     store: Store, suites: Sequence[SuiteReport], answers: Sequence[Answer], together: AllSuites | None, out: Path
 ) -> Path:
     """All files; the page about all suites is returned."""
-    from mlabench.reporting.page import TOGETHER, PageContent, render_page
-    from mlabench.reporting.questions import over_datasets
+    from mlabench.reporting.over_datasets import laziness_by_encoders, means
+    from mlabench.reporting.page import BY_ENCODERS, TOGETHER, PageContent, render_page
 
+    pooled, beside = means(answers), laziness_by_encoders(answers)
     files.write_answers(answers, out / "answers")
     for suite in suites:
         files.write_suite(suite, [one for one in answers if suite.name in one.suites])
-    if together:
-        files.write_tables({table.name: table for table in together.tables}, together.folder)
+    folder = out / "all_suites"
+    shared = (*pooled, *([beside.table] if beside else ()), *(together.tables if together else ()))
+    files.write_tables({table.name: table for table in shared}, folder)
     owners = [(one.name, out / "answers", f"{one.name}_", one.charts) for one in answers]
-    owners += [(TOGETHER, together.folder, "", together.charts)] if together else []
+    owners += [(BY_ENCODERS, folder, "", (beside.chart,))] if beside else []
+    owners += [(TOGETHER, folder, "", together.charts)] if together else []
     owners += [(suite.name, suite.folder, "", suite.charts) for suite in suites]
     figures = [
-        (owner, chart, folder / "figures" / formats.file_name(f"{prefix}{chart.name}"))
-        for owner, folder, prefix, charts in owners
+        (owner, chart, place / "figures" / formats.file_name(f"{prefix}{chart.name}"))
+        for owner, place, prefix, charts in owners
         for chart in charts
     ]
     shown = styles([suite.results.plan for suite in suites], [chart for _, chart, _ in figures])
@@ -141,9 +144,8 @@ def _write(
         answers=tuple(answers),
         suites=tuple(suites),
         together=together,
-        pooled=tuple(
-            f"{TOPICS[half].question} {TOPICS[half].name}. {found}" for half, found in over_datasets(answers).items()
-        ),
+        means=tuple(pooled),
+        by_encoders=beside,
         commands=tuple(dict.fromkeys([*(_command(suite.results.plan) for suite in suites), "mlabench report"])),
         records=quote(Path(os.path.relpath(store.trials, out)).as_posix()),
         drawings={place: svg for place, svg in drawings.items() if place not in elsewhere},

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 
 from mlabench.reporting.answer import TOPICS, Answer, Topic
 from mlabench.reporting.table import Cell, Row, Table, unranked
-from mlabench.reporting.wording import listed
+from mlabench.reporting.wording import LEARNING, listed
 from mlabench.statistics import Verdict
 from mlabench.words import counted
 
@@ -41,9 +41,25 @@ def grid(answers: Sequence[Answer]) -> list[GridRow]:
     return rows
 
 
+def by_encoders(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    """The answers by how encoders learn, in the order of :data:`LEARNING`."""
+    kinds = dict.fromkeys([*LEARNING, *(one.encoders for one in answers)])
+    groups = {kind: [one for one in answers if one.encoders == kind] for kind in kinds}
+    return {kind: own for kind, own in groups.items() if own}
+
+
 def datasets(answers: Sequence[Answer]) -> list[str]:
-    """The datasets that something was asked on."""
-    return list(dict.fromkeys(one.dataset for one in answers))
+    """The datasets that something was asked on, by how encoders learn there."""
+    return list(dict.fromkeys(one.dataset for own in by_encoders(answers).values() for one in own))
+
+
+def column_groups(answers: Sequence[Answer]) -> list[tuple[str, int]]:
+    """What stands above the columns of the grid: how encoders learn, and on how many datasets; nothing if all alike."""
+    groups = [
+        (LEARNING.get(encoders, encoders), len({one.dataset for one in own}))
+        for encoders, own in by_encoders(answers).items()
+    ]
+    return groups if len(groups) > 1 else []
 
 
 def verdict_table(answers: Sequence[Answer]) -> Table:

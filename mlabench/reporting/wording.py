@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pandas as pd
 
@@ -17,6 +18,9 @@ DEFINITIONS = (
     "Unimodal accuracy is computed over the samples where that modality is present; "
     "multimodal accuracy over all test samples."
 )
+
+#: How encoders may learn, and what is said of a group of them.
+LEARNING = {"frozen": "Frozen encoders", "fine-tuned": "Fine-tuned encoders", "from scratch": "Encoders from scratch"}
 
 _SELECTIONS = {
     "best_val": "The epoch was selected on the validation split (best_val).",
@@ -64,6 +68,16 @@ def dataset_sentence(plan: Plan) -> str:
         for name in _names(plan)
     ]
     return f"Dataset: {'; '.join(described) or 'none'}."
+
+
+def encoders(plan: Plan) -> str:
+    """How the plan's encoders learn: one of :data:`LEARNING`, or several where modalities differ."""
+    used = {
+        (one.name, bool(one.options.get("frozen")), bool(one.options.get("pretrained")))
+        for cell in plan.cells
+        for one in cell.trial.encoders.values()
+    }
+    return " and ".join(sorted({_learning(*one) for one in used}))
 
 
 def samples(scores: pd.DataFrame) -> str:
@@ -186,9 +200,24 @@ def _names(plan: Plan) -> Iterable[str]:
     return dict.fromkeys(cell.trial.dataset.name for cell in plan.cells)
 
 
+def _learning(encoder: str, frozen: bool, pretrained: bool) -> str:
+    """Features were made by networks that stay as they are, so what reads them counts as frozen."""
+    with suppress(UserError):  # of a package that is not installed here
+        frozen = frozen or registry.get("encoders", encoder).about.reads == ("features",)
+    return "frozen" if frozen else "fine-tuned" if pretrained else "from scratch"
+
+
 def twin_of(name: str) -> str:
     """The dataset that this one stands in for; empty if it stands for itself."""
     try:
         return registry.get("datasets", name).about.twin_of
     except UserError:  # of a package that is not installed here
         return ""
+
+
+def counted_as(name: str) -> str:
+    """The dataset whose samples these are: of several with the same samples, means count one."""
+    try:
+        return registry.get("datasets", name).about.samples_of or name
+    except UserError:  # of a package that is not installed here
+        return name

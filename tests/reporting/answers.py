@@ -13,7 +13,8 @@ import pandas as pd
 from mlabench.missing import Missing
 from mlabench.reporting.answer import RULES, Answer, Contrast, Family, Half
 from mlabench.reporting.charts import Chart
-from mlabench.reporting.page import PageContent
+from mlabench.reporting.over_datasets import SideBySide
+from mlabench.reporting.page import BY_ENCODERS, PageContent
 from mlabench.reporting.results import Results
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Column, Row, Table
@@ -163,14 +164,20 @@ def page(*, text: str = "") -> PageContent:
         caveats=(f"Dataset: stamps. {text}",),
         environment=("mlabench: 0.1.0", f"platform: Linux {text}"),
     )
+    beside = SideBySide((f"Frozen: Concat leaves 2 of 9 lazy. {text}",), table(labels, "lazy"), row_chart(labels))
     drawings = {(one.name, chart.name): svg(chart, chart.name) for one in shown for chart in one.charts}
     return PageContent(
         title=f"mlabench: synthetic {text}".strip(),
         version="0.1.0",
         answers=tuple(shown),
         suites=(suite,),
-        pooled=(f"Q2 Missing modalities: over 2 datasets +0.4 points [−1.1, 1.9]. {text}",),
+        means=(table(labels, "means_frozen"),),
+        by_encoders=beside,
         commands=(f"mlabench run suites/synthetic.yaml {text}", "mlabench report"),
         records="../trials",
-        drawings={**drawings, (suite.name, own.name): svg(own, own.name)},
+        drawings={
+            **drawings,
+            (suite.name, own.name): svg(own, own.name),
+            (BY_ENCODERS, beside.chart.name): svg(beside.chart, "by_encoders"),
+        },
     )

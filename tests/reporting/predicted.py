@@ -53,6 +53,7 @@ def sweep(
     name: str = "predicted",
     margin: float = 2.0,
     dataset: str = "stamps",
+    encoders: Mapping[str, Component] | None = None,
 ) -> Plan:
     """Writes the records and predictions of a suite.
 
@@ -72,10 +73,12 @@ def sweep(
         name: Of the suite.
         margin: Of the suite.
         dataset: What its dataset is called.
+        encoders: Other ones than those of :func:`synthetic.trial`.
     """
     cells = []
     for place, (label, skill) in enumerate(skills.items()):
-        changes = {"method": methods[label]} if methods and label in methods else {}
+        changes: dict[str, Any] = {"method": methods[label]} if methods and label in methods else {}
+        changes |= {"encoders": dict(encoders)} if encoders else {}
         for rate, seed, fold in product(rates, seeds, range(folds or 1)):
             tests = {test.key: test for test in (Missing.at("balanced", rate), *extra_tests)}
             own = trial(label, seed, rate, fold=Fold(count=folds, name=str(fold + 1)) if folds else None, **changes)

@@ -65,7 +65,7 @@ def test_what_is_not_shared_is_left_out_and_named(store: Store) -> None:
     assert found.page is not None
     page = found.page.read_text(encoding="utf-8")
     assert "Methods left out, which have not all their runs on each of these: Late fusion, QMF, MMIN." in page
-    assert "Suites left out, which rank fewer methods on the same dataset: short." in page
+    assert "Suites left out, which rank fewer methods on the same samples: short." in page
 
 
 def test_there_are_no_standings_over_one_dataset_or_one_method(store: Store) -> None:

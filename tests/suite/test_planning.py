@@ -14,12 +14,15 @@ import pytest
 
 from mlabench import registry
 from mlabench.datasets import Data, Split, Task
+from mlabench.datasets.embedded.stamps.raw_dataset import RawStamps
+from mlabench.datasets.published.grid import WORDS
 from mlabench.errors import UserError
 from mlabench.suite import Overrides, Suite, load_suite, members
 from mlabench.suite import expansion as planning
 from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
 from mlabench.trial import Fold
+from tests.datasets.embedded import stamps_tree
 from tests.datasets.published import grid_tree
 from tests.suite.fakes import MASK, Speech
 
@@ -309,19 +312,29 @@ def test_ids_depend_on_everything_that_decides_the_result(load: Callable[..., Su
 def one_talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``grid_small`` divides into folds: the clips of a talker, by name only, and their alignments."""
     folder = tmp_path_factory.mktemp("grid")
-    for command, digit in product("blps", "z123456789"):
-        for colour in "bgrw":
-            name = f"{command}{colour}aa{digit}n"
-            alignment = grid_tree.write_alignment(folder / f"alignments/s1/{name}.align", name)
-            (folder / "s1").mkdir(exist_ok=True)
-            (folder / f"s1/{name}.mpg").write_bytes(alignment.read_bytes())
+    (folder / "s1").mkdir()
+    for colour, letter, digit in product("bgrw", WORDS["letter"], "1234"):
+        name = f"b{colour}a{letter}{digit}n"
+        alignment = grid_tree.write_alignment(folder / f"alignments/s1/{name}.align", name)
+        (folder / f"s1/{name}.mpg").write_bytes(alignment.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def some_stamps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``stamps_raw`` divides into folds."""
+    folder = tmp_path_factory.mktemp("stamps")
+    for (place, label), number in product(enumerate(RawStamps.classes), range(10)):
+        colour = (place, number, 1, 255)
+        stamps_tree.add_stamp(folder, f"{label}/{label}{number}", f"{label} {number}", {"fr": label}, colour=colour)
     return folder
 
 
 @pytest.fixture
-def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path) -> None:
+def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path, some_stamps: Path) -> None:
     """As if all data and all weights lay where the suites look for them."""
     monkeypatch.setenv("GRID", str(one_talker))
+    monkeypatch.setenv("TUXPAINT_STAMPS", str(some_stamps))
     for entry in registry.entries("datasets").values():
         monkeypatch.setattr(entry.load(), "fingerprint", lambda self: "f")
     monkeypatch.setattr(planning, "content_hash", lambda path: "0123456789ab")
@@ -337,7 +350,7 @@ TRIALS = {
     "stamps_leaderboard_tuned": 36 * 2 * 10,
     "stamps_sensitivity": 6 * 5,
     "mla_fidelity": 24 * 2 * 10,
-    "stamps_raw": 3,
+    "stamps_raw": 6 * 10,
     "stamps_modality_missing": 2 * 7 * 10,
     "stamps_gap": 4 * 10,
     "clipart": 6 * 10,
@@ -468,7 +481,7 @@ def test_a_suite_moved_to_its_stand_in_has_the_trials_of_the_stand_ins_own(name:
     assert moved.name == ("stamps_missing" if name == "stamps_missing" else "iemocap_missing.stamps")
 
 
-def test_planning_does_not_import_torch(one_talker: Path) -> None:
+def test_planning_does_not_import_torch(one_talker: Path, some_stamps: Path) -> None:
     program = """
 import sys
 from pathlib import Path
@@ -485,6 +498,6 @@ for path in Path(sys.argv[1]).glob("*.yaml"):
 json_schema()
 """
     check = 'assert not {"torch", "PIL", "av", "soundfile", "cv2", "transformers"} & set(sys.modules)'
-    environment = {**os.environ, "GRID": str(one_talker)}
+    environment = {**os.environ, "GRID": str(one_talker), "TUXPAINT_STAMPS": str(some_stamps)}
     for code in (program, program + check):  # the first fills the registry's cache
         subprocess.run([sys.executable, "-c", code, str(SUITES)], check=True, timeout=60, env=environment)

@@ -4,6 +4,13 @@ They are Jinja templates; those of HTML escape every text. The report and the co
 :func:`render_page`, :func:`render_markdown` and :func:`render_comparison`.
 """
 
-from mlabench.reporting.page.render import TOGETHER, PageContent, render_comparison, render_markdown, render_page
+from mlabench.reporting.page.render import (
+    BY_ENCODERS,
+    TOGETHER,
+    PageContent,
+    render_comparison,
+    render_markdown,
+    render_page,
+)
 
-__all__ = ["TOGETHER", "PageContent", "render_comparison", "render_markdown", "render_page"]
+__all__ = ["BY_ENCODERS", "TOGETHER", "PageContent", "render_comparison", "render_markdown", "render_page"]

@@ -19,15 +19,17 @@ from mlabench.reporting import wording
 from mlabench.reporting.all_suites import AllSuites
 from mlabench.reporting.answer import Answer, FamilyVerdict
 from mlabench.reporting.notes import lost_trials
+from mlabench.reporting.over_datasets import SideBySide
 from mlabench.reporting.suite_report import SuiteReport
 from mlabench.reporting.table import Cell, Row, Table
 from mlabench.reporting.tables import formats
-from mlabench.reporting.verdicts import datasets, grid, lead, verdict_table
+from mlabench.reporting.verdicts import column_groups, datasets, grid, lead, verdict_table
 from mlabench.statistics import Interval
 from mlabench.words import counted
 
-#: Name of the section about all suites together.
+#: Names of the sections about several suites together.
 TOGETHER = "All suites together"
+BY_ENCODERS = "Laziness from scratch and frozen"
 
 #: What all tables, figures and verdicts share, said once.
 DEFINITIONS = (
@@ -41,6 +43,8 @@ DEFINITIONS = (
     "Bold: the best of its column, or not shown to be worse than it (in pairs, p > 0.05 after Holm's correction). "
     "Cells that lack a run say so and do not compete.",
     "A verdict holds for the dataset named beside it, nothing else. How it follows stands under Rule.",
+    "Frozen encoders are published networks that stay as they are, or the features that these gave; only what is on "
+    "top of them is trained. Encoders from scratch start from random weights.",
 )
 
 #: In a box from 0 to 16: an arrow up, one down, an equals sign, a question mark, arrows up and down.
@@ -65,7 +69,8 @@ class PageContent:
     """What the page about all suites shows.
 
     ``drawings`` are SVG by owner (an answer, a suite or :data:`TOGETHER`) and chart; a suite's chart without one is in
-    the files alone. ``pooled`` says what was found over all datasets, ``records`` is the address of the trials.
+    the files alone. ``means`` are over datasets, ``by_encoders`` sets Q1 from scratch and frozen side by side,
+    ``records`` is the address of the trials.
     """
 
     title: str
@@ -73,7 +78,8 @@ class PageContent:
     answers: tuple[Answer, ...] = ()
     suites: tuple[SuiteReport, ...] = ()
     together: AllSuites | None = None
-    pooled: tuple[str, ...] = ()
+    means: tuple[Table, ...] = ()
+    by_encoders: SideBySide | None = None
     drawings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     records: str = ""
@@ -85,6 +91,7 @@ def render_page(report: PageContent) -> str:
     rows = grid(report.answers)
     contents = [("Verdicts", "main"), ("How to read this page", "reading")]
     contents += [(question, identifier(question)) for question in dict.fromkeys(row.topic.question for row in rows)]
+    contents += [(BY_ENCODERS, identifier(BY_ENCODERS))] if report.by_encoders else []
     contents += [(TOGETHER, identifier(TOGETHER))] if report.together else []
     contents += [("Suites", identifier("suite", suite.name)) for suite in report.suites[:1]]
     contents += [("How this page was made", "commands")] if report.commands else []
@@ -101,6 +108,7 @@ def render_page(report: PageContent) -> str:
         lead=lead(report.answers),
         rows=rows,
         datasets=datasets(report.answers),
+        column_groups=column_groups(report.answers),
         environments=list(made_with.items()),
         lacking=[f"{suite.name}: {sentence}" for suite in report.suites for sentence in suite.shortfalls],
         report=report,
@@ -159,7 +167,8 @@ def environment() -> Environment:
     functions = (asset, bar_places, bar_scale, counted, groups, identifier, link, lost_trials, shared, sort_value)
     found.globals |= {function.__name__: function for function in functions}
     found.globals |= {"file_name": formats.file_name, "markdown_table": formats.markdown}
-    found.globals |= {"points": wording.points, "icons": _ICONS, "questions": QUESTIONS, "TOGETHER": TOGETHER}
+    found.globals |= {"points": wording.points, "icons": _ICONS, "questions": QUESTIONS}
+    found.globals |= {"TOGETHER": TOGETHER, "BY_ENCODERS": BY_ENCODERS}
     return found
 
 

@@ -86,6 +86,8 @@ class Inquiry:
         unit = family.contrasts[0].unit if family.contrasts else "points"
         rule = f"{rule} {RULES[family.rule]} Margin, fixed in the suite: {family.margin:g} {unit}."
         more: dict[str, Any] = {
+            "samples": wording.counted_as(wording.datasets(self.plan)),
+            "encoders": wording.encoders(self.plan),
             "caveats": (*self.caveats, *parts.pop("caveats", ())),
             "charts": tuple(with_facts(chart, self.results) for chart in parts.pop("charts", ())),
             "tables": (*parts.pop("tables", ()), *_checks(family)),
@@ -196,6 +198,9 @@ def inquiries(plans: Sequence[Plan], archive: Archive, *, include_limited: bool 
     That is: of the same data, folds and margin, and with the same options and budget of the methods that they share.
     """
     questions = sorted({question for plan in plans for question in plan.questions})
+    learning: dict[str, set[str]] = {}
+    for plan in (plan for plan in plans if plan.questions):
+        learning.setdefault(wording.datasets(plan), set()).add(wording.encoders(plan))
     for question in questions:
         parts: list[list[Plan]] = []
         for plan in (plan for plan in plans if question in plan.questions and plan.cells):
@@ -208,6 +213,8 @@ def inquiries(plans: Sequence[Plan], archive: Archive, *, include_limited: bool 
         for part in sorted(parts, key=_extent):
             evidence, names = archive.evidence(part, include_limited=include_limited), [plan.name for plan in part]
             column = wording.datasets(evidence.results.plan)
+            if len(learning[column]) > 1:
+                column = f"{column} ({wording.encoders(evidence.results.plan)})"
             column = f"{column} ({', '.join(names)})" if column in columns else column
             columns.add(column)
             if evidence.results.settings:

@@ -36,6 +36,7 @@ class RawStamps(RawDataset):
     config: Config
     source = "Tux Paint stamps (Debian package tuxpaint-stamps-default 2022.06.04-1), GPL-2."
     twin_of = "IEMOCAP"
+    samples_of = "stamps"
     obtain = (
         "Run `apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb DIR` (no root needed)."
     )
