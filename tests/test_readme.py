@@ -1,4 +1,4 @@
-"""What the README says is true: its commands run, its snippets work, its table is the reference's."""
+"""What the README says is true: its commands run, its snippets work, its tables are the reference's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlabench.suite import load_suite
+from mlabench.datasets.sources import source_of
+from mlabench.suite import load_suite, members
 from mlabench.suite.expansion import expand
 from mlabench.testing import CHECKS, Check
 from tests.command_line import ROOT, invoke
@@ -23,7 +24,13 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("mlabench ")]
+def commands(text: str) -> list[str]:
+    return [line for block in blocks("sh", text) for line in block.splitlines() if line.startswith("mlabench ")]
+
+
+#: A block of commands below this mark needs files that must be downloaded first.
+_NEEDS_DATA = re.compile(r"^<!-- needs data -->\n```sh\n.*?^```$", flags=re.MULTILINE | re.DOTALL)
+COMMANDS = commands(_NEEDS_DATA.sub("", README))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,15 @@ def test_every_command_works(command: str, workplace: Path):
     done = invoke(*arguments, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_commands_that_need_data_fetch_what_the_suite_reads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MVSA", raising=False)
+    get, run, report = commands("".join(_NEEDS_DATA.findall(README)))
+    source = source_of(get.removeprefix("mlabench data get "))
+    for member in members(ROOT / run.removeprefix("mlabench run ")):
+        assert load_suite(member).dataset.location == {"root": str(source.folder)}
+    assert report == "mlabench report"
 
 
 def test_the_first_command_runs_a_suite_and_a_report():
@@ -85,11 +101,18 @@ def test_the_method_is_a_method(check: Check, method: Path):
     check(method)
 
 
-def test_the_table_is_the_reference():
-    shown = README.split("<!-- table: main -->\n")[1].split("<!-- end -->")[0].strip()
-    table = (REFERENCE / "report" / "stamps" / "tables" / "main.md").read_text(encoding="utf-8")
+TABLES = re.findall(r"^<!-- table: (\w+)/(\w+) -->\n(.*?)^<!-- end -->$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("suite", "name", "shown"), TABLES, ids=[suite for suite, _, _ in TABLES])
+def test_the_table_is_the_reference(suite: str, name: str, shown: str):
+    table = (REFERENCE / "report" / suite / "tables" / f"{name}.md").read_text(encoding="utf-8")
     rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert shown == "\n".join(rows)
+    assert shown.strip() == "\n".join(rows)
+
+
+def test_the_first_table_is_of_a_dataset_of_the_paper():
+    assert [suite for suite, _, _ in TABLES] == ["mvsa_frozen_complete", "stamps"]
 
 
 PAGES = sorted(

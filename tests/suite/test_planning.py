@@ -23,7 +23,7 @@ from mlabench.suite.expansion import expand
 from mlabench.suite.plan import Plan
 from mlabench.trial import Fold
 from tests.datasets.embedded import stamps_tree
-from tests.datasets.published import grid_tree
+from tests.datasets.published import grid_tree, mvsa_tree
 from tests.suite.fakes import MASK, Speech
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -330,17 +330,26 @@ def some_stamps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def tweets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``mvsa_frozen*`` divide into folds, with the lists whose tweets they are."""
+    folder = mvsa_tree.make_tree(tmp_path_factory.mktemp("mvsa"))
+    mvsa_tree.write_mla_lists(folder)
+    return folder
+
+
 @pytest.fixture
-def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path, some_stamps: Path) -> None:
+def everything_there(monkeypatch: pytest.MonkeyPatch, one_talker: Path, some_stamps: Path, tweets: Path) -> None:
     """As if all data and all weights lay where the suites look for them."""
     monkeypatch.setenv("GRID", str(one_talker))
     monkeypatch.setenv("TUXPAINT_STAMPS", str(some_stamps))
+    monkeypatch.setenv("MVSA", str(tweets))
     for entry in registry.entries("datasets").values():
         monkeypatch.setattr(entry.load(), "fingerprint", lambda self: "f")
     monkeypatch.setattr(planning, "content_hash", lambda path: "0123456789ab")
 
 
-#: Number of trials of each suite; on stamps, clipart and openmoji, two deals of five folds.
+#: Number of trials of each suite; on stamps, clipart, openmoji and MVSA's frozen features, two deals of five folds.
 TRIALS = {
     "stamps": 6 * 10,
     "stamps_missing": 6 * 3 * 10,
@@ -371,9 +380,12 @@ TRIALS = {
     "mvsa": 11 * 3,
     "grid": 11 * 3,
     "grid_small": 6 * 5,
-    "mvsa_frozen_complete": 6 * 5,
-    "mvsa_frozen_missing": 6 * 3 * 5,
-    "mvsa_frozen_ablation": 4 * 2 * 5,
+    "mvsa_frozen_complete": 6 * 10,
+    "mvsa_frozen_missing": 6 * 3 * 10,
+    "mvsa_frozen_ablation": 4 * 2 * 10,
+    "mvsa_frozen_list": 6 * 3 * 5,
+    "mvsa_frozen_list_ablation": 4 * 2 * 5,
+    "mvsa_finetune": 2,
     "iemocap": 8 * 3,
     "iemocap_missing": 8 * 9 * 3,
     "ablation_cremad": 4 * 3,
@@ -391,6 +403,9 @@ UNASKED = {
     "stamps_leaderboard_tuned",
     "stamps_sensitivity",
     "clipart_leaderboard",
+    "mvsa_frozen_list",
+    "mvsa_frozen_list_ablation",
+    "mvsa_finetune",
     "verify_balance",
     "verify_missing",
 }
@@ -421,12 +436,12 @@ def test_the_paper_is_every_suite_on_its_data_once() -> None:
     assert {path.stem for path in paper} == {
         name
         for name in TRIALS.keys() - UNASKED
-        if not name.startswith(("stamps", "clipart", "openmoji", "grid", "mvsa_frozen"))
+        if not name.startswith(("stamps", "clipart", "openmoji", "grid", "mvsa_f"))
     }
 
 
 #: One optimiser was chosen for all methods.
-UNDER_ADAM = ("stamps", "clipart", "openmoji", "grid_small", "mvsa_frozen", "reference", "verify")
+UNDER_ADAM = ("stamps", "clipart", "openmoji", "grid_small", "mvsa_f", "reference", "verify")
 
 
 @pytest.mark.parametrize("name", [name for name in TRIALS if "ablation" in name or not name.startswith(UNDER_ADAM)])
@@ -498,6 +513,7 @@ for path in Path(sys.argv[1]).glob("*.yaml"):
 json_schema()
 """
     check = 'assert not {"torch", "PIL", "av", "soundfile", "cv2", "transformers"} & set(sys.modules)'
-    environment = {**os.environ, "GRID": str(one_talker), "TUXPAINT_STAMPS": str(some_stamps)}
+    places = {"GRID": one_talker, "TUXPAINT_STAMPS": some_stamps, "MVSA": tweets}
+    environment = os.environ | {name: str(place) for name, place in places.items()}
     for code in (program, program + check):  # the first fills the registry's cache
         subprocess.run([sys.executable, "-c", code, str(SUITES)], check=True, timeout=60, env=environment)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ from mlabench.datasets.published.text_image import (
     subfolders,
 )
 from mlabench.errors import UserError
-from mlabench.media import decode_text
+from mlabench.media import Text, decode_text
 
 #: Share of the published training data kept for validation: 5,000 of 67,971, as in QMF's lists.
 VALIDATION_SHARE = 5_000 / 67_971
@@ -151,7 +151,8 @@ class Food101(TextImageDataset):
         return titles, skipped
 
     def _notes(self, samples: Sequence[RawSample]) -> list[str]:
-        named = [sample.label.replace("_", " ") in sample.group for sample in samples]
+        titles = (cast(Text, sample.items["text"]).value.casefold() for sample in samples)
+        named = [sample.label.replace("_", " ") in title for sample, title in zip(samples, titles, strict=True)]
         notes = [
             f"The title names the class in {sum(named) / max(len(named), 1):.0%} of the samples.",
             "Texts are page titles; MMBT reads the full text of the pages, so its accuracies do not compare.",

@@ -1,5 +1,6 @@
 """MVSA-Single, from its archive's layout to listed samples."""
 
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -102,6 +103,12 @@ def test_tweets_of_the_same_text_are_in_one_split(tree: Path) -> None:
     groups = {split: set(getattr(data, split).groups) for split in ("train", "validation", "test")}
     assert len(groups["train"] | groups["validation"] | groups["test"]) == 33
     assert not groups["train"] & groups["validation"] | groups["test"] & (groups["train"] | groups["validation"])
+
+
+def test_the_names_of_groups_show_no_text(official: Path) -> None:
+    """Records name them, and tweets must not be passed on."""
+    for sample in listing(official).samples:
+        assert re.fullmatch("[0-9a-f]{16}", sample.group)
 
 
 def test_load_gives_the_modalities_in_the_papers_order(official: Path) -> None:
