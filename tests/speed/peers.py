@@ -229,6 +229,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="32", help="Of ours; the released code has float32 only.")
     options = parser.parse_args()
+    if options.clips < 36:
+        parser.error("fewer than 36 clips leave none for validation")
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
