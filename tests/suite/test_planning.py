@@ -496,7 +496,7 @@ def test_a_suite_moved_to_its_stand_in_has_the_trials_of_the_stand_ins_own(name:
     assert moved.name == ("stamps_missing" if name == "stamps_missing" else "iemocap_missing.stamps")
 
 
-def test_planning_does_not_import_torch(one_talker: Path, some_stamps: Path) -> None:
+def test_planning_does_not_import_torch(one_talker: Path, some_stamps: Path, tweets: Path) -> None:
     program = """
 import sys
 from pathlib import Path
