@@ -87,7 +87,9 @@ def write_suite(document: Mapping[str, Any], out: Path) -> None:
     """Writes the suite; an older file of the same name is replaced."""
     plain = json.loads(json.dumps(document))  # so that equal parts are not written as anchors and aliases
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+    has_schema = (out.parent / "suite.schema.json").is_file()  # by which editors complete and check what is edited
+    editors = "# yaml-language-server: $schema=suite.schema.json\n" if has_schema else ""
     try:
-        write_atomically(out, f"# Written by `mlabench tune`.\n{text}".encode())
+        write_atomically(out, f"{editors}# Written by `mlabench tune`.\n{text}".encode())
     except OSError as error:
         raise cannot_write("the tuned suite", out, error) from error

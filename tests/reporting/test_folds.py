@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from scipy.stats import t
 
 from mlabench.missing import Missing
 from mlabench.reporting.evidence import Archive, Evidence
-from mlabench.reporting.questions import answers, over_datasets
+from mlabench.reporting.questions import answers
 from mlabench.reporting.results import MULTIMODAL, load
 from mlabench.statistics import Outcomes, compare
 from mlabench.store import Store
@@ -123,17 +122,3 @@ def test_the_checks_beside_a_comparison(store: Store) -> None:
     assert likely is not None
     assert (interval.estimate, interval.half_width) == pytest.approx((differences.mean(), half))
     assert likely.estimate == pytest.approx(100 * ((differences > 0) + 0.5 * (differences == 0)).mean())
-
-
-def test_over_datasets_there_is_one_line_for_each_question(store: Store) -> None:
-    plan = made(store)
-    (own, *_) = [one for one in answers([plan], Archive(store)) if one.half == "accuracy"]
-    assert over_datasets([own]) == {}
-    other = replace(own, dataset="clipart")
-    told = over_datasets([own, other, replace(own, dataset="stamps (more)")])
-    effect = own.effect
-    assert effect is not None
-    # Equal effects have no heterogeneity: the error of their mean falls by the root of 2; t has 1 degree of freedom.
-    half = t.ppf(0.975, 1) / 1.96 * effect.half_width / np.sqrt(2)
-    expected = f"fused accuracy of MLA minus Concat +3.0 points [{3 - half:.1f}, {3 + half:.1f}]".replace("-", "−")
-    assert told == {"accuracy": f"Over clipart and stamps (random-effects means): {expected}."}
