@@ -71,6 +71,14 @@ def test_it_is_short_where_it_can_be(made: tuple[Suite, list[TuningResult]], tmp
     assert "&" not in (tmp_path / "long.yaml").read_text()
 
 
+def test_editors_find_the_schema_where_there_is_one(tmp_path: Path):
+    result.write_suite({"methods": ["concat"]}, tmp_path / "alone.yaml")
+    (tmp_path / "suite.schema.json").write_text("{}")
+    result.write_suite({"methods": ["concat"]}, tmp_path / "beside.yaml")
+    alone, beside = ((tmp_path / name).read_text() for name in ("alone.yaml", "beside.yaml"))
+    assert beside == f"# yaml-language-server: $schema=suite.schema.json\n{alone}"
+
+
 def planned(tmp_path: Path, **overrides: Any) -> Plan:
     return expand(load_suite(tmp_path / "short.yaml", Overrides(**overrides)))
 
