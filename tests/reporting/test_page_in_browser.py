@@ -52,7 +52,7 @@ def test_all_charts_are_there_at_once(tab: Page, report: Path) -> None:
     tab.open(report)
     assert time.perf_counter() - start < 10
     drawings = "[...document.querySelectorAll('.drawing svg')].map((one) => one.getBoundingClientRect())"
-    assert tab.evaluate(f"{drawings}.length") == 8
+    assert tab.evaluate(f"{drawings}.length") == 9
     assert tab.evaluate(f"{drawings}.every((box) => box.width > 700 && box.height > 150)")
     # Nothing is cut off: all that is drawn lies within its figure.
     outside = """[...document.querySelectorAll('.drawing svg')].flatMap((svg) => {
@@ -176,7 +176,7 @@ def test_print_is_on_white_and_without_navigation(tab: Page, report: Path) -> No
     tab.open(report, scheme="dark")
     tab.emulate(scheme="dark", media="print")
     shown = "[...document.querySelectorAll('{}')].filter((one) => one.checkVisibility()).length"
-    assert tab.evaluate(shown.format(".drawing svg")) == 6  # the others are unfolded just before it is printed
+    assert tab.evaluate(shown.format(".drawing svg")) == 7  # the others are unfolded just before it is printed
     assert tab.evaluate(shown.format("nav")) == 0
     assert tab.evaluate("getComputedStyle(document.querySelector('.drawing path')).fill") == "rgb(255, 255, 255)"
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

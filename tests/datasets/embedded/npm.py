@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,8 @@ def unpacked_from_npm(cache: pytest.Cache, package: str) -> Path:
         )
         if done.returncode:
             pytest.skip(f"{package} {version} cannot be had from npm here: {done.stderr}")
-        with tarfile.open(root / f"{package}-{version}.tgz") as archive:
-            archive.extractall(root / "work", filter="data")
+        (root / "work").mkdir(exist_ok=True)
+        # Not tarfile, which has no safe way to unpack before Python 3.11.4.
+        subprocess.run(["tar", "-xzf", f"{package}-{version}.tgz", "-C", "work"], cwd=root, check=True)
         (root / "work").rename(folder)
     return folder
