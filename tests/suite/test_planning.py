@@ -392,8 +392,8 @@ TRIALS = {
     "ablation_kinetics_sounds": 4 * 3,
     "ablation_food101": 4 * 3,
     "ablation_mvsa": 4 * 3,
-    "verify_balance": 16 * 5,
-    "verify_missing": 8 * 5,
+    "verify_balance": 16 * 10,
+    "verify_missing": 8 * 10,
 }
 
 #: Suites about something else than the paper's questions.
