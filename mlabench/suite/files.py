@@ -33,7 +33,7 @@ def suites_by_name(folder: Path = HERE) -> dict[str, Path]:
 
 
 def named_suite(name: str | Path, folder: Path = HERE) -> Path | None:
-    """The file of the suite with this name; None if there is none, or it is no name but a path."""
+    """The file of the suite with this name; None for a path, and for a name that no suite has."""
     path = Path(name)
     if len(path.parts) != 1 or path.suffix in _ENDINGS:
         return None
