@@ -77,7 +77,7 @@ def test_suites_are_known_by_name(tmp_path: Path, small_results: Path):
     assert Path(rows["verify"]["file"]) == ROOT / "suites" / "verify.yaml"
     shown = invoke("show", "verify_missing", "--json", cwd=tmp_path)
     assert "verify_balance.yaml:" in shown.stdout, shown.stderr
-    assert "verify_missing.yaml: valid, 40 trials\n" in invoke("validate", "verify_missing", cwd=tmp_path).stdout
+    assert "verify_missing.yaml: valid, 80 trials\n" in invoke("validate", "verify_missing", cwd=tmp_path).stdout
     (tmp_path / "stamps").symlink_to(small_results)
     there = invoke("report", "stamps", "--out", tmp_path / "out", cwd=tmp_path)
     assert there.returncode == 0, there.stderr
