@@ -18,6 +18,7 @@ from torch import Tensor
 from mlabench.datasets import Split, StoredRows
 from mlabench.method import Batch, Method, Prediction, absent_as_zero
 from mlabench.training.devices.fabric import Fabric
+from mlabench.training.devices.resident import on_device
 
 #: Samples per batch when predicting, and how many input values such a batch holds at most.
 PREDICTION_BATCH, PREDICTION_VALUES = 4096, 2**25
@@ -43,9 +44,9 @@ class Predictable(Protocol):
 class SplitTensors:
     """A split on the device, or on disk where its inputs are decoded pictures, sounds or texts.
 
-    Features live in memory, so a batch of them is an indexing operation; what lies on disk is read while the
-    batch before it is worked on. Inputs of absent modalities are overwritten with zeros. ``present`` is the missing
-    pattern, bool ``[N, M]``; its columns have the order of ``modalities``.
+    Features live on the device, and so does what is stored and fits on a GPU: a batch is an indexing operation. What
+    stays on disk is read while the batch before it is worked on. Inputs of absent modalities are overwritten with
+    zeros. ``present`` is the missing pattern, bool ``[N, M]``; its columns have the order of ``modalities``.
     """
 
     def __init__(
@@ -57,18 +58,24 @@ class SplitTensors:
         self.present = torch.from_numpy(present).to(device)
         self.label = torch.from_numpy(split.labels).to(device)
         self._in_memory: dict[str, Tensor] = {}
+        self._resident: dict[str, _ResidentRows] = {}
         self._on_disk: dict[str, tuple[StoredRows, NDArray[np.bool_]]] = {}
         shapes = []
         for column, modality in enumerate(modalities):
             values, here = split.inputs[modality], present[:, column]
             if isinstance(values, tuple):
                 raise TypeError(f"the inputs of {modality!r} are not decoded")
-            if isinstance(values, StoredRows):
-                self._on_disk[modality] = (values, here)
-                shapes.append(values.array.shape[1:])
-            else:
+            if not isinstance(values, StoredRows):
                 self._in_memory[modality] = torch.from_numpy(_without_absent(values, here)).to(device)
                 shapes.append(values.shape[1:])
+                continue
+            shapes.append(values.array.shape[1:])
+            if (whole := on_device(values.array, device)) is not None:
+                self._resident[modality] = _ResidentRows(
+                    whole, torch.from_numpy(values.rows).to(device), self.present[:, column]
+                )
+            else:
+                self._on_disk[modality] = (values, here)
         self._prediction_batch = prediction_batch(shapes)
 
     def __len__(self) -> int:
@@ -101,6 +108,8 @@ class SplitTensors:
         """The inputs of a modality at the rows ``part``, with zeros where it is not ``here [n, M]``."""
         if modality in self._in_memory:
             values = self._in_memory[modality].index_select(0, part.to(self.device))
+        elif modality in self._resident:
+            values = self._resident[modality].read(part.to(self.device))
         else:
             values = self._read_one(modality, part).to(self.device)
         values[~here[:, self.modalities.index(modality)]] = 0
@@ -121,6 +130,7 @@ class SplitTensors:
         here = _rows_present(self._pattern[order.numpy()], size, self.device)
         for at, read, own in zip(rows, self._read_ahead(parts), here, strict=True):
             inputs = {modality: values.index_select(0, at) for modality, values in self._in_memory.items()}
+            inputs |= {modality: values.read(at) for modality, values in self._resident.items()}
             inputs |= {modality: values.to(self.device, non_blocking=True) for modality, values in read.items()}
             yield Batch.with_rows(inputs, self.present[at], label[at], at, own)
 
@@ -144,6 +154,20 @@ class SplitTensors:
         rows, (values, here) = part.numpy(), self._on_disk[modality]
         own = torch.from_numpy(_without_absent(values.read(rows), here[rows]))
         return own.pin_memory() if self.device.type == "cuda" else own
+
+
+@dataclass(frozen=True)
+class _ResidentRows:
+    """Rows ``[N]`` of an array that lives on the device, ``whole [R, *shape]``, and where they are present ``[N]``."""
+
+    whole: Tensor
+    rows: Tensor
+    here: Tensor
+
+    def read(self, at: Tensor) -> Tensor:
+        """A copy of the rows ``at [n]``, with zeros where they are absent. ``[n, *shape]``"""
+        values = self.whole.index_select(0, self.rows[at])
+        return values.masked_fill_(~self.here[at].view(-1, *[1] * (values.dim() - 1)), 0)
 
 
 class _WhenAsked(Mapping[str, Tensor]):

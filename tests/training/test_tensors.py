@@ -17,6 +17,7 @@ from mlabench.media import Text
 from mlabench.method import Batch, Method, Prediction
 from mlabench.store.cache import open_array
 from mlabench.training import tensors
+from mlabench.training.devices import resident
 from mlabench.training.devices.fabric import make_fabric
 from mlabench.training.tensors import (
     HIDDEN_LABEL,
@@ -57,7 +58,7 @@ def _on_disk(values: NDArray[np.float32], path: Path) -> StoredRows:
     return StoredRows(open_array(path), np.arange(4, -1, -1))
 
 
-@pytest.fixture(params=["memory", "disk", "both"])
+@pytest.fixture(params=["memory", "disk", "both", "resident"])
 def split(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SplitTensors:
     """Two samples per batch when predicting."""
     monkeypatch.setattr(tensors, "PREDICTION_BATCH", 2)
@@ -65,7 +66,9 @@ def split(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     inputs: dict[str, ModalityInputs] = {"audio": AUDIO, "text": TEXT}
     if request.param != "memory":
         inputs["audio"] = _on_disk(AUDIO, tmp_path / "audio.npy")
-    if request.param == "disk":
+    if request.param == "resident":  # as on a GPU
+        monkeypatch.setattr(resident, "free_bytes", lambda device: 2**20)
+    if request.param in ("disk", "resident"):
         inputs["text"] = _on_disk(TEXT, tmp_path / "text.npy")
     return SplitTensors(Split(names, LABELS, inputs, names), TASK.modalities, PRESENT, torch.device("cpu"))
 
