@@ -72,7 +72,7 @@ def run(
         rates: Missing rates in place of the suite's, each in [0, 1).
         dataset: Another dataset, by name.
         limit: Samples per split, for a smoke test; reports leave such trials out.
-        precision: ``"32"`` or ``"bf16-mixed"``.
+        precision: ``"32"``, ``"bf16-mixed"`` or ``"auto"``.
         until_width: Add repeats (seeds) until the 95 % intervals of all contrasts are at most so many points wide to
             either side.
         max_repeats: With that, repeats at most; 10 unless the suite says otherwise.

@@ -39,7 +39,7 @@ __all__ = [
 PROTOCOL_VERSION = 1
 
 Selection = Literal["best_val", "last", "best_test"]
-Precision = Literal["32", "bf16-mixed"]
+Precision = Literal["32", "bf16-mixed", "auto"]
 
 
 class Training(Frozen):
@@ -61,7 +61,11 @@ class Training(Frozen):
         description="Which epoch is kept: the best on the validation split, the last one, or (only to set "
         "beside published tables, flagged wherever it appears) the best on the test split.",
     )
-    precision: Precision = Field(default="32", description="Arithmetic: 32-bit, or bfloat16 where it is safe.")
+    precision: Precision = Field(
+        default="32",
+        description="Arithmetic: 32-bit; bfloat16 where it is safe; or auto, which is bfloat16 for networks that are "
+        "trained on pictures, sounds or texts, if the processor or the GPU has it. The record says which was used.",
+    )
     patience: int | None = Field(
         default=None,
         ge=1,

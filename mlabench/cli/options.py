@@ -70,7 +70,7 @@ OVERRIDES: dict[str, Any] = {
         int | None, typer.Option(min=1, help="Samples per split, for a smoke test; kept out of reports.")
     ],
     "dataset": Annotated[str | None, typer.Option(metavar="NAME", help="Another dataset.")],
-    "precision": Annotated[str | None, typer.Option(metavar="32|bf16-mixed", help="Arithmetic.")],
+    "precision": Annotated[str | None, typer.Option(metavar="32|bf16-mixed|auto", help="Arithmetic.")],
 }
 
 

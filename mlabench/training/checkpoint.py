@@ -69,6 +69,10 @@ class Checkpoints:
     resumed: int = field(default=0, init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
 
+    def of(self, **conditions: Any) -> Checkpoints:
+        """The same of trainings under further conditions, which a snapshot must share."""
+        return replace(self, identity={**self.identity, **conditions})
+
     def is_due(self, epoch: int) -> bool:
         """Whether to take a snapshot after so many epochs of a stage."""
         if not self.writes:

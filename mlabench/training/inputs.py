@@ -13,6 +13,7 @@ import torch
 from mlabench import registry
 from mlabench.datasets import Data, Dataset, ReportProgress, Split, Task, open_dataset, silent, with_fold
 from mlabench.encoders import Encoder
+from mlabench.hyperparameters import BackboneOptions
 from mlabench.media import Medium
 from mlabench.media.preprocessing import Preprocessing
 from mlabench.training.decoded_inputs import decode_inputs, with_splits
@@ -43,6 +44,17 @@ def build_encoders(trial: InputSpec, task: Task) -> dict[str, Encoder]:
         torch.manual_seed(stable_seed(trial.training_seed, "encoder", modality))
         encoders[modality] = encoder(task.shapes[modality], encoder.Config(**component.options))
     return encoders
+
+
+def trains_on_raw(trial: InputSpec) -> bool:
+    """Whether some network is trained on pictures, sounds or texts, not on features, also of a frozen network."""
+    dataset, _ = _load(_key(trial.dataset))
+
+    def is_frozen(component: Component) -> bool:
+        config = registry.get("encoders", component.name).load().Config(**component.options)
+        return isinstance(config, BackboneOptions) and config.frozen
+
+    return any(medium != "features" and not is_frozen(trial.encoders[m]) for m, medium in dataset.media.items())
 
 
 def prepare(trials: Iterable[InputSpec], device: torch.device, workers: int, progress: ReportProgress) -> list[Data]:

@@ -22,14 +22,15 @@ from mlabench.registry import register
 from mlabench.store import MODEL, Arrays, Store, TrialOutcomes
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.cost import Clock, Meter
+from mlabench.training.devices.arithmetic import chosen_precision, use_channels_last
 from mlabench.training.devices.compilation import compile_encoders
 from mlabench.training.devices.data_parallel import share_out
-from mlabench.training.devices.fabric import make_fabric
+from mlabench.training.devices.fabric import make_fabric, training_device
 from mlabench.training.devices.processes import process_group
 from mlabench.training.environment import describe_environment, method_source
 from mlabench.training.evaluation import evaluate_all, evaluate_under
 from mlabench.training.frozen_features import drop_frozen_networks
-from mlabench.training.inputs import build_encoders, load_data
+from mlabench.training.inputs import build_encoders, load_data, trains_on_raw
 from mlabench.training.job import Job, RunOptions
 from mlabench.training.loggers import sending_curves
 from mlabench.training.loop import Observers, TrainingRun, stable_seed
@@ -127,7 +128,11 @@ class _Process:
     modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.fabric = make_fabric(self.options.device, self.trial.training.precision, self.options.devices_per_trial)
+        with self.clock.phase("data"):
+            from_raw = trains_on_raw(self.trial)
+        device = training_device(self.options.device)
+        self.precision = chosen_precision(self.trial.training.precision, device, from_raw)
+        self.fabric = make_fabric(self.options.device, self.precision, self.options.devices_per_trial)
 
     def run(
         self, old: Record | None, checkpoints: Checkpoints, report: ReportProgress
@@ -137,6 +142,8 @@ class _Process:
             data, encoders = self._load()
             method = self._build(data, encoders)
             checkpoints = self._take_threads(data, checkpoints)
+            if self.trial.training.precision == "auto":
+                checkpoints = checkpoints.of(precision=self.precision)
         kept = self.store.folder(self.trial.id) / MODEL
         if old is not None and kept.is_file():
             method.load_state_dict(safetensors.torch.load_file(kept, device=str(self.fabric.device)))
@@ -184,10 +191,12 @@ class _Process:
         if threads == 1 or self.fabric.device.type != "cpu" or not _reads_raw(data.train):
             return checkpoints
         torch.set_num_threads(threads)
-        return replace(checkpoints, identity={**checkpoints.identity, "threads": threads})
+        return checkpoints.of(threads=threads)
 
     def _build(self, data: Data, encoders: Mapping[str, Encoder]) -> Method:
         method = build_method(self.trial, data, encoders).to(self.fabric.device)
+        if self.precision == "bf16-mixed":
+            use_channels_last(method)
         if self.fabric.world_size > 1:
             share_out(method)
         if self.options.compile:
@@ -243,7 +252,12 @@ class _Process:
             last=last[0] if last else None,
             parameters=sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
             cost=cost,
-            environment={**environment, "devices": fabric.world_size, "compiled": self.options.compile},
+            environment={
+                **environment,
+                "devices": fabric.world_size,
+                "compiled": self.options.compile,
+                "precision": self.precision,
+            },
         )
 
     def _tensors(self, split: Split, missing: Missing) -> SplitTensors:

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
+from mlabench.training.devices.arithmetic import has_bfloat16
 from tests.command_line import mlabench
 from tests.datasets.trees import TREES
 
@@ -88,7 +90,7 @@ def test_from_raw_files_to_a_report(name: str, tmp_path: Path, monkeypatch: pyte
     assert list((results / "report").rglob("*.png"))
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed", "auto"])
 def test_crema_d_with_the_papers_network(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLABENCH_CACHE", str(tmp_path / "cache"))
     root = TREES["crema_d"](tmp_path)
@@ -110,6 +112,8 @@ def test_crema_d_with_the_papers_network(precision: str, tmp_path: Path, monkeyp
     assert record["trial"]["encoders"]["audio"]["name"] == "timm"
     assert record["trial"]["encoders"]["video"]["config"]["model"] == "resnet18"
     assert record["trial"]["training"]["precision"] == precision
+    native = "bf16-mixed" if has_bfloat16(torch.device("cpu")) else "32"
+    assert record["environment"]["precision"] == (native if precision == "auto" else precision)
     # Two networks of 11.2 million parameters (three input channels and one), a head of 512 x 6 + 6.
     assert record["parameters"] == 2 * 11_176_512 - 2 * 64 * 49 + 512 * 6 + 6
     assert all(np.isfinite(epoch["logs"]["loss"]) for epoch in record["curves"])

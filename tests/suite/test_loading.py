@@ -250,7 +250,7 @@ def test_set(load: Callable[..., Suite]) -> None:
         ({"settings": ("folds={}",)}, "--set folds", "folds", "needs a number of folds, or a division"),
         ({"folds": "[5]"}, "--folds", "folds.count", "must be a whole number"),
         ({"limit": 0}, "--limit", "limit", "must be at least 1"),
-        ({"precision": "16"}, "--precision", "training.precision", "must be '32' or 'bf16-mixed'"),
+        ({"precision": "16"}, "--precision", "training.precision", "must be '32', 'bf16-mixed' or 'auto'"),
         ({"dataset": "speach"}, "--dataset", "dataset", "unknown dataset 'speach'"),
         ({"methods": ("Mein",)}, "--method", "methods", "no method is called 'Mein'"),
         ({"methods": ("demanding",)}, "--method", "methods.0.depth", "is required"),

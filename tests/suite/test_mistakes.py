@@ -76,7 +76,7 @@ MISTAKES = {
         VALID + "training: {precision: 32}\n",
         3,
         "training.precision",
-        "must be '32' or 'bf16-mixed', not 32.",
+        "must be '32', 'bf16-mixed' or 'auto', not 32.",
         "Write it in quotes.",
     ),
     "too small": (VALID + "training: {epochs: 0}\n", 3, "training.epochs", "must be at least 1, not 0.", ""),

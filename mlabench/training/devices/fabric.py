@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Fabric", "make_fabric"]
+__all__ = ["Fabric", "make_fabric", "training_device"]
 
 
 @contextmanager
@@ -40,15 +40,25 @@ def make_fabric(device: str, precision: Any, devices: int = 1) -> Fabric:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    with warnings.catch_warnings():
-        # Fabric advises on hardware that was deliberately not chosen.
-        warnings.simplefilter("ignore")
-        strategy = "ddp" if devices > 1 else "auto"
-        fabric = Fabric(accelerator=device, devices=devices, precision=precision, strategy=strategy)
-        if devices > 1:
-            fabric.launch()
+    fabric = _set_up(device, precision, devices)
+    if devices > 1:
+        fabric.launch()
     # Fabric has torch look for a GPU driver in a slow way, which each step of an optimiser repeats if there is none.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if fabric.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
+
+
+def training_device(device: str) -> torch.device:
+    """What ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for here."""
+    chosen: torch.device = _set_up(device, "32", 1).device
+    return chosen
+
+
+def _set_up(device: str, precision: Any, devices: int) -> Fabric:
+    with warnings.catch_warnings():
+        # Fabric advises on hardware that was deliberately not chosen.
+        warnings.simplefilter("ignore")
+        strategy = "ddp" if devices > 1 else "auto"
+        return Fabric(accelerator=device, devices=devices, precision=precision, strategy=strategy)
