@@ -22,7 +22,8 @@ def chosen_precision(asked: Precision, device: torch.device, from_raw: bool) -> 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16 by itself. Emulated, it is slower than 32-bit arithmetic."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
