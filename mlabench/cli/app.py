@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_resources, submit_plans, worker
+from mlabench.cli.contribute import contribute, verify
 from mlabench.cli.data import data_app, masks_app
 from mlabench.cli.listings import list_methods, list_registered, schema, version
 from mlabench.cli.options import (
@@ -58,6 +59,8 @@ app.command("methods")(list_methods)
 app.command()(tune)
 app.command()(cancel)
 app.command()(merge)
+app.command()(contribute)
+app.command()(verify)
 app.command(hidden=True)(worker)
 app.command()(schema)
 app.command()(init)

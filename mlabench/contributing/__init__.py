@@ -8,6 +8,23 @@ NAME/card.yaml                  who made it, and how (:class:`Card`)
 """
 
 from mlabench.contributing.card import CARD, Card, read_card, write_template
-from mlabench.contributing.layout import PLUGIN, SUMS, VERDICTS
+from mlabench.contributing.finding import Finding
+from mlabench.contributing.layout import PLUGIN
+from mlabench.contributing.packing import Packed, pack
+from mlabench.contributing.rerunning import chosen, rerun
+from mlabench.contributing.verifying import Verification, verify
 
-__all__ = ["CARD", "PLUGIN", "SUMS", "VERDICTS", "Card", "read_card", "write_template"]
+__all__ = [
+    "CARD",
+    "PLUGIN",
+    "Card",
+    "Finding",
+    "Packed",
+    "Verification",
+    "chosen",
+    "pack",
+    "read_card",
+    "rerun",
+    "verify",
+    "write_template",
+]

@@ -21,7 +21,7 @@ from mlabench.datasets.contract import (
     subset_key,
 )
 from mlabench.datasets.embedded.fitting import standardise
-from mlabench.datasets.folds import fold_names, with_fold
+from mlabench.datasets.folds import deal, fold_names, with_fold
 from mlabench.datasets.listing import LeftOutError, Listing, RawSample
 from mlabench.datasets.manifest.export import export_features
 from mlabench.datasets.opening import has_raw_inputs, media_of, open_dataset
@@ -41,6 +41,7 @@ __all__ = [
     "StoredRows",
     "Task",
     "best_accuracies",
+    "deal",
     "export_features",
     "fold_names",
     "has_raw_inputs",

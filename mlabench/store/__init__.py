@@ -11,15 +11,17 @@ from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_
 from mlabench.store.cleanup import tidy
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
-from mlabench.store.outcomes import DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
-from mlabench.store.records import MODEL, PREDICTIONS, Arrays, Store
+from mlabench.store.outcomes import OUTCOMES, DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
+from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
 
 __all__ = [
     "MODEL",
+    "OUTCOMES",
     "PREDICTIONS",
     "VALUES",
     "Arrays",
     "CachedArray",
+    "CorruptRecordError",
     "DamagedOutcomesError",
     "Draft",
     "Holder",
@@ -34,6 +36,7 @@ __all__ = [
     "is_held",
     "merge_folders",
     "open_array",
+    "read_record",
     "release_of",
     "remove_file",
     "tidy",

@@ -7,7 +7,7 @@ store and reports see plans only.
 """
 
 from mlabench.suite.expansion import expand, load_plans, with_content, with_fingerprint
-from mlabench.suite.files import find_suite, is_suite, own_folder, shown, suites_by_name
+from mlabench.suite.files import find_suite, is_suite, own_folder, own_suite, shown, suites_by_name
 from mlabench.suite.loading import load_dataset, load_inputs, load_suite, members
 from mlabench.suite.model import Suite, describe
 from mlabench.suite.overrides import Overrides
@@ -34,6 +34,7 @@ __all__ = [
     "load_suite",
     "members",
     "own_folder",
+    "own_suite",
     "shown",
     "suites_by_name",
     "with_content",

@@ -65,3 +65,8 @@ def find_suite(name: str | Path) -> Path:
 def is_suite(word: str | Path) -> bool:
     """Whether a word of the command line that may name something else means a suite."""
     return Path(word).suffix in _ENDINGS or named_suite(word) is not None
+
+
+def own_suite(name: str) -> Path | None:
+    """The file of mlabench's own suite with this name, whatever lies in the current folder; None if there is none."""
+    return {file.stem: file for file in own_folder().glob("*.yaml")}.get(name)
