@@ -375,7 +375,8 @@ def validate(suites: SuiteFiles, plugin: PluginOption = None) -> None:
 @app.command()
 def report(
     what: Annotated[
-        Path | None, typer.Argument(metavar="[SUITE|RESULTS]", help="A suite, or a results folder.")
+        list[Path] | None,
+        typer.Argument(metavar="[SUITE|RESULTS...]", help="A suite, or results folders; several are read as one."),
     ] = None,
     results: Results = Path("results"),
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: RESULTS/report.")] = None,
@@ -397,22 +398,25 @@ def report(
     from mlabench.cli.console import make_console
     from mlabench.reporting import VERDICTS, build_report, compare_folders
     from mlabench.running import as_run
-    from mlabench.store import Store
+    from mlabench.store import Store, Together
     from mlabench.suite import is_suite, load_plans
 
     use_plugins(plugin)
     console = make_console(quiet=as_json)
     if compare is not None:
         raise typer.Exit(compare_folders(*compare, out, console))
-    suites = [what] if what is not None and not what.is_dir() and is_suite(what) else []
-    if what is not None and not suites:
-        results = what
-    store = Store(results)
+    suites = what if what and len(what) == 1 and not what[0].is_dir() and is_suite(what[0]) else []
+    folders = [results] if suites or not what else what
+    if len(folders) > 1 and out is None:
+        raise UserError("say where the report of several folders goes.", field="--out")
+    store, results = Together(folders) if len(folders) > 1 else Store(folders[0]), folders[0]
     plans = [as_run(plan, store) for plan in load_plans(suites).values()] if suites else store.plans()
     for unread in store.unread:
         typer.echo(f"warning: {unread}", err=True)
     if not plans:
-        raise UserError(f"no results in {results}.", remedy="Run a suite first: `mlabench run stamps_missing`.")
+        raise UserError(
+            f"no results in {', '.join(map(str, folders))}.", remedy="Run a suite first: `mlabench run stamps_missing`."
+        )
     out = out or results / "report"
     made = build_report(
         store, plans, out, include_limited=include_limited, published=published, console=console, full=full

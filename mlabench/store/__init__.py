@@ -13,6 +13,7 @@ from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
 from mlabench.store.outcomes import OUTCOMES, DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
 from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+from mlabench.store.together import Together
 
 __all__ = [
     "MODEL",
@@ -28,6 +29,7 @@ __all__ = [
     "PatternOutcomes",
     "SampleSet",
     "Store",
+    "Together",
     "TrialOutcomes",
     "cache_folder",
     "cached_array",

@@ -77,7 +77,7 @@ def merge_folders(folders: Sequence[Path], into: Path) -> MergeResult:
             raise UserError("a folder cannot be merged into itself.", file=str(folder), field="--into")
     target, result = Store(into), MergeResult()
     sources = [Store(folder) for folder in folders]
-    plans = _joined_plans([target, *sources], result)
+    plans = joined_plans([target, *sources], result)
     trial_ids = list(dict.fromkeys(trial_id for store in sources for trial_id in store.ids()))
     _refuse_contradictions({trial_id: _versions(trial_id, target, sources, result) for trial_id in trial_ids})
     for trial_id in trial_ids:
@@ -209,7 +209,7 @@ def _join(target: Store, versions: Sequence[_Version], result: MergeResult) -> N
 # -- plans ---------------------------------------------------------------------------------------
 
 
-def _joined_plans(stores: Sequence[Store], result: MergeResult) -> list[Plan]:
+def joined_plans(stores: Sequence[Store], result: MergeResult) -> list[Plan]:
     """What was asked for in each suite, in all folders together."""
     plans: dict[str, Plan] = {}
     origin: dict[str, Path] = {}
