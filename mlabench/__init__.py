@@ -165,7 +165,7 @@ def results(folder: Folder = "results", *, suite: str | None = None) -> pd.DataF
     """Every number of a results folder as one tidy frame.
 
     Args:
-        folder: The results folder.
+        folder: The results folder, or an edition of the reference that is here: ``"edition:2026.12"``.
         suite: Only this suite, by name.
 
     Returns:
@@ -176,9 +176,9 @@ def results(folder: Folder = "results", *, suite: str | None = None) -> pd.DataF
         UserError: If there are no results, or none of this suite.
     """
     from mlabench.reporting import tidy_frame
-    from mlabench.store import Store
+    from mlabench.store import Store, results_folder
 
-    store = Store(Path(folder))
+    store = Store(results_folder(folder))
     return tidy_frame(store, _stored_plans(store, suite), include_limited=True)
 
 
@@ -188,7 +188,7 @@ def compare(
     """The accuracy of one method minus another's, in points, paired over seeds and test samples.
 
     Args:
-        folder: The results folder.
+        folder: The results folder, or an edition, as for :func:`results`.
         first: A method's label, e.g. ``"MLA"``.
         second: Another's, e.g. ``"Concat"``.
         suite: Only this suite, by name; by default each that has both.
@@ -206,9 +206,9 @@ def compare(
         UserError: If no suite has both labels, or they have no trainings in common.
     """
     from mlabench.reporting import compare_labels
-    from mlabench.store import Store
+    from mlabench.store import Store, results_folder
 
-    store = Store(Path(folder))
+    store = Store(results_folder(folder))
     return compare_labels(store, _stored_plans(store, suite), first, second, target)
 
 

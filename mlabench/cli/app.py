@@ -16,6 +16,7 @@ import typer
 from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_resources, submit_plans, worker
 from mlabench.cli.contribute import contribute, verify
 from mlabench.cli.data import data_app, masks_app
+from mlabench.cli.editions import results_command
 from mlabench.cli.listings import list_methods, list_registered, schema, version
 from mlabench.cli.options import (
     DEVICES,
@@ -61,6 +62,7 @@ app.command()(cancel)
 app.command()(merge)
 app.command()(contribute)
 app.command()(verify)
+app.command("results")(results_command)
 app.command(hidden=True)(worker)
 app.command()(schema)
 app.command()(init)
@@ -388,7 +390,8 @@ def report(
         typer.Option(metavar="FILE", help="Published numbers of your own, as CSV, to set beside ours."),
     ] = None,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Set two results folders side by side instead.")
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Set two results folders side by side instead; edition:2026.12 is one, too."),
     ] = None,
     full: FullOption = False,
     as_json: AsJson = False,
@@ -398,13 +401,14 @@ def report(
     from mlabench.cli.console import make_console
     from mlabench.reporting import VERDICTS, build_report, compare_folders
     from mlabench.running import as_run
-    from mlabench.store import Store, Together
+    from mlabench.store import Store, Together, results_folder
     from mlabench.suite import is_suite, load_plans
 
     use_plugins(plugin)
     console = make_console(quiet=as_json)
     if compare is not None:
-        raise typer.Exit(compare_folders(*compare, out, console))
+        a, b = map(results_folder, compare)
+        raise typer.Exit(compare_folders(a, b, out, console))
     suites = what if what and len(what) == 1 and not what[0].is_dir() and is_suite(what[0]) else []
     folders = [results] if suites or not what else what
     if len(folders) > 1 and out is None:

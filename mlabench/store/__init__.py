@@ -2,13 +2,24 @@
 
 Training writes one record per trial; running asks what is done and which process works on what; reports read.
 ``records`` is the :class:`Store`, ``outcomes`` which predictions are right, ``leases`` who works on a trial, ``cache``
-decoded inputs. Free of torch.
+decoded inputs, ``editions`` frozen copies of the reference. Free of torch.
 """
 
 from mlabench.registry import cache_folder
 from mlabench.store.atomic import remove_file, write_atomically
 from mlabench.store.cache import VALUES, CachedArray, Draft, cached_array, open_array
 from mlabench.store.cleanup import tidy
+from mlabench.store.editions import (
+    Edition,
+    edition_address,
+    edition_archive,
+    freeze_edition,
+    kept_editions,
+    open_edition,
+    published_editions,
+    results_folder,
+    take_edition,
+)
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
 from mlabench.store.outcomes import OUTCOMES, DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
@@ -25,6 +36,7 @@ __all__ = [
     "CorruptRecordError",
     "DamagedOutcomesError",
     "Draft",
+    "Edition",
     "Holder",
     "PatternOutcomes",
     "SampleSet",
@@ -33,14 +45,22 @@ __all__ = [
     "TrialOutcomes",
     "cache_folder",
     "cached_array",
+    "edition_address",
+    "edition_archive",
+    "freeze_edition",
     "held",
     "holders",
     "is_held",
+    "kept_editions",
     "merge_folders",
     "open_array",
+    "open_edition",
+    "published_editions",
     "read_record",
     "release_of",
     "remove_file",
+    "results_folder",
+    "take_edition",
     "tidy",
     "write_atomically",
 ]
