@@ -13,6 +13,7 @@ lint:
 	check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
 	zizmor --offline --quiet .github
 	if command -v hadolint > /dev/null; then hadolint Dockerfile; fi
+	if command -v actionlint > /dev/null; then actionlint; fi
 
 types:
 	mypy

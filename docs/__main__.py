@@ -7,12 +7,14 @@ import sys
 
 from docs import generated
 from docs.assembly import ROOT, Site
+from docs.notebook import notebook
 
 MAKERS = {
     "methods": generated.methods,
     "options": generated.options,
     "published": generated.published,
     "messages": generated.messages,
+    "notebook": notebook,
 }
 
 

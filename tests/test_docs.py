@@ -119,6 +119,7 @@ def test_published_tables_name_the_suite_that_measures_the_same():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # it runs the notebook
 def test_the_site_is_built_without_a_warning():
     done = subprocess.run([sys.executable, "-m", "docs"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,3 +128,7 @@ def test_the_site_is_built_without_a_warning():
         html = (built / page.with_suffix(".html").name).read_text(encoding="utf-8")
         assert not re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:', html), "loads something from elsewhere"
     assert 'id="mlabench.run"' in (built / "api.html").read_text(encoding="utf-8")
+    notebook = (built / "notebook.html").read_text(encoding="utf-8")
+    assert notebook.count("<table") >= 4
+    assert 'src="data:image/png;base64,' in notebook
+    assert "quickstart/report/report.html" in notebook
