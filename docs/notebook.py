@@ -36,6 +36,8 @@ def _shown(cell: nbformat.NotebookNode) -> Iterator[str]:
             image = "".join(output.data["image/png"].split())
             yield f'<img alt="What the cell draws" src="data:image/png;base64,{image}">'
         elif "text/html" in output.data:
-            yield re.sub(r"<style.*?</style>\s*", "", output.data["text/html"], flags=re.DOTALL)
+            # The site's tables look better than pandas'.
+            own_look = r'<style.*?</style>\s*| border="1" class="dataframe"| style="[^"]*"'
+            yield re.sub(own_look, "", output.data["text/html"], flags=re.DOTALL)
         else:
             yield f"```text\n{output.data['text/plain']}\n```"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlabench import __version__
 from mlabench.cli.console import make_console, print_listing
 from mlabench.cli.options import AsJson
 from mlabench.errors import UserError
@@ -47,7 +48,8 @@ def results_command(
         _list(console, as_json=as_json)
     elif frozen is not None:
         archive, seal = freeze_edition(edition, frozen, out)
-        console.print(f"{archive}: {archive.stat().st_size:,} bytes\nseal: {seal}", soft_wrap=True)
+        console.print(f"{archive}: {archive.stat().st_size:,} bytes", soft_wrap=True, markup=False)
+        console.print(f"Its row in mlabench/store/editions.csv: {edition},{__version__},{seal}", soft_wrap=True)
     else:
         folder, manifest = _fetched(edition, source, console)
         rows = [(edition, suite, trials, folder) for suite, trials in manifest.suites.items()]
@@ -67,10 +69,13 @@ def results_command(
 def _list(console: Console, *, as_json: bool) -> None:
     from mlabench.store import kept_editions, published_editions
 
-    here = kept_editions()
-    rows = [(one.edition, one.mlabench, one.seal, one.edition in here) for one in published_editions().values()]
-    rows += [(edition, "", "", True) for edition in here if edition not in published_editions()]
-    print_listing(console, "Editions of the reference", ("Edition", "mlabench", "Seal", "Here"), rows, as_json=as_json)
+    known, here = published_editions(), kept_editions()
+    editions = [(one.edition, one.mlabench, here.get(one.edition)) for one in known.values()]
+    editions += [(edition, None, folder) for edition, folder in here.items() if edition not in known]
+    if not editions and not as_json:
+        console.print(f"mlabench {__version__} knows no edition of the reference, and none is here.")
+        return
+    print_listing(console, "Editions of the reference", ("Edition", "mlabench", "Folder"), editions, as_json=as_json)
     if not as_json:
         console.print("`mlabench results --edition NAME` fetches one, and says what it holds.", markup=False)
 

@@ -88,9 +88,9 @@ def published_editions() -> Mapping[str, Published]:
         return {row["edition"]: Published(**row) for row in csv.DictReader(file)}
 
 
-def kept_editions() -> list[str]:
-    """The editions in the cache, oldest first."""
-    return sorted(path.parent.name for path in _home().glob(f"*/{MANIFEST}"))
+def kept_editions() -> dict[str, Path]:
+    """The editions in the cache, oldest first, and their folders."""
+    return {path.parent.name: path.parent for path in sorted(_home().glob(f"*/{MANIFEST}"))}
 
 
 def edition_archive(edition: str) -> str:

@@ -29,6 +29,9 @@ def frozen(small_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("frozen")
     done = invoke("results", "--edition", "2001.02", "--freeze", small_results, "--out", folder)
     assert done.returncode == 0, done.stderr
+    with ZipFile(folder / NAME) as packed:
+        seal = hashlib.sha256(packed.read("edition.json")).hexdigest()
+    assert f"editions.csv: 2001.02,{mlabench.__version__},{seal}\n" in done.stdout
     return folder / NAME
 
 
@@ -80,7 +83,7 @@ def test_what_was_frozen_is_fetched_and_reproduced(
     numbers = mlabench.results("edition:2001.02").drop(columns="suite")
     assert numbers.equals(mlabench.results(small_results).drop(columns="suite"))
     (listed,) = json.loads(invoke("results", "--json").stdout)
-    assert (listed["edition"], listed["mlabench"], listed["here"]) == ("2001.02", "0.1.0", True)
+    assert listed == {"edition": "2001.02", "mlabench": "0.1.0", "folder": str(known / "2001.02")}
 
 
 def test_the_same_records_give_the_same_bytes(frozen: Path, small_copy: Path, tmp_path: Path):
@@ -249,6 +252,12 @@ def test_what_is_published_does_not_change(small_copy: Path, tmp_path: Path):
     assert done.returncode == 2
     assert "these are not the records of the edition 2001.02: their seal is " in done.stderr
     assert not (tmp_path / NAME).exists()
+
+
+def test_there_may_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mlabench.store.published_editions", dict)
+    assert "knows no edition of the reference, and none is here" in invoke("results").stdout
+    assert invoke("results", "--json").stdout == "[]\n"
 
 
 def test_the_table_of_editions():
