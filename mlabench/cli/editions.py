@@ -70,6 +70,7 @@ def _list(console: Console, *, as_json: bool) -> None:
     from mlabench.store import kept_editions, published_editions
 
     known, here = published_editions(), kept_editions()
+    editions: list[tuple[str, str | None, Path | None]]
     editions = [(one.edition, one.mlabench, here.get(one.edition)) for one in known.values()]
     editions += [(edition, None, folder) for edition, folder in here.items() if edition not in known]
     if not editions and not as_json:
