@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 import shutil
 import tempfile
@@ -46,7 +47,7 @@ _PATH = (
 #: No file of an edition is larger, in bytes.
 _LARGEST = 1 << 26
 #: What may come of reading an archive that is damaged, or was not written by us.
-_UNREADABLE = (BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError)
+_UNREADABLE = (BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError)
 
 _Path = Annotated[str, Field(pattern=_PATH)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -273,7 +274,12 @@ def _frozen(store: Store, trial: str) -> tuple[Record, str]:
 def _unpack(archive: Path, edition: str, folder: Path) -> Edition:
     """Writes the files that the manifest names, each verified before."""
     try:
-        with ZipFile(archive) as packed:
+        content = io.BytesIO(archive.read_bytes())
+    except OSError as error:
+        problem = f"this archive cannot be read ({error.strerror or error})."
+        raise UserError(problem, remedy="Give another one with --from.", file=str(archive)) from error
+    try:
+        with ZipFile(content) as packed:
             manifest = _checked(_member(packed, MANIFEST), edition, archive)
             for path, content in _verified(packed, manifest, archive):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 
 import mlabench
+from mlabench.errors import UserError
 from mlabench.store import editions
 from mlabench.store.editions import Published
 from tests.command_line import invoke
@@ -169,6 +171,32 @@ def test_what_is_not_the_edition_is_refused(
     assert done.stderr.count("\n") == 1
     assert not [path for path in tmp_path.rglob("*") if path.name in ("escaped", "record.json")]
     assert archive.is_file()
+
+
+def test_a_damaged_archive_never_passes_for_the_edition(frozen: Path, known: Path, tmp_path: Path):
+    """Whatever is cut off or turned over: it is refused, or nothing that counts was hit."""
+    whole, archive = frozen.read_bytes(), tmp_path / "damaged.zip"
+    with ZipFile(frozen) as packed:
+        content = {name: packed.read(name) for name in packed.namelist()}
+    places = np.random.default_rng(0).integers(len(whole), size=20)
+    ends = len(whole) - 1 - np.arange(60, step=3)  # the directory of the archive
+    damaged = [whole[:place] for place in places]
+    damaged += [whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :] for place in (*places, *ends)]
+    refused = 0
+    for data in damaged:
+        archive.write_bytes(data)
+        try:
+            folder, _ = editions.take_edition(archive, "2001.02")
+        except UserError as error:
+            assert str(error).startswith(f"{archive}: ")
+            refused += 1
+        else:
+            assert {name: (folder / name).read_bytes() for name in content} == content
+    assert refused > len(damaged) // 2
+    archive.unlink()
+    archive.mkdir()
+    with pytest.raises(UserError, match="this archive cannot be read"):
+        editions.take_edition(archive, "2001.02")
 
 
 def test_what_has_no_published_seal_is_taken_with_a_warning(frozen: Path, known: Path, tmp_path: Path):
