@@ -274,12 +274,12 @@ def _frozen(store: Store, trial: str) -> tuple[Record, str]:
 def _unpack(archive: Path, edition: str, folder: Path) -> Edition:
     """Writes the files that the manifest names, each verified before."""
     try:
-        content = io.BytesIO(archive.read_bytes())
+        whole = io.BytesIO(archive.read_bytes())
     except OSError as error:
         problem = f"this archive cannot be read ({error.strerror or error})."
         raise UserError(problem, remedy="Give another one with --from.", file=str(archive)) from error
     try:
-        with ZipFile(content) as packed:
+        with ZipFile(whole) as packed:
             manifest = _checked(_member(packed, MANIFEST), edition, archive)
             for path, content in _verified(packed, manifest, archive):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
