@@ -53,7 +53,7 @@ def contribute(
         raise typer.Exit(1)
     trials, suites = counted(len(found.records), "trial"), counted(len(found.plans), "suite")
     typer.echo(f"Wrote {packed.folder}: {trials} of {suites}, {packed.size / 2**20:.1f} MiB, checked.")
-    typer.echo("CONTRIBUTING.md says how to propose it.")
+    typer.echo("To propose it, open a pull request that adds this folder to results/contributed, and nothing else.")
 
 
 def verify(

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 from mlabench.contributing.card import CARD, read_card
 from mlabench.contributing.layout import PLUGIN, SUMS, VERDICTS, files_in, sums
 from mlabench.contributing.verdicts import decide_all
-from mlabench.contributing.verifying import Verification, is_absolute, verify
+from mlabench.contributing.verifying import Verification, asked_of, is_absolute, verify
 from mlabench.errors import UserError, cannot_write
 from mlabench.store import DamagedOutcomesError, Store
 from mlabench.suite import Plan
@@ -78,10 +78,12 @@ def _write(folder: Path, store: Store, plans: Sequence[Plan], plugin: Path | Non
     target = Store(folder)
     for plan in plans:
         target.write_plan(plan)
-    for trial_id in dict.fromkeys(trial.id for plan in plans for trial, _ in plan.trials()):
-        record = store.read(trial_id)
-        if record is not None:  # as was required before
-            target.write(record, outcomes=store.outcomes(trial_id))
+    for trial_id, tests in asked_of(plans).items():
+        record, outcomes = store.read(trial_id), store.outcomes(trial_id)
+        if record is not None and outcomes is not None:  # as was required before
+            evaluations = {key: record.evaluations[key] for key in record.evaluations if key in tests}
+            kept = {key: outcomes.tests[key] for key in outcomes.tests if key in tests}
+            target.write(record.model_copy(update={"evaluations": evaluations}), outcomes=replace(outcomes, tests=kept))
     shutil.copyfile(card, folder / CARD)
     if plugin is not None:
         shutil.copyfile(plugin, folder / PLUGIN)

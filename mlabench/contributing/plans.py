@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from mlabench.contributing.finding import Finding, shown, told
+from mlabench.datasets import open_dataset
 from mlabench.errors import UserError
 from mlabench.registry import entries
 from mlabench.suite import Plan, PlannedTrial, Suite, expand, load_suite, members, own_suite
@@ -15,6 +16,8 @@ from mlabench.trial import Trial
 
 #: Stands in for methods whose code is not to be run; what a plan says beside the method does not depend on it.
 _STAND_IN = "modality_dropout"
+#: Fields of a plan that are checked by themselves, or not at all.
+_NOT_COMPARED = {"cells", "source", "command"}
 #: The longest source that is read.
 _LONGEST = 64 * 1024
 #: More values than a suite has, also where YAML repeats them.
@@ -37,13 +40,18 @@ def check_plan(file: str, plan: Plan) -> Iterator[Finding | str]:
         yield Finding(file, "source", f"is not a suite that is valid here: {why}")
         return
     yield from _against_its_name(file, suite)
+    expected = Plan(**_heading(suite), cells=())
     try:
-        expected = expand(suite)
+        open_dataset(suite.dataset).fingerprint()
     except UserError as error:
         yield f"{file}: its trials could not be derived again from its suite: {error.problem}"
-        expected = Plan(**_heading(suite), cells=())
-    heading = {"cells", "source", "command"}
-    yield from told(file, *(one.model_dump(mode="json", exclude=heading) for one in (plan, expected)))
+    else:
+        try:
+            expected = expand(suite)
+        except UserError as error:
+            yield Finding(file, "source", f"does not expand into trials: {error}")
+    stored, wanted = (one.model_dump(mode="json", exclude=_NOT_COMPARED) for one in (plan, expected))
+    yield from told(file, stored, wanted)
     asked = {method.label: method for method in suite.methods}
     written = {asked[label].label: method for label, method in zip(asked, source["methods"], strict=True)}
     yield from told(file, [*plan.labels], [*asked], "cells.label")

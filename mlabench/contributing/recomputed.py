@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,9 @@ def _of_pattern(
     seen = [modality for modality, count in _counts(pattern, modalities)["unimodal"].items() if count]
     if evaluation.fusion_weight is not None:
         stored["fusion_weight"], recomputed["fusion_weight"] = [*evaluation.fusion_weight], seen
+    pairs = {f"{first}|{second}" for first, second in combinations(seen, 2)}
+    for pair in evaluation.modality_gap.keys() - pairs:
+        yield Finding(file, f"{field}.modality_gap.{pair}", "one of these modalities is in no sample.")
     yield from told(file, stored, recomputed, field)
 
 
@@ -146,8 +150,8 @@ def check_curves(file: str, record: Record) -> Iterator[Finding]:
     own = record.trial.missing.key
     kept = record.evaluations.get(own)
     if selection == "best_val" and record.selected_epoch == len(epochs) and record.last and kept:
-        dumped = (one.model_dump(mode="json", exclude={"probe"}) for one in (record.last, kept))
-        yield from told(file, *dumped, "last")
+        last, same = (one.model_dump(mode="json", exclude={"probe"}) for one in (record.last, kept))
+        yield from told(file, last, same, "last")
     watched = {record.selected_epoch: kept, len(epochs): record.last}
     for number, evaluation in watched.items():
         seen = epochs[number - 1].test.get(own)

@@ -56,7 +56,8 @@ def rerun(folder: Path, records: Mapping[str, Record], trial_id: str) -> Iterato
     if record.failure is not None:
         yield Finding(file, "status", f"run again, it failed: {record.failure.summary}")
         return
-    yield from told(file, *(one.model_dump(mode="json", exclude=_OF_THE_RUN) for one in (stored, record)))
+    first, second = (one.model_dump(mode="json", exclude=_OF_THE_RUN) for one in (stored, record))
+    yield from told(file, first, second)
     before, after = (one.tests if one else {} for one in outcomes)
     for key in before.keys() & after.keys():
         changed = int((before[key].correct != after[key].correct).any(axis=1).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -17,6 +17,7 @@ from mlabench.contributing.plans import check_plan, is_own
 from mlabench.contributing.recomputed import check_curves, check_evaluations
 from mlabench.contributing.verdicts import decide_all
 from mlabench.errors import UserError
+from mlabench.missing import Missing
 from mlabench.record import Record
 from mlabench.registry import source_hash
 from mlabench.store import OUTCOMES, CorruptRecordError, DamagedOutcomesError, Store, TrialOutcomes, read_record
@@ -140,7 +141,8 @@ class _Check:
             record = read_record(self.found.folder / "trials" / trial_id)
             outcomes = self.store.outcomes(trial_id)
         except (CorruptRecordError, DamagedOutcomesError, UserError) as error:
-            self._find(file, f"{error}.".replace("..", "."))
+            problem = f"{error.problem} {error.remedy}" if isinstance(error, UserError) else f"{error}."
+            self._find(file, problem.strip())
             return
         if record.status != "ok" or outcomes is None:
             self._find(file, "it failed." if record.status != "ok" else "it has no outcomes.", "status")
@@ -183,8 +185,7 @@ class _Check:
 
     def _of_trials(self) -> Iterator[Finding]:
         """Everything about single trials."""
-        asked = {trial.id: {test.key for test in tests} for plan in self.found.plans for trial, tests in plan.trials()}
-        modalities = {trial.id: plan.modalities for plan in self.found.plans for trial, _ in plan.trials()}
+        asked, modalities = asked_of(self.found.plans), self._modalities()
         for trial_id in asked.keys() - self.found.records.keys():
             yield Finding(f"trials/{trial_id}/record.json", "", "is missing, or cannot be read.")
         for trial_id, record in self.found.records.items():
@@ -192,9 +193,14 @@ class _Check:
             if trial_id not in asked:
                 yield Finding(file, "", "no plan asks for this trial.")
                 continue
-            for key in sorted(asked[trial_id] - record.evaluations.keys()):
-                yield Finding(file, f"evaluations.{key}", "is missing, although a plan asks for it.")
-            yield from told(file, [*outcomes.modalities], [*modalities[trial_id]], "modalities")
+            if outcomes.modalities != modalities[trial_id]:
+                yield Finding(file, "modalities", stored=outcomes.modalities, recomputed=modalities[trial_id])
+                continue
+            stored = {f"evaluations.{key}.missing": one.missing for key, one in record.evaluations.items()}
+            wanted = {f"evaluations.{key}.missing": missing for key, missing in asked[trial_id].items()}
+            if record.last is not None:
+                stored["last.missing"], wanted["last.missing"] = record.last.missing, record.trial.missing
+            yield from told(file, _dumped(stored), _dumped(wanted))
             yield from told(file, sorted(record.files), [OUTCOMES], "files")
             if problem := _not_for_others(record):
                 yield Finding(file, *problem)
@@ -206,6 +212,9 @@ class _Check:
             except UserError as error:  # a fold or a pattern that the dataset cannot have
                 yield Finding(file, error.field or "trial", error.problem)
             yield from check_curves(file, record)
+
+    def _modalities(self) -> dict[str, tuple[str, ...]]:
+        return {trial.id: plan.modalities for plan in self.found.plans for trial, _ in plan.trials()}
 
     def _of_plans(self) -> Iterator[Finding]:
         for plan in self.found.plans:
@@ -226,6 +235,18 @@ class _Check:
             yield Finding(VERDICTS, "", f"cannot be read ({type(error).__name__}).")
             return
         yield from told(VERDICTS, stored, decide_all(self.store, self.found.plans), "")
+
+
+def asked_of(plans: Iterable[Plan]) -> dict[str, dict[str, Missing]]:
+    """The test patterns that any plan asks of each trial, by its id and by their keys."""
+    asked: dict[str, dict[str, Missing]] = {}
+    for trial, tests in (one for plan in plans for one in plan.trials()):
+        asked.setdefault(trial.id, {}).update({test.key: test for test in tests})
+    return asked
+
+
+def _dumped(recipes: Mapping[str, Missing]) -> dict[str, Any]:
+    return {name: missing.model_dump(mode="json") for name, missing in recipes.items()}
 
 
 def _hash_of(plugin: Path) -> str:

@@ -72,3 +72,19 @@ def packed(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(packed: Path, tmp_path: Path) -> Path:
     """A copy to change."""
     return shutil.copytree(packed, tmp_path / "my_method")
+
+
+@pytest.fixture(scope="session")
+def single(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A contribution of one method, with weights. To be read only."""
+    out = tmp_path_factory.mktemp("single")
+    words = ("contribute", ran / "results", "--plugin", ran / "mine.py", "--card", ran / "card.yaml", "--out", out)
+    done = invoke(*words, "--method", "my_method_weighted")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / "my_method"
+
+
+@pytest.fixture
+def small(single: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return shutil.copytree(single, tmp_path / "my_method")
