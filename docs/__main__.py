@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 from docs import generated
 from docs.assembly import ROOT, Site
 from docs.notebook import notebook
+from docs.screenshots import PICTURES, screenshot
 
 MAKERS = {
     "methods": generated.methods,
@@ -15,12 +17,17 @@ MAKERS = {
     "published": generated.published,
     "messages": generated.messages,
     "notebook": notebook,
+    "screenshot": screenshot,
 }
 
 
 def main() -> None:
     """Assembles the pages and hands them to Zensical."""
-    Site(MAKERS).assemble().write(ROOT / "build" / "docs")
+    folder = ROOT / "build" / "docs"
+    Site(MAKERS).assemble().write(folder)
+    shutil.copyfile(ROOT / "docs" / "style.css", folder / "style.css")
+    if PICTURES.is_dir():
+        shutil.copytree(PICTURES, folder / "files" / PICTURES.name)
     command = ["serve"] if "serve" in sys.argv[1:] else ["build", "--clean", "--strict"]
     sys.exit(subprocess.call([sys.executable, "-m", "zensical", *command], cwd=ROOT))  # noqa: S603  (our own command)
 

@@ -14,7 +14,7 @@ from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "pages"
-_DIRECTIVE = re.compile(r"^<!-- (\w+)(?: (\S+?))?(?:#(\S+))? -->$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^<!-- (?!end )(\w+)(?: (\S+?))?(?:#(\S+))? -->$", re.MULTILINE)  # `end` is that of a table
 _HEADING = re.compile(r"^(#+) (.+)$")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _slug = slugify(case="lower")

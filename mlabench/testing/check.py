@@ -132,9 +132,10 @@ class Check:
 
 
 def _load(which: Which) -> type[Method]:
-    if isinstance(which, str):
+    if isinstance(which, str) and not which.endswith(".py"):
         return registry.get("methods", which).load()
-    if isinstance(which, Path):
+    if isinstance(which, str | Path):
+        which = Path(which)
         entries = [entry for entry in registry.read(which.resolve()) if entry.kind == "methods"]
         if len(entries) != 1:
             names = ", ".join(entry.attribute for entry in entries) or "none"

@@ -163,9 +163,9 @@ def described(chart: Chart) -> str:
     return " ".join(filter(None, said))
 
 
-def short(label: str) -> str:
-    """A name that leaves room for the panel."""
-    return label if len(label) <= 22 else f"{label[:21]}…"
+def short(label: str, most: int = 22) -> str:
+    """A name of so many letters that it leaves room for the panel."""
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def _columns(chart: Chart) -> int:
@@ -286,7 +286,7 @@ def _row(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Sty
             text = _with_ends(figure.chart, series.y[0], (series.low[0], series.high[0]) if series.low else ())
             axes.text(1.02, at[0], text, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
     axes.grid(visible=False, axis="y")
-    axes.set_yticks(range(len(names)), list(map(short, names)))
+    axes.set_yticks(range(len(names)), [short(name, 30 if alone else 22) for name in names])
     for tick, name in zip(axes.get_yticklabels(), names, strict=True):
         if name == HIGHLIGHT:
             tick.set_color(styles[HIGHLIGHT].colour)
