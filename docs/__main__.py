@@ -15,6 +15,7 @@ MAKERS = {
     "methods": generated.methods,
     "options": generated.options,
     "published": generated.published,
+    "measured": generated.measured,
     "messages": generated.messages,
     "notebook": notebook,
     "screenshot": screenshot,

@@ -46,7 +46,8 @@ def published(_: str = "") -> str:
     for number in numbers:
         if number.origin == "re-run" and number.accuracy is not None and number.confidence != "low":
             reruns.setdefault(number.key[1:], []).append(number)
-    own = sorted((number for number in numbers if number.study == "MLA"), key=lambda number: number.table)
+    order = list(_TABLES)
+    own = sorted((one for one in numbers if one.study == "MLA"), key=lambda number: order.index(number.table))
     parts = []
     for name, cells in groupby(own, key=lambda number: number.table):
         title = _TABLES[name]
@@ -63,7 +64,18 @@ def published(_: str = "") -> str:
     return "\n\n".join(parts)
 
 
-#: What suites call the tables of the paper whose numbers we keep.
+def measured(_: str = "") -> str:
+    """What the reference's report says of suites that belong to a table of the paper: published numbers beside ours."""
+    parts = []
+    for name, path in suites_by_name(ROOT / "suites").items():
+        found = ROOT / "results" / "reference" / "report" / name / "tables" / "published.md"
+        if found.is_file() and load_suite(path).paper:
+            said = found.read_text(encoding="utf-8").strip()
+            parts.append(f"{said}\n\nReproduce it: `mlabench run {name} && mlabench report`.")
+    return "\n\n".join(parts)
+
+
+#: What suites call the tables of the paper whose numbers we keep, in the order in which they are shown.
 _TABLES = {
     "MLA-Table1": "Table 1",
     "MLA-Table2": "Table 2",
@@ -154,7 +166,8 @@ def _docstring(entry: Entry) -> str:
 def _said(docstring: str, word: str) -> str:
     """What stands behind ``Unimodal logits:`` or ``Absent modality:``, up to the end of the sentence's paragraph."""
     found = re.search(rf"^{word} \w+: *(.+?)(?:\n\n|\Z)", docstring, flags=re.MULTILINE | re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+    said = " ".join(found[1].split()) if found else ""
+    return said[:1].upper() + said[1:]
 
 
 def _default(entry: Entry, option: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,10 +14,11 @@ from docs.assembly import ROOT
 #: Where the pictures are put; the site has a copy.
 PICTURES = ROOT / "build" / "screenshots"
 #: Width and height of the window.
-SIZE = (1100, 960)
+SIZE = (1100, 985)
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+@cache
 def screenshot(page: str) -> str:
     """A picture of the top of a page of the repository; nothing, and a warning, where there is no browser."""
     executable = next(filter(None, map(shutil.which, _NAMES)), None)

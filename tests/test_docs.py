@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import assembly, generated
+from docs import assembly, generated, screenshots
 from docs.__main__ import MAKERS
 from docs.assembly import Site, section
 from mlabench import registry
@@ -115,6 +116,25 @@ def test_commands_are_understood(command: str, tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
+def test_pictures_of_pages_are_taken_or_missed_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    browser = tmp_path / "bin" / "chromium"
+    browser.parent.mkdir()
+    browser.write_text(
+        '#!/bin/sh\nfor word; do case $word in --screenshot=*) echo "$word" > "${word#*=}";; esac; done\n'
+    )
+    browser.chmod(0o755)
+    monkeypatch.setattr(screenshots, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setenv("PATH", f"{browser.parent}{os.pathsep}{os.environ['PATH']}")
+    take = screenshots.screenshot.__wrapped__
+    assert take("results/page.html") == "![The top of page.html](files/screenshots/page.png)"
+    assert (tmp_path / "pictures" / "page.png").is_file()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert take("results/page.html") == ""
+    assert "No picture of results/page.html" in capsys.readouterr().err
+
+
 def test_published_tables_name_the_suite_that_measures_the_same():
     rows = generated.published().splitlines()
     assert any(row.startswith("| crema_d | mla | multimodal | 0 % |") and "`cremad`" in row for row in rows)
@@ -134,3 +154,8 @@ def test_the_site_is_built_without_a_warning():
     assert notebook.count("<table") >= 4
     assert 'src="data:image/png;base64,' in notebook
     assert "quickstart/report/report.html" in notebook
+    api = (built / "api.html").read_text(encoding="utf-8")
+    assert 'id="mlabench.run"' in api
+    assert not re.findall(r":\w+:<code>", api), "a role of reStructuredText"
+    for picture in re.findall(r'src="(files/screenshots/.+?)"', (built / "findings.html").read_text(encoding="utf-8")):
+        assert (built / picture).stat().st_size > 10_000

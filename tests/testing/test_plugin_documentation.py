@@ -53,7 +53,7 @@ def test_it_passes_without_pytest(workplace: Path) -> None:
 
 @pytest.mark.slow
 def test_it_runs_in_suites_and_is_reported(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for line in "".join(blocks("sh")[1:]).splitlines():
+    for line in "".join(blocks("sh")[1:]).replace("\\\n", "").splitlines():
         arguments = shlex.split(line)[1:]
         if arguments[0] == "run":
             arguments += ["--limit", "60", "--seeds", "0", "--set", "training.epochs=1", "--jobs", "1"]
