@@ -48,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_checkout_shows_the_reference_and_what_others_contributed(checkout: Path) -> None:
     done = invoke("leaderboard", cwd=checkout)
     assert done.returncode == 0, done.stderr
-    assert "On stamps, 3 of 3 methods may be first, MLA among them" in done.stdout
+    assert "On stamps, Mine is first of 3 (not tuned)." in done.stdout
     assert "clipart" not in done.stdout
     page = (checkout / "site" / "methods" / "predicted" / "Mine.html").read_text(encoding="utf-8")
     for said in ("Ada Lovelace, Grace Hopper (ada@example.org)", "unknown", "MIT", "Contributed"):
@@ -61,7 +61,7 @@ def test_a_checkout_shows_the_reference_and_what_others_contributed(checkout: Pa
 def test_named_folders_alone_are_shown(checkout: Path) -> None:
     done = invoke("leaderboard", "results", "--out", "elsewhere", cwd=checkout)
     assert done.returncode == 0, done.stderr
-    assert "On clipart, 2 of 2 methods may be first" in done.stdout
+    assert "On clipart, QMF is first of 2 (not tuned)." in done.stdout
     assert "stamps" not in done.stdout
     assert (checkout / "elsewhere" / "index.html").is_file()
 
