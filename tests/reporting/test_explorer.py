@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -29,6 +30,7 @@ from mlabench.store.records import Store
 from mlabench.suite.plan import Plan, Tuned
 from mlabench.trial import Component
 from tests.reporting.predicted import Skill, sweep
+from tests.reporting.sample_charts import HOSTILE
 
 RATES = (0.0, 0.5)
 #: Of all suites here; each method finds other samples easy.
@@ -341,6 +343,22 @@ def test_without_predictions_nobody_knows_who_may_be_first(store: Store, tmp_pat
     assert (view.top, view.separability) == ((), None)
     assert "Who may be first is not known" in view.found
     written(tmp_path / "site", folder)
+
+
+def test_names_are_text_wherever_they_stand(store: Store, tmp_path: Path) -> None:
+    labels = [HOSTILE, "A b", "a_b"]
+    methods = {label: Component(name=name) for label, name in zip(labels, ("concat", "sum", "qmf"), strict=True)}
+    folder = ours(store, skills=dict.fromkeys(labels, skill(0.5)), methods=methods)
+    plan = folder.plans[0].model_copy(update={"source": HOSTILE})
+    out = tmp_path / "site"
+    written(out, Folder(store, (plan,), "", {}))
+    for path in out.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert "<img" not in text
+        assert text.count("<script>") == (2 if path.name == "index.html" else 1)
+        assert not re.search(r'href="(?!\.|#|https://)', text)
+    names = {path.name.lower() for path in (out / "methods" / "predicted").iterdir()}
+    assert len(names) == 3
 
 
 def test_the_same_records_give_the_same_site(store: Store, tmp_path: Path) -> None:
