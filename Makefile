@@ -29,6 +29,7 @@ slow:
 
 docs:  # to build/site
 	python -m docs
+	mlabench leaderboard --out build/site/leaderboard
 
 format:
 	ruff check --fix

@@ -17,6 +17,7 @@ from mlabench.cli.cluster import cancel, merge, print_submissions, slurm_resourc
 from mlabench.cli.contribute import contribute, verify
 from mlabench.cli.data import data_app, masks_app
 from mlabench.cli.editions import results_command
+from mlabench.cli.leaderboard import leaderboard
 from mlabench.cli.listings import list_methods, list_registered, schema, version
 from mlabench.cli.options import (
     DEVICES,
@@ -58,6 +59,7 @@ app.add_typer(new_app)
 app.command("ls")(list_registered)
 app.command("methods")(list_methods)
 app.command()(tune)
+app.command()(leaderboard)
 app.command()(cancel)
 app.command()(merge)
 app.command()(contribute)

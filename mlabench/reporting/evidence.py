@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -145,6 +145,10 @@ class Evidence:
         self.folds: tuple[str, ...] = tuple(sorted(results.scores["fold"].unique())) or ("",)
         self._outcomes: dict[tuple[str, ...], Outcomes | None] = {}
         self._places: dict[str, NDArray[np.int64] | None] = {}
+
+    def at(self, setting: str) -> Evidence:
+        """What is known at one point of the missing-rate axis."""
+        return Evidence(replace(self.results, scores=self.results.on_axis(setting)), None, self.archive)
 
     @property
     def problems(self) -> dict[str, str]:

@@ -68,6 +68,13 @@ def draw(charts: Sequence[tuple[Chart, Path]], styles: Mapping[str, Style]) -> l
     return [drawn[place] for place in range(len(charts))]
 
 
+def as_svg(charts: Sequence[Chart], styles: Mapping[str, Style]) -> list[str]:
+    """Charts with different names as SVG for a page, without files."""
+    from mlabench.reporting.charts import figure  # takes a second to import matplotlib
+
+    return [figure.as_svg(figure.draw(chart, styles), chart.name) for chart in charts]
+
+
 def _draw(chart: Chart, path: Path, styles: Mapping[str, Style]) -> str:
     from mlabench.reporting.charts import figure  # takes a second to import matplotlib
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -40,11 +40,23 @@ class Ranking:
 
     intervals: dict[str, RankInterval]
     separability: float
+    _accuracy: Mapping[str, float] = field(default_factory=dict, repr=False)
+    #: Uncorrected, by pairs of methods, the less accurate one first.
+    _p_values: Mapping[tuple[str, str], float] = field(default_factory=dict, repr=False)
 
     @property
     def top_group(self) -> tuple[str, ...]:
         """The methods that may be first: those that none is shown to be better than."""
         return tuple(name for name, place in self.intervals.items() if place.low == 1)
+
+    def among(self, names: Iterable[str]) -> Ranking:
+        """How these methods rank among themselves, as :func:`rank_intervals` of them alone would say.
+
+        Raises:
+            KeyError: If one of them was not ranked.
+        """
+        accuracy = {name: self._accuracy[name] for name in names}
+        return _ranked(accuracy, {pair: p for pair, p in self._p_values.items() if accuracy.keys() >= set(pair)})
 
 
 def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
@@ -65,17 +77,22 @@ def rank_intervals(outcomes: Mapping[str, Outcomes]) -> Ranking:
     """
     accuracy = {name: outcome.accuracy for name, outcome in outcomes.items()}
     pairs = [sorted(pair, key=accuracy.__getitem__) for pair in combinations(outcomes, 2)]
-    p_values = holm([_p_value(outcomes[worse], outcomes[better]) for worse, better in pairs])
-    shown = [pair for pair, p_value in zip(pairs, p_values, strict=True) if p_value < 1 - LEVEL]
+    return _ranked(accuracy, {(worse, better): _p_value(outcomes[worse], outcomes[better]) for worse, better in pairs})
+
+
+def _ranked(accuracy: Mapping[str, float], p_values: Mapping[tuple[str, str], float]) -> Ranking:
+    """Places from the p-values of all pairs, the less accurate method first, not corrected yet."""
+    corrected = zip(p_values, holm(list(p_values.values())), strict=True)
+    shown = [pair for pair, p_value in corrected if p_value < 1 - LEVEL]
     places = {
         name: RankInterval(
             estimate=1 + sum(other > own for other in accuracy.values()),
             low=1 + sum(name == worse for worse, _ in shown),
-            high=len(outcomes) - sum(name == better for _, better in shown),
+            high=len(accuracy) - sum(name == better for _, better in shown),
         )
         for name, own in accuracy.items()
     }
-    return Ranking(places, len(shown) / max(1, len(pairs)))
+    return Ranking(places, len(shown) / max(1, len(p_values)), accuracy, p_values)
 
 
 def _p_value(a: Outcomes, b: Outcomes) -> float:

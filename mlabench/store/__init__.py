@@ -23,13 +23,14 @@ from mlabench.store.editions import (
 from mlabench.store.leases import Holder, held, holders, is_held, release_of
 from mlabench.store.merge import merge_folders
 from mlabench.store.outcomes import OUTCOMES, DamagedOutcomesError, PatternOutcomes, SampleSet, TrialOutcomes
-from mlabench.store.records import MODEL, PREDICTIONS, Arrays, CorruptRecordError, Store, read_record
+from mlabench.store.records import MODEL, PREDICTIONS, RECORD, Arrays, CorruptRecordError, Store, read_record
 from mlabench.store.together import Together
 
 __all__ = [
     "MODEL",
     "OUTCOMES",
     "PREDICTIONS",
+    "RECORD",
     "VALUES",
     "Arrays",
     "CachedArray",

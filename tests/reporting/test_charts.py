@@ -52,6 +52,18 @@ def test_no_two_lines_of_a_figure_look_alike(methods: int) -> None:
     assert len(set(colours)) == len(colours) == min(methods, len(COLOURS))
 
 
+def test_names_stand_beside_points_and_out_of_each_others_way() -> None:
+    named = Series("MLA", [1.0, 1.02, 10.0], [3.0, 2.0, 1.0], names=["left", "", "alone"])
+    other = Series("QMF", [1.05], [2.5], names=["right"])
+    chart = Chart("cost", "Cost", "", "scatter", "Time", "Accuracy", (Panel("", (named, other)),), logarithmic=True)
+    axes = draw(chart, styles([], [chart])).axes[0]
+    assert axes.get_xscale() == "log"
+    low, high = x_range(chart)
+    assert low < 1 and high > 10 and low * high == pytest.approx(1 * 10), "as much room on both sides"
+    sides = {text.get_text(): text.get_horizontalalignment() for text in axes.texts}
+    assert sides == {"left": "right", "right": "left", "alone": "left"}
+
+
 #: What is left of a colour in linear light, by kind of colour blindness (Machado et al., 2009, full severity).
 BLINDNESS = {
     "none": np.eye(3),

@@ -55,6 +55,20 @@ def test_ranks_follow_from_the_comparisons_in_pairs() -> None:
     assert ranking.separability == len(worse) / 10
 
 
+def test_places_among_some_are_those_of_ranking_them_alone() -> None:
+    entries = methods(np.random.default_rng(3), 0.9, 0.6, 0.84, 0.68, 0.76)
+    ranking = rank_intervals(entries)
+    some = ("1", "2", "4")
+    alone = rank_intervals({name: entries[name] for name in some})
+    among = ranking.among(some)
+    assert among.intervals == alone.intervals
+    assert among.separability == alone.separability
+    assert ranking.separability < alone.separability, "fewer pairs, less correction"
+    assert ranking.among(["3"]).intervals == {"3": RankInterval(1, 1, 1)}
+    with pytest.raises(KeyError):
+        ranking.among(["1", "another"])
+
+
 def test_no_verdict_contradicts_the_places() -> None:
     random = np.random.default_rng(5)
     told_apart = 0

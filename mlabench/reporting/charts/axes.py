@@ -48,7 +48,11 @@ def x_range(chart: Chart) -> tuple[float, float]:
     if names is not None:
         return -0.5, max(len(names), 1) - 0.5
     values = [float(x) for panel in chart.panels for series in panel.series for x in series.x]
-    return _padded([value for value in values if math.isfinite(value)], 0.06)
+    known = [value for value in values if math.isfinite(value)]
+    if chart.logarithmic:
+        low, high = _padded([math.log(value) for value in known], 0.06)
+        return math.exp(low), math.exp(high)
+    return _padded(known, 0.06)
 
 
 def on_one_scale(chart: Chart, panel: Panel) -> bool:

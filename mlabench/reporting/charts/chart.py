@@ -12,8 +12,8 @@ from typing import Literal
 class Series:
     """One method's, or one group's, points of a chart; methods have the same colour in all charts.
 
-    ``y`` is NaN where there is nothing; ``low`` and ``high`` are the ends of intervals, ``text`` is shown on hovering;
-    each of these may be empty.
+    ``y`` is NaN where there is nothing; ``low`` and ``high`` are the ends of intervals, ``text`` is shown on hovering,
+    ``names`` beside the points of a scatter; each of these may be empty.
     """
 
     label: str
@@ -22,6 +22,7 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     text: Sequence[str] = ()
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Chart:
     ``kind``: lines over numbers or names; points; or rows, one for each series, where a dot and its interval lie along
     the horizontal axis, with a panel for each name in ``x``. ``caption`` says what is peculiar to the figure,
     ``subtitle`` what a picture that stands alone must say (data, seeds, warnings). ``form`` is how y is written.
+    ``logarithmic``: the horizontal axis of points.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Chart:
     panels: tuple[Panel, ...]
     subtitle: str = ""
     form: str = ".4g"
+    logarithmic: bool = False
 
     @property
     def is_empty(self) -> bool:

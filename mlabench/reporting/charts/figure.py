@@ -15,7 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mlabench.reporting.charts.axes import (
     categories,
@@ -138,17 +138,29 @@ def save(figure: ChartFigure, png: Path, pdf: Path) -> str:
 
     No two figures of a page have an id in common, if their pictures have different names or folders.
     """
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": "/".join(png.parts[-3:])}):
-        if engine := figure.get_layout_engine():
-            engine.execute(figure)
-        figure.set_layout_engine(None)  # laid out once for all formats: with an engine, each would be drawn twice
+    with mpl.rc_context(_STYLE):
+        _lay_out(figure)
         figure.savefig(png, dpi=200, metadata={"Software": None})
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return as_svg(figure, "/".join(png.parts[-3:]))
+
+
+def as_svg(figure: ChartFigure, name: str) -> str:
+    """A figure's SVG for the page, without files; no two of a page may have the same name."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        _lay_out(figure)
         svg = StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         (title,) = (text for text in figure.texts if text.get_gid() == "title")
         header = 72 * (figure.get_figheight() - title.get_window_extent().y0 / figure.dpi)
     return page_ready(svg.getvalue(), figure.titles, described(figure.chart), header)
+
+
+def _lay_out(figure: ChartFigure) -> None:
+    """Once for all formats: with an engine, each would be drawn twice."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def described(chart: Chart) -> str:
@@ -199,6 +211,11 @@ def _frame(chart: Chart, panel: Panel, axes: Axes, columns: int) -> None:
     across = chart.kind == "row"
     axes.set_title(fill(panel.title, int(0.8 * _WIDTH / columns / 0.075)), loc="left")
     values = value_range(chart, panel)
+    if chart.logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(values if across else x_range(chart))
     axes.set_ylim((max(len(row_names(chart)), 1) - 0.5, -0.5) if across else values)
     if across and columns > 1:
@@ -272,6 +289,29 @@ def _points(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, 
         (dots,) = axes.plot(series.x, series.y, **style.dots(), **size)
         figure.explain(dots, series.label, *(_titles(figure.chart, series) if few else []))
         _whiskers(axes, series, list(map(float, series.x)), style.colour)
+    _name_points(figure, panel, axes)
+
+
+def _name_points(figure: ChartFigure, panel: Panel, axes: Axes) -> None:
+    """Names beside points, on the left where the next point with a name is too near on the right."""
+    named = [
+        (x, y, name, series.label)
+        for series in panel.series
+        for x, y, name in zip(map(float, series.x), series.y, series.names, strict=False)
+        if name
+    ]
+    places = [axes.transData.transform((x, y))[0] / axes.bbox.width for x, y, *_ in sorted(named)]
+    for (x, y, name, label), here, following in zip(sorted(named), places, [*places[1:], math.inf], strict=True):
+        side = -1 if following - here < 0.01 * len(name) else 1
+        beside = axes.annotate(
+            name,
+            (x, y),
+            xytext=(4 * side, 2),
+            textcoords="offset points",
+            fontsize=5.5,
+            ha="right" if side < 0 else "left",
+        )
+        figure.explain(beside, label)
 
 
 def _row(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, Style]) -> None:

@@ -99,7 +99,7 @@ def render_page(report: PageContent) -> str:
     for suite in report.suites:
         if suite.environment:
             made_with.setdefault(suite.environment, []).append(suite.name)
-    return _filled(
+    return filled(
         "report.html",
         title=report.title,
         version=report.version,
@@ -120,7 +120,7 @@ def render_markdown(suite: SuiteReport, answers: Sequence[Answer]) -> str:
     plan, fence = suite.results.plan, "```"
     while fence in plan.source:
         fence += "`"
-    page = _filled(
+    page = filled(
         "report.md",
         suite=suite,
         plan=plan,
@@ -136,7 +136,7 @@ def render_comparison(
     folders: tuple[str, str], verdict: Sequence[str], shortfalls: Sequence[str], tables: Sequence[Table], version: str
 ) -> str:
     """The page that sets two results folders side by side."""
-    return _filled(
+    return filled(
         "compare.html",
         title="mlabench: two results folders side by side",
         version=version,
@@ -149,7 +149,8 @@ def render_comparison(
     )
 
 
-def _filled(template: str, **values: object) -> str:
+def filled(template: str, **values: object) -> str:
+    """A template with these values; those of HTML escape every text."""
     return environment().get_template(template).render(**values)
 
 
