@@ -38,15 +38,17 @@ class Finding:
         return f"{where}: {self.problem or f'stored {shown(self.stored)}, recomputed {shown(self.recomputed)}'}"
 
 
-def told(file: str, stored: Any, recomputed: Any, field: str = "", tolerance: float = TOLERANCE) -> Iterator[Finding]:
+def differences(
+    file: str, stored: Any, recomputed: Any, field: str = "", tolerance: float = TOLERANCE
+) -> Iterator[Finding]:
     """The leaves in which two values differ, as JSON has them."""
     if isinstance(stored, Mapping) and isinstance(recomputed, Mapping):
         for key in dict.fromkeys([*stored, *recomputed]):
             inner = f"{field}.{key}" if field else str(key)
-            yield from told(file, stored.get(key, ABSENT), recomputed.get(key, ABSENT), inner, tolerance)
+            yield from differences(file, stored.get(key, ABSENT), recomputed.get(key, ABSENT), inner, tolerance)
     elif _is_list(stored) and _is_list(recomputed) and len(stored) == len(recomputed):
         for place, (one, other) in enumerate(zip(stored, recomputed, strict=True)):
-            yield from told(file, one, other, f"{field}[{place}]", tolerance)
+            yield from differences(file, one, other, f"{field}[{place}]", tolerance)
     elif not _same(stored, recomputed, tolerance):
         yield Finding(file, field, stored=stored, recomputed=recomputed)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import ValidationError
 
-from mlabench.contributing.finding import Finding, told
+from mlabench.contributing.finding import Finding, differences
 from mlabench.datasets import Data, deal, has_raw_inputs, open_dataset, with_fold
 from mlabench.errors import UserError
 from mlabench.store import SampleSet
@@ -79,7 +79,7 @@ def check_dealt(trials: Mapping[str, tuple[Trial, SampleSet]]) -> Iterator[Findi
         if trial.fold is not None:
             place = (trial.dataset.model_dump_json(), trial.fold.by, trial.fold.count, trial.seed)
             before = repeats[place].setdefault(trial.fold.name, (file, samples))
-            yield from told(file, samples.key, before[1].key, "samples")
+            yield from differences(file, samples.key, before[1].key, "samples")
     for (_, by, count, seed), folds in repeats.items():
         groups = [group for _, samples in folds.values() for group in samples.groups.tolist()]
         labels = np.concatenate([samples.labels for _, samples in folds.values()])

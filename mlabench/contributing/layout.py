@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from mlabench.contributing.card import CARD
-from mlabench.contributing.finding import Finding, told
+from mlabench.contributing.finding import Finding, differences
 
 #: The file that defines the contributed methods, as ``--plugin`` takes it.
 PLUGIN = "plugin.py"
@@ -123,7 +123,7 @@ def changed(folder: Path, names: Iterable[str]) -> Iterator[Finding]:
     if len(stored) != len(lines):
         yield Finding(SUMS, "", "names a file twice.")
     own = {name: _sha256(folder / name) for name in names if name != SUMS}
-    yield from told(SUMS, stored, own)
+    yield from differences(SUMS, stored, own)
 
 
 def _line(line: str) -> tuple[str, str]:

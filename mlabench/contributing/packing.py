@@ -87,8 +87,8 @@ def _write(folder: Path, store: Store, plans: Sequence[Plan], plugin: Path | Non
     shutil.copyfile(card, folder / CARD)
     if plugin is not None:
         shutil.copyfile(plugin, folder / PLUGIN)
-    told = json.dumps(decide_all(target, target.plans()), indent=1, ensure_ascii=False)
-    (folder / VERDICTS).write_text(f"{told}\n", encoding="utf-8", newline="\n")
+    verdicts = json.dumps(decide_all(target, target.plans()), indent=1, ensure_ascii=False)
+    (folder / VERDICTS).write_text(f"{verdicts}\n", encoding="utf-8", newline="\n")
     (folder / SUMS).write_text(sums(folder), encoding="utf-8", newline="\n")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mlabench.contributing.finding import Finding, shown, told
+from mlabench.contributing.finding import Finding, differences, shown
 from mlabench.datasets import open_dataset
 from mlabench.errors import UserError
 from mlabench.registry import entries
@@ -51,15 +51,15 @@ def check_plan(file: str, plan: Plan) -> Iterator[Finding | str]:
         except UserError as error:
             yield Finding(file, "source", f"does not expand into trials: {error}")
     stored, wanted = (one.model_dump(mode="json", exclude=_NOT_COMPARED) for one in (plan, expected))
-    yield from told(file, stored, wanted)
+    yield from differences(file, stored, wanted)
     asked = {method.label: method for method in suite.methods}
     written = {asked[label].label: method for label, method in zip(asked, source["methods"], strict=True)}
-    yield from told(file, [*plan.labels], [*asked], "cells.label")
+    yield from differences(file, [*plan.labels], [*asked], "cells.label")
     for at, cell in enumerate(plan.cells):
         if (method := written.get(cell.label)) is not None:
             yield from _of_method(file, f"cells[{at}]", cell, method, _settings(method, suite))
     if expected.cells:
-        yield from told(file, _by_place(plan.cells), _by_place(expected.cells), "cells")
+        yield from differences(file, _by_place(plan.cells), _by_place(expected.cells), "cells")
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _against_its_name(file: str, suite: Suite) -> Iterator[Finding]:
     """Where a suite that is called as one of mlabench's own has other conditions."""
     path = own_suite(suite.name)
     if path is not None and members(path) == [path]:
-        for one in told(file, _conditions(suite), _conditions(load_suite(path)), "source"):
+        for one in differences(file, _conditions(suite), _conditions(load_suite(path)), "source"):
             remedy = f"In {suite.name} it is {shown(one.recomputed)}. Give a changed suite a name of its own."
             yield Finding(file, one.field, f"{shown(one.stored)} is not what the name stands for. {remedy}")
 
@@ -130,10 +130,12 @@ def _of_method(
     """Where a cell has another method than its suite says."""
     options = {key: value for key, value in method.items() if key not in ("name", "label", "training")}
     own = cell.trial.method
-    yield from told(file, own.name, method["name"], f"{field}.trial.method.name")
-    yield from told(file, own.config, options, f"{field}.trial.method.config")
+    yield from differences(file, own.name, method["name"], f"{field}.trial.method.name")
+    yield from differences(file, own.config, options, f"{field}.trial.method.config")
     if is_own(own.name):
-        yield from told(file, own.version, entries("methods")[own.name].about.version, f"{field}.trial.method.version")
+        yield from differences(
+            file, own.version, entries("methods")[own.name].about.version, f"{field}.trial.method.version"
+        )
     whose = settings.replace("_", " ")
     if not cell.settings.startswith((whose, "suite (authors' not known)")):  # what the entry changes stands behind it
         yield Finding(file, f"{field}.settings", stored=cell.settings, recomputed=whose)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.contributing.finding import Finding, told
+from mlabench.contributing.finding import Finding, differences
 from mlabench.datasets import Data, best_accuracies
 from mlabench.missing import missing_rate
 from mlabench.record import Evaluation, Record
@@ -26,7 +26,7 @@ def check_evaluations(file: str, record: Record, outcomes: TrialOutcomes, data: 
         outcomes: Its outcomes.
         data: The dataset, if it is there.
     """
-    yield from told(file, sorted(record.evaluations), sorted(outcomes.tests), "evaluations")
+    yield from differences(file, sorted(record.evaluations), sorted(outcomes.tests), "evaluations")
     for key in record.evaluations.keys() & outcomes.tests.keys():
         evaluation, found = record.evaluations[key], outcomes.tests[key]
         field, beside = f"evaluations.{key}", file.replace("record.json", "outcomes.npz")
@@ -40,11 +40,11 @@ def check_evaluations(file: str, record: Record, outcomes: TrialOutcomes, data: 
         yield from _of_outcomes(file, field, evaluation, outcomes, key)
         if evaluation.probe is not None:
             sizes = {modality: scores.n for modality, scores in evaluation.probe.items()}
-            yield from told(file, sizes, dict.fromkeys(outcomes.modalities, len(pattern)), f"{field}.probe")
+            yield from differences(file, sizes, dict.fromkeys(outcomes.modalities, len(pattern)), f"{field}.probe")
     if record.last is not None:
         pattern = _pattern(record, record.last, outcomes)
         yield from _of_pattern(file, "last", record.last, pattern, outcomes.modalities, data)
-        yield from told(file, _sizes(record.last), _counts(pattern, outcomes.modalities), "last")
+        yield from differences(file, _sizes(record.last), _counts(pattern, outcomes.modalities), "last")
 
 
 def _pattern(record: Record, evaluation: Evaluation, outcomes: TrialOutcomes) -> NDArray[np.bool_]:
@@ -79,7 +79,7 @@ def _of_pattern(
     pairs = {f"{first}|{second}" for first, second in combinations(seen, 2)}
     for pair in evaluation.modality_gap.keys() - pairs:
         yield Finding(file, f"{field}.modality_gap.{pair}", "one of these modalities is in no sample.")
-    yield from told(file, stored, recomputed, field)
+    yield from differences(file, stored, recomputed, field)
 
 
 def _of_outcomes(file: str, field: str, evaluation: Evaluation, outcomes: TrialOutcomes, key: str) -> Iterator[Finding]:
@@ -102,7 +102,7 @@ def _of_outcomes(file: str, field: str, evaluation: Evaluation, outcomes: TrialO
         target: _scores(found.correct[present, columns[target]], labels[present]) if present.any() else None
         for target, present in here.items()
     }
-    yield from told(file, stored, recomputed, field)
+    yield from differences(file, stored, recomputed, field)
     brier, whole = found.brier, evaluation.missing.protocol != "subset"
     if np.isnan(brier).any() if whole else not np.isnan(brier).all():
         problem = f"must hold {'a number' if whole else 'no number'} for each sample."
@@ -110,7 +110,9 @@ def _of_outcomes(file: str, field: str, evaluation: Evaluation, outcomes: TrialO
     elif whole:
         rounding = float(np.spacing(brier.astype(np.float16)).astype(float).mean())  # they are kept in half precision
         mean = float(brier.astype(float).mean())
-        yield from told(file, evaluation.multimodal.brier, mean, f"{field}.multimodal.brier", max(rounding, 1e-6))
+        yield from differences(
+            file, evaluation.multimodal.brier, mean, f"{field}.multimodal.brier", max(rounding, 1e-6)
+        )
 
 
 def _scores(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, float]:
@@ -151,10 +153,10 @@ def check_curves(file: str, record: Record) -> Iterator[Finding]:
     kept = record.evaluations.get(own)
     if selection == "best_val" and record.selected_epoch == len(epochs) and record.last and kept:
         last, same = (one.model_dump(mode="json", exclude={"probe"}) for one in (record.last, kept))
-        yield from told(file, last, same, "last")
+        yield from differences(file, last, same, "last")
     watched = {record.selected_epoch: kept, len(epochs): record.last}
     for number, evaluation in watched.items():
         seen = epochs[number - 1].test.get(own)
         if seen is not None and evaluation is not None:
             field = f"curves[{len(record.curves) - len(epochs) + number - 1}].test.{own}"
-            yield from told(file, seen, evaluation.multimodal.accuracy, field)
+            yield from differences(file, seen, evaluation.multimodal.accuracy, field)

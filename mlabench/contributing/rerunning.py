@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlabench.contributing.finding import Finding, told
+from mlabench.contributing.finding import Finding, differences
 from mlabench.contributing.layout import PLUGIN
 from mlabench.errors import UserError
 from mlabench.record import Record
@@ -57,7 +57,7 @@ def rerun(folder: Path, records: Mapping[str, Record], trial_id: str) -> Iterato
         yield Finding(file, "status", f"run again, it failed: {record.failure.summary}")
         return
     first, second = (one.model_dump(mode="json", exclude=_OF_THE_RUN) for one in (stored, record))
-    yield from told(file, first, second)
+    yield from differences(file, first, second)
     before, after = (one.tests if one else {} for one in outcomes)
     for key in before.keys() & after.keys():
         changed = int((before[key].correct != after[key].correct).any(axis=1).sum())

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mlabench.contributing.card import CARD, Card, read_card
-from mlabench.contributing.finding import Finding, told
+from mlabench.contributing.finding import Finding, differences
 from mlabench.contributing.folds import Divisions, check_dealt
 from mlabench.contributing.layout import PLUGIN, VERDICTS, changed, files_in, foreign
 from mlabench.contributing.plans import check_plan, is_own
@@ -146,8 +146,8 @@ class _Check:
             return
         if record.status != "ok" or outcomes is None:
             self._find(file, "it failed." if record.status != "ok" else "it has no outcomes.", "status")
-        elif (problem := _wrong_samples(outcomes)) is not None:
-            self._find(f"samples/{outcomes.samples.key}.npz", problem)
+        elif (wrong := _wrong_samples(outcomes)) is not None:
+            self._find(f"samples/{outcomes.samples.key}.npz", wrong)
         else:
             self.found.records[trial_id], self.outcomes[trial_id] = record, outcomes
 
@@ -178,7 +178,7 @@ class _Check:
                 yield Finding(file, "trial.method.name", problem)
             if own:
                 stored = record.environment.get("method_source")
-                yield from told(file, stored, own, "environment.method_source")
+                yield from differences(file, stored, own, "environment.method_source")
         versions = {str(record.environment.get("mlabench")) for record in self.found.records.values()}
         if card and self.found.records and card.mlabench not in versions:
             yield Finding(CARD, "mlabench", stored=card.mlabench, recomputed=", ".join(sorted(versions)))
@@ -200,8 +200,8 @@ class _Check:
             wanted = {f"evaluations.{key}.missing": missing for key, missing in asked[trial_id].items()}
             if record.last is not None:
                 stored["last.missing"], wanted["last.missing"] = record.last.missing, record.trial.missing
-            yield from told(file, _dumped(stored), _dumped(wanted))
-            yield from told(file, sorted(record.files), [OUTCOMES], "files")
+            yield from differences(file, _dumped(stored), _dumped(wanted))
+            yield from differences(file, sorted(record.files), [OUTCOMES], "files")
             if problem := _not_for_others(record):
                 yield Finding(file, *problem)
                 continue
@@ -234,7 +234,7 @@ class _Check:
         except (OSError, ValueError, RecursionError) as error:
             yield Finding(VERDICTS, "", f"cannot be read ({type(error).__name__}).")
             return
-        yield from told(VERDICTS, stored, decide_all(self.store, self.found.plans), "")
+        yield from differences(VERDICTS, stored, decide_all(self.store, self.found.plans), "")
 
 
 def asked_of(plans: Iterable[Plan]) -> dict[str, dict[str, Missing]]:
