@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -294,14 +295,14 @@ def _points(figure: ChartFigure, panel: Panel, axes: Axes, styles: Mapping[str, 
 
 def _name_points(figure: ChartFigure, panel: Panel, axes: Axes) -> None:
     """Names beside points, on the left where the next point with a name is too near on the right."""
-    named = [
+    named = sorted(
         (x, y, name, series.label)
         for series in panel.series
         for x, y, name in zip(map(float, series.x), series.y, series.names, strict=False)
         if name
-    ]
-    places = [axes.transData.transform((x, y))[0] / axes.bbox.width for x, y, *_ in sorted(named)]
-    for (x, y, name, label), here, following in zip(sorted(named), places, [*places[1:], math.inf], strict=True):
+    )
+    places = [axes.transData.transform((x, y))[0] / axes.bbox.width for x, y, *_ in named] + [math.inf]
+    for (x, y, name, label), (here, following) in zip(named, pairwise(places), strict=True):
         side = -1 if following - here < 0.01 * len(name) else 1
         beside = axes.annotate(
             name,
