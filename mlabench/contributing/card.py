@@ -17,6 +17,9 @@ from mlabench.registry import suggest
 CARD = "card.yaml"
 #: A longer file is not a card.
 _LARGEST = 64 * 1024
+#: What stands in a field that is not filled in.
+_EMPTY = (None, "", [], [None])
+_PROBLEMS = {"missing": "is required.", "empty": "is empty.", "string_type": "must be text."}
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\n]*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=300)]
@@ -63,7 +66,10 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(content)
     except ValidationError as error:
-        mistakes = {detail["loc"][:1]: (detail["type"], detail["msg"]) for detail in error.errors()}
+        mistakes = {
+            detail["loc"][:1]: ("empty" if detail["input"] in _EMPTY else detail["type"], detail["msg"])
+            for detail in error.errors()
+        }
         raise UserError.of([_mistake(path, field, *why) for field, why in mistakes.items()]) from None
 
 
@@ -74,7 +80,7 @@ def _mistake(path: Path, location: tuple[int | str, ...], kind: str, message: st
         problem = "must be a mapping of fields." if field is None else "unknown field."
         remedy = suggest(field or "", list(Card.model_fields)) or f"Fields: {', '.join(Card.model_fields)}."
         return UserError(problem, remedy=remedy, file=str(path), field=field)
-    problem = "is required." if kind == "missing" else f"{message[0].lower()}{message[1:]}."
+    problem = _PROBLEMS.get(kind, f"{message[0].lower()}{message[1:]}.")
     return UserError(problem, remedy=known.description or "", file=str(path), field=field)
 
 

@@ -91,6 +91,7 @@ def test_the_template_asks_for_what_is_required(tmp_path):
         read_card(path)
     named = [one.split(": ")[1] for one in str(error.value).splitlines()]
     assert named == ["title", "authors", "contact", "licence", "encoder_saw_data", "tuned"]
+    assert str(error.value).count(": is empty. ") == len(named)
     filled = {**yaml.safe_load(path.read_text()), **{field: GOOD[field] for field in named}}
     path.write_text(yaml.safe_dump(filled))
     assert read_card(path) == Card.model_validate({**GOOD, "name": "my_fusion"})
