@@ -18,7 +18,7 @@ CARD = "card.yaml"
 #: A longer file is not a card.
 _LARGEST = 64 * 1024
 #: What stands in a field that is not filled in.
-_EMPTY = (None, "", [], [None])
+_EMPTY: tuple[object, ...] = (None, "", [], [None])
 _PROBLEMS = {"missing": "is required.", "empty": "is empty.", "string_type": "must be text."}
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\n]*$")]
