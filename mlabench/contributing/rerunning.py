@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ def rerun(folder: Path, records: Mapping[str, Record], trial_id: str) -> Iterato
     """
     from mlabench.training import Job, RunOptions, run_trial  # imports torch
 
+    sys.dont_write_bytecode = True  # else Python would leave a folder of its own beside the plugin
     if (folder / PLUGIN).is_file():
         register([folder / PLUGIN])
     stored, file = records[trial_id], f"trials/{trial_id}/record.json"
