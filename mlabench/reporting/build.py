@@ -53,7 +53,7 @@ def build_report(
     Args:
         store: Where the records are.
         plans: What was asked for.
-        out: Folder to write to; files of an earlier report are overwritten.
+        out: Folder to write to; files of an earlier report are replaced.
         include_limited: Whether trials made with a limit on the samples count.
         published: A user's own file of published numbers.
         console: Where to print.
@@ -119,10 +119,12 @@ def _write(
     from mlabench.reporting.page import BY_ENCODERS, TOGETHER, PageContent, render_page
 
     pooled, beside = means(answers), laziness_by_encoders(answers)
+    folder = out / "all_suites"
+    for place in (out / "answers", folder, *(suite.folder for suite in suites)):
+        files.clear(place)
     files.write_answers(answers, out / "answers")
     for suite in suites:
         files.write_suite(suite, [one for one in answers if suite.name in one.suites])
-    folder = out / "all_suites"
     shared = (*pooled, *([beside.table] if beside else ()), *(together.tables if together else ()))
     files.write_tables({table.name: table for table in shared}, folder)
     owners = [(one.name, out / "answers", f"{one.name}_", one.charts) for one in answers]

@@ -19,8 +19,18 @@ from mlabench.reporting.verdicts import verdict_table
 #: All verdicts with their numbers, beside the page.
 VERDICTS = "verdicts.json"
 
+#: Of tables and figures.
+_ENDINGS = {".csv", ".md", ".tex", ".png", ".pdf"}
+
 #: With fewer charts, starting other processes takes longer than drawing them here.
 _MANY = 12
+
+
+def clear(folder: Path) -> None:
+    """Removes the tables and figures of an earlier report, which may have had others."""
+    for path in [*folder.glob("tables/*"), *folder.glob("figures/*")]:
+        if path.suffix in _ENDINGS:
+            path.unlink()
 
 
 def write_answers(answers: Sequence[Answer], folder: Path) -> None:

@@ -64,6 +64,22 @@ def test_a_report_has_all_its_files(store: Store) -> None:
     assert "report.html" in printed
 
 
+def test_a_report_replaces_the_one_before(store: Store) -> None:
+    before, _ = build(store, sweep(store, ["Concat", "MLA"]))
+    folder = before.out / "synthetic"
+    assert (folder / "figures" / "missing_rate.png").is_file()
+    left = [folder / "tables/old.md", folder / "figures/old.png", before.out / "answers/tables/old.csv"]
+    own = [folder / "tables/notes.txt", before.out / "old.png"]
+    for path in (*left, *own):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine", encoding="utf-8")
+    build(store, sweep(store, ["Concat", "MLA"], rates=(0.0,)))
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in own)
+    assert not (folder / "figures" / "missing_rate.png").exists()
+    assert (folder / "tables" / "main.md").is_file()
+
+
 def test_the_tidy_numbers_are_whole(store: Store) -> None:
     report, _ = build(store, sweep(store, ["MLA"], seeds=(0, 1), rates=(0.0, 0.3)))
     tidy = pd.read_csv(report.out / "synthetic" / "tidy.csv")
