@@ -14,7 +14,7 @@ from docs.assembly import ROOT
 #: Where the pictures are put; the site has a copy.
 PICTURES = ROOT / "build" / "screenshots"
 #: Width and height of the window.
-SIZE = (1100, 985)
+SIZE = (1280, 1250)
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
