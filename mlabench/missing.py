@@ -135,6 +135,11 @@ def missing_rate(present: NDArray[np.bool_]) -> float:
     return float(1.0 - present.mean()) if present.size else 0.0
 
 
+def pattern_sha256(present: NDArray[np.bool_]) -> str:
+    """The SHA-256 of a pattern, bool ``[N, M]``, by which records say which one it was."""
+    return hashlib.sha256(np.packbits(present, axis=None).tobytes()).hexdigest()
+
+
 def write_pattern(
     path: Path, ids: Sequence[str], modalities: Sequence[str], present: NDArray[np.bool_], about: Mapping[str, object]
 ) -> str:

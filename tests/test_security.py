@@ -31,7 +31,7 @@ from mlabench.suite.plan import Plan, PlannedTrial
 from mlabench.training.checkpoint import Checkpoints
 from tests.command_line import ROOT
 from tests.records import make_record, make_trial
-from tests.reporting.browser import EXECUTABLE, browser
+from tests.reporting.browser import browser, needs_browser
 
 SOURCES = [path for folder in ("mlabench", "baselines") for path in (ROOT / folder).rglob("*.py")]
 
@@ -324,7 +324,7 @@ def test_no_text_becomes_markup(evil_page: Path) -> None:
     assert {*scripts} <= {None, "application/json", "text/plain"}
 
 
-@pytest.mark.skipif(EXECUTABLE is None, reason="needs chromium or google-chrome on the PATH")
+@needs_browser
 def test_nothing_runs_in_a_browser(evil_page: Path, tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as page:
         page.open(evil_page)

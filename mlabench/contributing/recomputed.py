@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlabench.contributing.finding import Finding, differences
 from mlabench.datasets import Data, best_accuracies
-from mlabench.missing import missing_rate
+from mlabench.missing import missing_rate, pattern_sha256
 from mlabench.record import Evaluation, Record
 from mlabench.store import TrialOutcomes
 
@@ -68,7 +67,7 @@ def _of_pattern(
     }
     recomputed: dict[str, Any] = {
         "missing_rate": missing_rate(pattern),
-        "pattern_sha256": hashlib.sha256(np.packbits(pattern, axis=None).tobytes()).hexdigest(),
+        "pattern_sha256": pattern_sha256(pattern),
     }
     if data is not None:
         stored["bayes"] = evaluation.bayes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlabench.missing import Missing, missing_rate
+from mlabench.missing import Missing, missing_rate, pattern_sha256
 from mlabench.record import Evaluation, Scores
 from mlabench.statistics import brier_scores
 
@@ -48,7 +47,7 @@ def evaluate(
     return Evaluation(
         missing=missing,
         missing_rate=missing_rate(present),
-        pattern_sha256=hashlib.sha256(np.packbits(present, axis=None).tobytes()).hexdigest(),
+        pattern_sha256=pattern_sha256(present),
         multimodal=score(fused, labels),
         unimodal={
             modality: score(unimodal[modality][here[modality]], labels[here[modality]]) if modality in seen else None

@@ -129,9 +129,11 @@ class _Process:
 
     def __post_init__(self) -> None:
         with self.clock.phase("data"):
-            from_raw = trains_on_raw(self.trial)
-        device = training_device(self.options.device)
-        self.precision = chosen_precision(self.trial.training.precision, device, from_raw)
+            self.precision = chosen_precision(
+                self.trial.training.precision,
+                lambda: training_device(self.options.device),
+                lambda: trains_on_raw(self.trial),
+            )
         self.fabric = make_fabric(self.options.device, self.precision, self.options.devices_per_trial)
 
     def run(

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+#: The mark of a test that needs it, and those of a file full of such tests.
+needs_browser = pytest.mark.skipif(EXECUTABLE is None, reason="needs chromium or google-chrome on the PATH")
+IN_BROWSER = [pytest.mark.slow, needs_browser]
 
 #: The browser reads commands from file descriptor 3 and writes to 4; only bash takes descriptors above 9.
 _WITH_PIPES = 'commands=$1; answers=$2; shift 2; exec "$@" 3<&"$commands" 4>&"$answers"'
@@ -149,3 +155,13 @@ def browser(profile: Path) -> Iterator[Page]:
             process.kill()
             os.close(commands_in)
             os.close(answers_out)
+
+
+@contextmanager
+def quiet(page: Page) -> Iterator[Page]:
+    """Checks that nothing is written to the console, and nothing but files asked for, for the length of a block."""
+    page.problems.clear()
+    page.requests.clear()
+    yield page
+    assert page.problems == []
+    assert [address for address in page.requests if not address.startswith(("file:", "data:"))] == []

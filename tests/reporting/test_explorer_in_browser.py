@@ -12,21 +12,12 @@ from rich.console import Console
 from mlabench.reporting import Folder, build_leaderboard
 from mlabench.store import Store
 from mlabench.trial import Component
-from tests.reporting.browser import EXECUTABLE, Page, browser
+from tests.reporting.browser import IN_BROWSER, Page, quiet
 from tests.reporting.predicted import sweep
 from tests.reporting.sample_charts import HOSTILE
 from tests.reporting.test_explorer import DESIGN, SKILLS, priced, skill
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(EXECUTABLE is None, reason="needs chromium or google-chrome on the PATH"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +37,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tab(chromium: Page) -> Iterator[Page]:
     """A tab that writes nothing to the console and asks for nothing but files."""
-    chromium.problems.clear()
-    chromium.requests.clear()
-    yield chromium
-    assert chromium.problems == []
-    assert [address for address in chromium.requests if not address.startswith(("file:", "data:"))] == []
+    with quiet(chromium):
+        yield chromium
     assert chromium.evaluate("document.title") != "taken"
 
 

@@ -10,19 +10,10 @@ from PIL import Image
 
 from mlabench.reporting.page import render_page
 from tests.reporting import answers
-from tests.reporting.browser import EXECUTABLE, Page, browser
+from tests.reporting.browser import IN_BROWSER, Page, quiet
 from tests.reporting.sample_charts import HOSTILE
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(EXECUTABLE is None, reason="needs chromium or google-chrome on the PATH"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +26,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tab(chromium: Page) -> Iterator[Page]:
     """A tab that writes nothing to the console and asks for nothing but the file itself."""
-    chromium.problems.clear()
-    chromium.requests.clear()
-    yield chromium
-    assert chromium.problems == []
-    assert [address for address in chromium.requests if not address.startswith(("file:", "data:"))] == []
+    with quiet(chromium):
+        yield chromium
     assert sum(address.startswith("file:") for address in chromium.requests) <= 2
 
 

@@ -64,15 +64,15 @@ def build_leaderboard(folders: Sequence[Folder], out: Path, *, command: str, con
         raise UserError(
             "no suite here ranks two methods.", remedy="Run one first: `mlabench run stamps_missing`.", field="RESULTS"
         )
-    index = out / "index.html"
+    index, lead = out / "index.html", who_may_be_first(found)
     try:
         for board in found:
             _write_methods(board, out)
             _copy_records(board, out / "records")
-        files.write_text(index, _index(found, notes, command))
+        files.write_text(index, _index(found, lead, notes, command))
     except OSError as error:
         raise cannot_write("the leaderboard", out, error) from error
-    for sentence in (*who_may_be_first(found), *notes, f"Leaderboard: {index}"):
+    for sentence in (*lead, *notes, f"Leaderboard: {index}"):
         console.print(Text(sentence))
     return index
 
@@ -93,7 +93,7 @@ def who_may_be_first(found: Sequence[Board]) -> list[str]:
     return said
 
 
-def _index(found: Sequence[Board], notes: Sequence[str], command: str) -> str:
+def _index(found: Sequence[Board], lead: Sequence[str], notes: Sequence[str], command: str) -> str:
     from mlabench.reporting.page import filled
 
     charts = [view.chart for board in found for view in board.views if view.chart]
@@ -105,7 +105,7 @@ def _index(found: Sequence[Board], notes: Sequence[str], command: str) -> str:
         version=__version__,
         contents=[("Who may be first", "found"), ("Rankings", "rankings"), ("How to read this page", "reading")],
         commands=[command],
-        lead=" ".join(who_may_be_first(found)),
+        lead=" ".join(lead),
         boards=found,
         notes=notes,
         reading=_READING,

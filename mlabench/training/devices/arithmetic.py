@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from mlabench.trial import Precision
 
 
-def chosen_precision(asked: Precision, device: torch.device, from_raw: bool) -> Precision:
-    """``asked``, or what ``auto`` stands for.
+def chosen_precision(asked: Precision, device: Callable[[], torch.device], from_raw: Callable[[], bool]) -> Precision:
+    """``asked``, or what ``auto`` stands for; only then device and data are looked at.
 
     Networks that are trained on pictures, sounds or texts (``from_raw``) spend their time in convolutions and large
     products, which bfloat16 shortens. On features there is nothing to win.
     """
     if asked != "auto":
         return asked
-    return "bf16-mixed" if from_raw and has_bfloat16(device) else "32"
+    return "bf16-mixed" if from_raw() and has_bfloat16(device()) else "32"
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -40,7 +40,7 @@ def test_auto_is_bfloat16_where_it_pays(
     asked: Any, native: bool, from_raw: bool, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: native)
-    assert chosen_precision(asked, CPU, from_raw) == used
+    assert chosen_precision(asked, lambda: CPU, lambda: from_raw) == used
 
 
 def test_channels_last_changes_the_layout_alone() -> None:
