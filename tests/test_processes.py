@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -12,9 +13,26 @@ from pathlib import Path
 import pytest
 
 from mlabench.errors import UserError
-from mlabench.processes import in_processes, usable_cores
+from mlabench.processes import KEEP_FREED_MEMORY, in_processes, usable_cores
 
 BROKEN = UserError("a process has died.")
+#: Takes 64 MB a second time, and prints the page faults that this costs; then gives all back and prints the gain in KiB.
+TAKE_AGAIN = """
+import resource
+from pathlib import Path
+from mlabench.processes import give_back_memory
+
+def resident():
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmRSS"))
+
+bytearray(2**26)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+bytearray(2**26)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+kept = resident()
+give_back_memory()
+print(kept - resident())
+"""
 
 
 def square(number: int) -> tuple[int, int]:
@@ -90,3 +108,15 @@ def test_processes_of_a_script_have_one_thread_from_the_start(tmp_path: Path) ->
 
 def test_usable_cores_are_those_of_this_process() -> None:
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps memory on demand")
+@pytest.mark.parametrize("keep", [True, False])
+def test_freed_memory_is_kept_on_demand_until_it_is_given_back(keep: bool) -> None:
+    environment = {**os.environ, **(KEEP_FREED_MEMORY if keep else {})}
+    command = [sys.executable, "-c", TAKE_AGAIN]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    faults, gain = map(int, done.stdout.split())
+    pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
+    assert (faults < pages // 100) == keep
+    assert (gain > 2**15) == keep

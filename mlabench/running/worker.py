@@ -17,17 +17,18 @@ from pathlib import Path
 import psutil
 
 from mlabench.errors import UserError, cannot_write
-from mlabench.processes import ONE_THREAD
+from mlabench.processes import KEEP_FREED_MEMORY, ONE_THREAD, give_back_memory
 from mlabench.record import Failure, Record
 from mlabench.registry import register
 from mlabench.running.events import Event, Finished, Progressed, Started, Suspended, Tell, Waiting
 from mlabench.store import Store, held, is_held
 from mlabench.training import Job, RunOptions, StopRequest, SuspendedError
 
-#: What must be set before torch starts: one thread, which a trial may raise, and matrix products on CUDA that repeat
-#: exactly.
+#: What must be set before torch starts: one thread, which a trial may raise, memory that is kept for the next step, and
+#: matrix products on CUDA that repeat exactly.
 ENVIRONMENT = {
     **ONE_THREAD,
+    **KEEP_FREED_MEMORY,
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
@@ -156,6 +157,7 @@ def work(connection: Connection, root: Path, options: RunOptions) -> None:
             tell(answer)
             if isinstance(answer, UserError | Suspended):
                 return
+            give_back_memory()
             memory.append(psutil.Process().memory_info().rss)
 
 

@@ -5,7 +5,6 @@ Counting reads sizes and clocks only: it draws no random numbers and changes no 
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 import time
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 from mlabench.encoders import Encoder
 from mlabench.method import Method
+from mlabench.processes import give_back_memory
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -117,14 +117,14 @@ class _Memory:
         self.above: float | None = None
         if device.type != "cuda" and sys.platform == "linux":
             gc.collect()
-            _give_back()  # else a trial would seem to take nothing, where earlier ones of this process took more
+            give_back_memory()  # else a trial would seem to take nothing, where earlier ones of this process took more
         self._start = _mebibytes(device)
 
     def reset_peak(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._start is not None:
-            _give_back()  # else what an evaluation took, or an epoch before this one, might count
+            give_back_memory()  # else what an evaluation took, or an epoch before this one, might count
             try:
                 _CLEAR.write_text("5", encoding="ascii")  # proc(5): sets VmHWM to VmRSS
             except OSError:  # not allowed here
@@ -134,12 +134,6 @@ class _Memory:
         peak = _mebibytes(self._device, peak=True)
         if peak is not None and self._start is not None:
             self.above = max(self.above or 0.0, peak - self._start)
-
-
-def _give_back() -> None:
-    """Gives memory that was freed back to the system, which the C library may not do by itself (glibc only)."""
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
 
 
 def _mebibytes(device: torch.device, *, peak: bool = False) -> float | None:

@@ -22,7 +22,7 @@ from mlabench.registry import register
 from mlabench.store import MODEL, Arrays, Store, TrialOutcomes
 from mlabench.training.checkpoint import Checkpoints
 from mlabench.training.cost import Clock, Meter
-from mlabench.training.devices.arithmetic import chosen_precision, use_channels_last
+from mlabench.training.devices.arithmetic import chosen_precision, pays_channels_last, use_channels_last
 from mlabench.training.devices.compilation import compile_encoders
 from mlabench.training.devices.data_parallel import share_out
 from mlabench.training.devices.fabric import make_fabric, training_device
@@ -197,7 +197,7 @@ class _Process:
 
     def _build(self, data: Data, encoders: Mapping[str, Encoder]) -> Method:
         method = build_method(self.trial, data, encoders).to(self.fabric.device)
-        if self.precision == "bf16-mixed":
+        if pays_channels_last(self.fabric.device, self.precision):
             use_channels_last(method)
         if self.fabric.world_size > 1:
             share_out(method)

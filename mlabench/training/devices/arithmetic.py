@@ -1,4 +1,7 @@
-"""Which arithmetic a trial runs in: 32-bit, or bfloat16 where the processor or the GPU has it and it pays."""
+"""Which arithmetic a trial runs in, and how pictures lie in memory for it.
+
+The arithmetic is 32-bit, or bfloat16 where the processor or the GPU has it and it pays.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,15 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def pays_channels_last(device: torch.device, precision: Precision) -> bool:
+    """Whether convolutions are faster with channels last: on a CPU always, else in bfloat16."""
+    return device.type == "cpu" or precision == "bf16-mixed"
+
+
 def use_channels_last(module: nn.Module) -> None:
     """Has pictures pass through the module with channels as their last dimension in memory.
 
-    That is how bfloat16 convolutions are computed; otherwise each would be rearranged. Values do not change, except by
+    That is how fast convolutions are computed; otherwise each would be rearranged. Values do not change, except by
     rounding.
     """
     for parameter in module.parameters():

@@ -9,7 +9,12 @@ import torch
 from torch import nn
 
 from mlabench.training.devices import arithmetic
-from mlabench.training.devices.arithmetic import chosen_precision, has_bfloat16, use_channels_last
+from mlabench.training.devices.arithmetic import (
+    chosen_precision,
+    has_bfloat16,
+    pays_channels_last,
+    use_channels_last,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,6 +46,14 @@ def test_auto_is_bfloat16_where_it_pays(
 ) -> None:
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: native)
     assert chosen_precision(asked, lambda: CPU, lambda: from_raw) == used
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "pays"),
+    [("cpu", "32", True), ("cpu", "bf16-mixed", True), ("cuda", "32", False), ("cuda", "bf16-mixed", True)],
+)
+def test_channels_last_is_for_cpus_and_bfloat16(device: str, precision: Any, pays: bool) -> None:
+    assert pays_channels_last(torch.device(device), precision) is pays
 
 
 def test_channels_last_changes_the_layout_alone() -> None:
