@@ -130,7 +130,8 @@ class Record(Frozen):
         curves: One entry per epoch.
         parameters: Number of trainable parameters.
         cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
-            phase ``train`` includes its evaluations after each epoch. All else is about the training alone, with what
+            phase ``train`` includes its evaluations after each epoch, and ``evaluate`` the phase ``probe``, which
+            encodes the training split. All else is about the training alone, with what
             the method does between epochs: means over its steps, ``wall_seconds_per_step`` and
             ``cpu_seconds_per_step``; passes through a modality's encoder (and copies of it) per sample that has it,
             ``forward_passes_MODALITY`` and ``backward_passes_MODALITY``; ``training_memory_mib``, the highest memory

@@ -13,6 +13,7 @@ from mlabench.missing import Missing
 from mlabench.record import Evaluation, Scores
 from mlabench.statistics import brier_scores
 from mlabench.store import Arrays, PatternOutcomes, SampleSet, TrialOutcomes
+from mlabench.training.cost import Clock
 from mlabench.training.devices.fabric import Fabric
 from mlabench.training.metrics import evaluate, score, softmax
 from mlabench.training.probe import linear_probe, project
@@ -23,9 +24,12 @@ MakePatterns = Callable[[Split, Sequence[Missing]], ManyPatterns]
 
 
 def evaluate_all(
-    method: Method, data: Data, tests: Sequence[Missing], under: MakePatterns, fabric: Fabric
+    method: Method, data: Data, tests: Sequence[Missing], under: MakePatterns, fabric: Fabric, clock: Clock
 ) -> tuple[dict[str, Evaluation], TrialOutcomes, Arrays]:
-    """The evaluations by key of the test pattern, and what :class:`mlabench.store.Store` keeps of the predictions."""
+    """The evaluations by key of the test pattern, and what :class:`mlabench.store.Store` keeps of the predictions.
+
+    The linear probe has a phase of its own on the ``clock``: it encodes the training split.
+    """
     evaluations: dict[str, Evaluation] = {}
     outcomes: dict[str, PatternOutcomes] = {}
     labels, modalities = data.test.labels, data.task.modalities
@@ -47,7 +51,8 @@ def evaluate_all(
         if outputs.weight is not None:
             arrays[f"{missing.key}/weight"] = outputs.weight
         if missing == Missing():
-            probe = _probe_encoders(method, data, outputs.embedding, under, fabric)
+            with clock.phase("probe"):
+                probe = _probe_encoders(method, data, outputs.embedding, under, fabric)
             evaluation = evaluation.model_copy(update={"probe": probe})
             if len({embedding.shape[1] for embedding in outputs.embedding.values()}) == 1:
                 for modality, points in project(outputs.embedding).items():

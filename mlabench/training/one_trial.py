@@ -155,7 +155,9 @@ class _Process:
         evaluations, outcomes, arrays = dict[str, Evaluation](), None, None
         if self.tests:
             with self.clock.phase("evaluate"):
-                evaluations, outcomes, arrays = evaluate_all(method, data, self.tests, self._under, self.fabric)
+                evaluations, outcomes, arrays = evaluate_all(
+                    method, data, self.tests, self._under, self.fabric, self.clock
+                )
         if self.keeps_last and trained.selected_epoch == trained.last_epoch:
             last = trained.last or evaluations.get(self.trial.missing.key) or self._own_evaluation(method, data)
             trained = trained.model_copy(update={"last": last and last.model_copy(update={"probe": None})})

@@ -400,6 +400,7 @@ def test_what_reports_need_is_kept(store: Store) -> None:
         ("audio", "image", "text"), len(test)
     )
     assert record.evaluations[HALF.key].probe is None
+    assert 0 < record.cost["wall_seconds_probe"] < record.cost["wall_seconds_evaluate"]
     arrays = store.predictions(trial.id)
     assert arrays is not None
     assert tuple(arrays["groups"]) == test.groups
