@@ -16,7 +16,7 @@ from mlabench.errors import UserError
 from mlabench.processes import KEEP_FREED_MEMORY, in_processes, usable_cores
 
 BROKEN = UserError("a process has died.")
-#: Takes 64 MB a second time, and prints the page faults that this costs; then gives all back and prints the gain in KiB.
+#: Takes 64 MB a second time and prints the page faults that this costs; then gives all back and prints the gain in KiB.
 TAKE_AGAIN = """
 import resource
 from pathlib import Path
