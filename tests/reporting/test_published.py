@@ -286,6 +286,14 @@ def test_what_is_not_sourced_stays_so_until_it_is_filled(store: Store, tmp_path:
     [
         ({"split": "speaker"}, "split speaker (paper: its own list)"),
         ({"training": PAPER.model_copy(update={"selection": "best_val"})}, "epoch selected by best_val"),
+        (
+            {"training": PAPER.model_copy(update={"precision": "auto"})},
+            "bfloat16 where the machine has it (released code: 32-bit arithmetic)",
+        ),
+        (
+            {"training": PAPER.model_copy(update={"precision": "bf16-mixed"})},
+            "bfloat16 (released code: 32-bit arithmetic)",
+        ),
         ({"training": PAPER.model_copy(update={"epochs": 30})}, "30 epochs in batches of 64"),
         ({"training": PAPER.model_copy(update={"optimizer": SGD()})}, "sgd with a step schedule"),
         (

@@ -51,6 +51,9 @@ def _departures(cell: PlannedTrial) -> Iterator[str]:
             yield f"{modality} encoder {_name(used)} (released code: {_name(Component(name=name, config=options))})"
     if training.selection != "best_test":
         yield f"epoch selected by {training.selection} (released code: the best on the test split)"
+    if training.precision != "32":
+        where = " where the machine has it" if training.precision == "auto" else ""
+        yield f"bfloat16{where} (released code: 32-bit arithmetic)"
     if training.epochs != _EPOCHS or training.batch_size != _BATCH:
         yield (f"{training.epochs} epochs in batches of {training.batch_size} (released code: {_EPOCHS} and {_BATCH})")
     if training.optimizer != _OPTIMIZER or training.schedule != _SCHEDULE:
