@@ -131,12 +131,12 @@ class Record(Frozen):
         parameters: Number of trainable parameters.
         cost: What it took. ``wall_seconds_PHASE`` and ``cpu_seconds_PHASE``: wall clock and processor by phase; the
             phase ``train`` includes its evaluations after each epoch, and ``evaluate`` the phase ``probe``, which
-            encodes the training split. All else is about the training alone, with what
-            the method does between epochs: means over its steps, ``wall_seconds_per_step`` and
-            ``cpu_seconds_per_step``; passes through a modality's encoder (and copies of it) per sample that has it,
-            ``forward_passes_MODALITY`` and ``backward_passes_MODALITY``; ``training_memory_mib``, the highest memory
-            above that before the training, of the device on CUDA, else of the process, on Linux only; and
-            ``epochs_resumed``, epochs that were done before a crash and are in none of these, if there were any.
+            encodes the training split. All else is about the training alone, with what the method does between
+            epochs: means over its steps, ``wall_seconds_per_step`` and ``cpu_seconds_per_step``; passes through a
+            modality's encoder (and copies of it) per sample that has it, ``forward_passes_MODALITY`` and
+            ``backward_passes_MODALITY``; ``training_memory_mib``, the highest memory above that before the training,
+            of the device on CUDA, else of the process, on Linux only; and ``epochs_resumed``, epochs that were done
+            before a crash and are in none of these, if there were any.
         environment: Versions, device, threads, git commit, source hash of the method.
         files: SHA-256 of the files beside the record.
     """

@@ -249,22 +249,23 @@ def main() -> None:
             print(f"round {number}: main.py {released[-1]:.1f} s, one trial {one[-1].trials:.1f} s", file=sys.stderr)
             two.append(run_ours(folder, suite, 2, options.precision))
             print(f"two at once {two[-1].trials:.1f} s, command {one[-1].command:.1f} s", file=sys.stderr)
-    ratios = (
-        [(own.trials / other, own.phases["probe"] / other) for own, other in zip(one, released, strict=True)],
-        [
-            (own.trials / (2 * other), own.phases["probe"] / (2 * other))
-            for own, other in zip(two, released, strict=True)
-        ],
-        [(own.command / other, own.phases["probe"] / other) for own, other in zip(one, released, strict=True)],
+    seconds = (
+        ([own.trials for own in one], one, 1),
+        ([own.trials for own in two], two, 2),
+        ([own.command for own in one], one, 1),
     )
     print(f"{options.clips} clips, {usable_cores()} cores, load {load:.1f} at the start, precision {options.precision}")
     print(f"main.py {statistics.median(released):.1f} s; ours, decoding all clips before: {prepared:.1f} s")
     for phase in PHASES:
         print(f"  one trial, {phase}: {statistics.median(own.phases[phase] for own in one):.1f} s")
-    for goal, found in zip(GOALS, ratios, strict=True):
+    for goal, (times, runs, trials) in zip(GOALS, seconds, strict=True):
         wanted = goal.exact if options.precision == "32" else goal.bfloat16
-        each = ", ".join(f"{ratio:.2f}" for ratio, _ in found)
-        ratio, bare = statistics.median(r for r, _ in found), statistics.median(r - probe for r, probe in found)
+        theirs = [trials * other for other in released]
+        ratios = [own / other for own, other in zip(times, theirs, strict=True)]
+        probes = [run.phases["probe"] / other for run, other in zip(runs, theirs, strict=True)]
+        bare = statistics.median(ratio - probe for ratio, probe in zip(ratios, probes, strict=True))
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        ratio = statistics.median(ratios)
         print(f"{goal.what:45} {ratio:.2f}, without the probe {bare:.2f}  (goal {wanted}; by round {each})")
 
 

@@ -21,9 +21,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from mlabench import registry
 from mlabench.encoders.features import MLP
 from mlabench.method import Batch, Method
-from mlabench.missing import Missing
 from mlabench.training.loop import Updater
-from mlabench.training.tensors import SplitTensors
+from tests.speed.training_loop import training_split
 
 TRAININGS, REPEATS, LR = 10, 7, 1e-3
 
@@ -78,11 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    kind = registry.get("datasets", "stamps").load()
-    dataset = kind(kind.Config())
-    data = dataset.fit(dataset.load())
-    present = Missing().pattern("stamps", data.train.ids, data.task.modalities)
-    train = SplitTensors(data.train, data.task.modalities, present, options.device)
+    task, train = training_split(options.device)
     orders = [torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)) for seed in range(TRAININGS)]
     batches = [next(train.training_batches(order, options.batch)) for order in orders]
     for name, entry in registry.entries("methods").items():
@@ -93,8 +88,8 @@ def main() -> None:
         methods = []
         for seed in range(TRAININGS):
             torch.manual_seed(seed)
-            encoders = {own: MLP(shape, MLP.Config(dropout=0.0)) for own, shape in data.task.shapes.items()}
-            method = made(data.task, encoders, made.Config(), len(train)).to(options.device)
+            encoders = {own: MLP(shape, MLP.Config(dropout=0.0)) for own, shape in task.shapes.items()}
+            method = made(task, encoders, made.Config(), len(train)).to(options.device)
             method.on_stage_start(method.stages(1)[0])
             methods.append(method.train())
         updaters = [

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlabench import registry
+from mlabench.datasets import Task
 from mlabench.encoders.features import MLP
 from mlabench.method import Batch, Method
 from mlabench.missing import Missing
@@ -42,6 +43,15 @@ class Products(TorchDispatchMode):
         if func.overloadpacket.__name__ in ("mm", "addmm", "mv", "addmv"):
             self.calls.append(partial(func, *args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))
+
+
+def training_split(device: torch.device) -> tuple[Task, SplitTensors]:
+    """The complete training split of `stamps` on the device."""
+    kind = registry.get("datasets", "stamps").load()
+    dataset = kind(kind.Config())
+    data = dataset.fit(dataset.load())
+    present = Missing().pattern("stamps", data.train.ids, data.task.modalities)
+    return data.task, SplitTensors(data.train, data.task.modalities, present, device)
 
 
 def products_of(method: Method, train: SplitTensors, step: Callable[..., Tensor]) -> list[Callable[[], Any]]:
@@ -101,11 +111,7 @@ def mla(method: nn.Module, inputs: Inputs, label: Tensor, optimizer: Optimizer) 
 
 def main() -> None:
     fabric = make_fabric("cpu", "32")
-    kind = registry.get("datasets", "stamps").load()
-    dataset = kind(kind.Config())
-    data = dataset.fit(dataset.load())
-    present = Missing().pattern("stamps", data.train.ids, data.task.modalities)
-    train = SplitTensors(data.train, data.task.modalities, present, fabric.device)
+    task, train = training_split(fabric.device)
     (everything,) = train.training_batches(torch.arange(len(train)), len(train))
     training = Training(epochs=EPOCHS, batch_size=BATCH, optimizer=Adam(lr=LR), selection="last")
     observers = Observers(lambda: {"multimodal": 0.0}, dict, lambda *_: None)
@@ -113,8 +119,8 @@ def main() -> None:
     for name, step in {"concat": concat, "mla": mla}.items():
         kind = registry.get("methods", name).load()
         torch.manual_seed(SEED)
-        encoders = {modality: MLP(shape, MLP.Config()) for modality, shape in data.task.shapes.items()}
-        start = kind(data.task, encoders, kind.Config(), len(train))
+        encoders = {modality: MLP(shape, MLP.Config()) for modality, shape in task.shapes.items()}
+        start = kind(task, encoders, kind.Config(), len(train))
         products = products_of(copy.deepcopy(start), train, step)
         times: list[list[float]] = []
         # Processor time, in turns, so that a busy machine matters little; the first turn only warms up.
